@@ -1,0 +1,2 @@
+//! a8s-vnc-proxy
+fn main() {}

@@ -1,0 +1,2 @@
+//! a8s-controller
+fn main() {}

@@ -1,0 +1,2 @@
+//! a8s-runner
+fn main() {}

@@ -1,0 +1,2 @@
+//! a8s-csi-btrfs
+fn main() {}

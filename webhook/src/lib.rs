@@ -1,0 +1,1 @@
+//! a8s-webhook
