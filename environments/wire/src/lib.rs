@@ -1,1 +1,13 @@
-//! a8s-wire
+//! What the control plane and the processes of a workspace pod say to each other: access tokens, HTTP bodies, stream events and
+//! well-known paths. Pure data and pure functions; it never opens a socket and knows nothing of Kubernetes clients.
+
+pub mod desk;
+pub mod event;
+pub mod paths;
+pub mod runner;
+pub mod token;
+
+pub use desk::{ControlState, DeskState, Holder, SetControl};
+pub use event::{Event, EventBody, EventId};
+pub use runner::{ArtifactInfo, Interrupt, Interrupted, Prompt, PromptAccepted, RunnerPhase, RunnerState};
+pub use token::{Claims, Scope, TokenError};

@@ -1,0 +1,64 @@
+//! What deskd is asked and what it answers.
+
+use serde::{Deserialize, Serialize};
+
+/// Who may send input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Holder {
+    /// The agent, through deskd's MCP tools.
+    #[default]
+    Agent,
+    /// A person, through RFB.
+    User,
+}
+
+/// The control lease as deskd enforces it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControlState {
+    /// Who may send input.
+    pub holder: Holder,
+    /// The person, while `holder` is `User`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// While true the agent gets no pixels either.
+    #[serde(default)]
+    pub private: bool,
+    /// Grows with every change of the lease.
+    pub epoch: i64,
+    /// When the lease began, RFC 3339; empty before the first change.
+    #[serde(default)]
+    pub since: String,
+}
+
+/// Body of `POST /v1/control`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetControl {
+    /// Who shall hold the lease.
+    pub holder: Holder,
+    /// The person, required if `holder` is `User`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Whether the agent is blinded.
+    #[serde(default)]
+    pub private: bool,
+    /// Must not be older than the epoch that deskd holds; the same epoch with the same content is a no-op.
+    pub epoch: i64,
+}
+
+/// Answer of `GET /v1/state`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeskState {
+    /// Display, window manager and panel are up.
+    pub ready: bool,
+    /// Width in pixels.
+    pub width: u16,
+    /// Height in pixels.
+    pub height: u16,
+    /// The lease.
+    pub control: ControlState,
+    /// Open RFB connections.
+    pub viewers: u32,
+}

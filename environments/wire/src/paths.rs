@@ -1,0 +1,41 @@
+//! Well-known places in a workspace pod. `ARCHITECTURE.md` shows which container mounts which of them.
+
+/// Home directory of the person and the agent; sub-path `home` of the workspace volume.
+pub const HOME: &str = "/home/agent";
+/// Where attachments are put, below [`HOME`].
+pub const ATTACHMENTS: &str = "/home/agent/Attachments";
+/// The runner's own directory: transcript and blobs; sub-path `state` of the workspace volume.
+pub const STATE: &str = "/state";
+/// Unix socket of deskd's MCP server; visible to the desktop and runner containers only.
+pub const DESKD_SOCKET: &str = "/run/a8s/desk/deskd.sock";
+/// Unix socket on which the shim offers the harness's standard input and output.
+pub const AGENT_SOCKET: &str = "/run/a8s/acp/agent.sock";
+/// Unix socket of the runner's aggregated MCP server.
+pub const MCP_SOCKET: &str = "/run/a8s/acp/mcp.sock";
+/// Directory with `tls.crt`, `tls.key`, `ca.crt` and `tokens.pub`.
+pub const TLS: &str = "/etc/a8s/tls";
+/// HTTPS port of deskd.
+pub const DESKD_PORT: u16 = 8443;
+/// HTTPS port of the runner.
+pub const RUNNER_PORT: u16 = 8444;
+
+/// Environment variables that the pod's three containers receive.
+pub mod env {
+    /// UID of the Workspace object.
+    pub const WORKSPACE_UID: &str = "A8S_WORKSPACE_UID";
+    /// Name of the Workspace object.
+    pub const WORKSPACE: &str = "A8S_WORKSPACE";
+    /// Namespace of the Workspace object.
+    pub const NAMESPACE: &str = "A8S_NAMESPACE";
+    /// Name of the Session that owns the Workspace; empty if none does.
+    pub const SESSION: &str = "A8S_SESSION";
+    /// Width and height of the desktop in pixels, `1280x800`.
+    pub const GEOMETRY: &str = "A8S_DESKTOP_GEOMETRY";
+    /// Conversation epoch, decimal; it grows by one with every restore.
+    pub const EPOCH: &str = "A8S_EPOCH";
+}
+
+/// The DNS name in the serving certificate of a workspace pod, which clients verify.
+pub fn server_name(workspace_uid: &str) -> String {
+    format!("{workspace_uid}.workspace.a8s.internal")
+}
