@@ -1,0 +1,88 @@
+//! Which encodings a client may announce to the server. What a client announces decides which messages both sides may send later, so
+//! anything unknown is struck out: the filter could not find the end of a message that an unknown extension adds.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// The server may send rectangles as they are.
+pub const RAW: i32 = 0;
+/// The server may copy rectangles within the picture.
+pub const COPY_RECT: i32 = 1;
+/// The size of the desktop may change.
+pub const DESKTOP_SIZE: i32 = -223;
+/// An update may end early.
+pub const LAST_RECT: i32 = -224;
+/// Fence messages.
+pub const FENCE: i32 = -312;
+/// Updates without requests.
+pub const CONTINUOUS_UPDATES: i32 = -313;
+/// Extended clipboard: UTF-8, announced before it is sent.
+pub const EXTENDED_CLIPBOARD: i32 = 0xc0a1_e5ce_u32.cast_signed();
+
+fn allowed(encoding: i32, clipboard: bool) -> bool {
+    match encoding {
+        // CopyRect, RRE, CoRRE, Hextile, ZLib, Tight, ZRLE, H.264, TightPNG
+        RAW | COPY_RECT | 2 | 4..=7 | 16 | 50 | -260 => true,
+        // JPEG quality and compression level
+        -32..=-23 | -256..=-247 => true,
+        // cursors, QEMU keys, LED state, desktop name, extended desktop size
+        -239 | 0x574d_5664 | -258 | -261 | -307 | -308 => true,
+        DESKTOP_SIZE | LAST_RECT | FENCE | CONTINUOUS_UPDATES => true,
+        EXTENDED_CLIPBOARD => clipboard,
+        _ => false,
+    }
+}
+
+/// Rewrites a whole `SetEncodings` message: unknown encodings go, `DesktopSize` is added (else a resize ends the connection), fences
+/// and continuous updates stay together or go together (the server fails on one without the other).
+pub fn rewrite(message: &[u8], clipboard: bool) -> Bytes {
+    let mut kept: Vec<i32> = Vec::new();
+    for chunk in message.get(4..).unwrap_or_default().chunks_exact(4) {
+        let encoding = i32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+        if allowed(encoding, clipboard) && !kept.contains(&encoding) {
+            kept.push(encoding);
+        }
+    }
+    if !(kept.contains(&FENCE) && kept.contains(&CONTINUOUS_UPDATES)) {
+        kept.retain(|encoding| !matches!(*encoding, FENCE | CONTINUOUS_UPDATES));
+    }
+    if !kept.contains(&DESKTOP_SIZE) {
+        kept.push(DESKTOP_SIZE);
+    }
+    write(&kept)
+}
+
+/// A `SetEncodings` message.
+pub fn write(encodings: &[i32]) -> Bytes {
+    let mut out = BytesMut::with_capacity(4 + 4 * encodings.len());
+    out.put_slice(&[2, 0]);
+    out.put_u16(u16::try_from(encodings.len()).unwrap_or(u16::MAX));
+    for encoding in encodings.iter().take(usize::from(u16::MAX)) {
+        out.put_i32(*encoding);
+    }
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_encodings_and_extended_mouse_buttons_are_struck_out() {
+        let message = write(&[7, -316, 16, -309, -305, -257, -259, 0x1234_5678, -223, 7]);
+        assert_eq!(rewrite(&message, true), write(&[7, 16, -223]));
+    }
+
+    #[test]
+    fn fences_and_continuous_updates_stay_together() {
+        assert_eq!(rewrite(&write(&[FENCE, 0, -223]), true), write(&[0, -223]));
+        let both = write(&[FENCE, CONTINUOUS_UPDATES, -223]);
+        assert_eq!(rewrite(&both, true), both);
+    }
+
+    #[test]
+    fn a_role_without_clipboard_cannot_announce_the_extended_clipboard() {
+        let message = write(&[EXTENDED_CLIPBOARD, 0]);
+        assert_eq!(rewrite(&message, false), write(&[0, DESKTOP_SIZE]));
+        assert_eq!(rewrite(&message, true), write(&[EXTENDED_CLIPBOARD, 0, DESKTOP_SIZE]));
+    }
+}
