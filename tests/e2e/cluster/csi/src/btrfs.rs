@@ -109,8 +109,10 @@ pub fn unlimit(path: &Path) -> Result<(), CommandError> {
 /// Bytes that the subvolume at `path` refers to.
 pub fn used(path: &Path) -> Result<i64, CommandError> {
     let output = btrfs(["qgroup".as_ref(), "show".as_ref(), "--raw".as_ref(), "-F".as_ref(), path.as_ref()])?;
-    parse_used(&output)
-        .ok_or_else(|| CommandError::Output { command: format!("btrfs qgroup show {}", path.display()), output })
+    parse_used(&output).ok_or_else(|| CommandError::Output {
+        command: format!("btrfs qgroup show {}", path.display()),
+        output,
+    })
 }
 
 /// The second column of the one line that describes a subvolume's own group.

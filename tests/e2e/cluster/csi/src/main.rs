@@ -11,9 +11,7 @@ use std::{
 
 use a8s_csi_btrfs::{
     DRIVER_NAME,
-    csi::{
-        controller_server::ControllerServer, identity_server::IdentityServer, node_server::NodeServer,
-    },
+    csi::{controller_server::ControllerServer, identity_server::IdentityServer, node_server::NodeServer},
     pool::Pool,
     registration,
     service::{ControllerService, Driver, IdentityService, NodeService},
@@ -74,7 +72,11 @@ fn parse_size(text: &str) -> Result<u64, String> {
 async fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
     match run(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -98,11 +100,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
         Ok(Store::open(pool)?)
     })
     .await??;
-    let driver = Arc::new(Driver {
-        store,
-        node_name: args.node_name,
-        kubelet_dir: args.kubelet_dir.canonicalize()?,
-    });
+    let driver =
+        Arc::new(Driver { store, node_name: args.node_name, kubelet_dir: args.kubelet_dir.canonicalize()? });
 
     // The kubelet dials the CSI socket as soon as it finds the registration socket.
     let csi = bind(&socket)?;

@@ -95,7 +95,8 @@ impl Pool {
     /// Size of the whole pool and what is free of it, in bytes.
     pub fn space(&self) -> io::Result<Space> {
         let stat = statvfs(&self.root)?;
-        let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(stat.fragment_size())).unwrap_or(i64::MAX);
+        let bytes =
+            |blocks: u64| i64::try_from(blocks.saturating_mul(stat.fragment_size())).unwrap_or(i64::MAX);
         Ok(Space { total: bytes(stat.blocks()), free: bytes(stat.blocks_available()) })
     }
 

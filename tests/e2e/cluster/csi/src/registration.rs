@@ -104,7 +104,9 @@ async fn connection(mut stream: UnixStream, info: &PluginInfo) -> io::Result<()>
         out.clear();
         let frame = read(&mut stream).await?;
         match frame.kind {
-            kind::SETTINGS if frame.flags & flag::ACK == 0 => push(&mut out, kind::SETTINGS, flag::ACK, 0, &[]),
+            kind::SETTINGS if frame.flags & flag::ACK == 0 => {
+                push(&mut out, kind::SETTINGS, flag::ACK, 0, &[]);
+            }
             kind::PING if frame.flags & flag::ACK == 0 => {
                 push(&mut out, kind::PING, flag::ACK, 0, &frame.payload);
             }
@@ -116,7 +118,10 @@ async fn connection(mut stream: UnixStream, info: &PluginInfo) -> io::Result<()>
                     request.extend(unpadded(&frame));
                 }
                 if request.len() > MAX_FRAME {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a request is larger than allowed"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "a request is larger than allowed",
+                    ));
                 }
                 if frame.flags & flag::END_STREAM != 0 {
                     let request = requests.remove(&frame.stream).unwrap_or_default();
@@ -197,7 +202,9 @@ mod tests {
             let frame = read(stream).await.unwrap();
             match (frame.kind, frame.stream) {
                 (kind::DATA, stream) if stream == id => answer = frame.payload[MESSAGE_HEAD..].to_vec(),
-                (kind::HEADERS, stream) if stream == id && frame.flags & flag::END_STREAM != 0 => return answer,
+                (kind::HEADERS, stream) if stream == id && frame.flags & flag::END_STREAM != 0 => {
+                    return answer;
+                }
                 _ => {}
             }
         }

@@ -90,7 +90,10 @@ impl Wanted {
         let chosen = if self.required == 0 && self.limit > 0 { wish.min(self.limit) } else { wish };
         let chosen = chosen.max(floor).max(LEAST);
         if self.limit > 0 && chosen > self.limit {
-            return Err(StoreError::Size(format!("a limit of {} bytes is less than {chosen} bytes", self.limit)));
+            return Err(StoreError::Size(format!(
+                "a limit of {} bytes is less than {chosen} bytes",
+                self.limit
+            )));
         }
         Ok(chosen)
     }
@@ -244,7 +247,11 @@ impl Store {
         }
     }
 
-    fn find<T: serde::de::DeserializeOwned>(&self, kind: Kind, id: &str) -> Result<Option<(Id, T)>, StoreError> {
+    fn find<T: serde::de::DeserializeOwned>(
+        &self,
+        kind: Kind,
+        id: &str,
+    ) -> Result<Option<(Id, T)>, StoreError> {
         let Some(id) = Id::parse(kind, id) else { return Ok(None) };
         Ok(self.read(kind, &id)?.map(|record| (id, record)))
     }

@@ -12,7 +12,9 @@ use crate::{
         DeleteSnapshotRequest, DeleteSnapshotResponse, DeleteVolumeRequest, DeleteVolumeResponse,
         GetCapacityRequest, GetCapacityResponse, ListSnapshotsRequest, ListSnapshotsResponse, Snapshot,
         Timestamp, ValidateVolumeCapabilitiesRequest, ValidateVolumeCapabilitiesResponse, Volume,
-        VolumeCapability, VolumeContentSource, controller_server::Controller, controller_service_capability,
+        VolumeCapability, VolumeContentSource,
+        controller_server::Controller,
+        controller_service_capability,
         list_snapshots_response::Entry,
         validate_volume_capabilities_response::Confirmed,
         volume_content_source::{SnapshotSource, Type as Content, VolumeSource},
@@ -159,13 +161,13 @@ fn page(
     all: Vec<(Id, SnapshotRecord)>,
     request: &ListSnapshotsRequest,
 ) -> Result<ListSnapshotsResponse, Status> {
-    let after = match request.starting_token.as_str() {
-        "" => None,
-        token => Some(
-            Id::parse(Kind::Snapshot, token)
-                .ok_or_else(|| Status::aborted(format!("starting_token {token:?} is not from this driver")))?,
-        ),
-    };
+    let after =
+        match request.starting_token.as_str() {
+            "" => None,
+            token => Some(Id::parse(Kind::Snapshot, token).ok_or_else(|| {
+                Status::aborted(format!("starting_token {token:?} is not from this driver"))
+            })?),
+        };
     let wanted = |wish: &str, value: &str| wish.is_empty() || wish == value;
     let mut rest = all
         .into_iter()
@@ -270,7 +272,8 @@ mod tests {
         let all = records(&["a", "b", "c"]);
         let by_id = ListSnapshotsRequest { snapshot_id: all[1].0.to_string(), ..Default::default() };
         assert_eq!(page(all.clone(), &by_id).unwrap().entries.len(), 1);
-        let by_volume = ListSnapshotsRequest { source_volume_id: "vol-of-a".to_owned(), ..Default::default() };
+        let by_volume =
+            ListSnapshotsRequest { source_volume_id: "vol-of-a".to_owned(), ..Default::default() };
         assert_eq!(page(all.clone(), &by_volume).unwrap().entries.len(), 1);
         let none = ListSnapshotsRequest { snapshot_id: "unknown".to_owned(), ..Default::default() };
         assert_eq!(page(all, &none).unwrap().entries.len(), 0);

@@ -64,7 +64,9 @@ fn given<'a>(value: &'a str, field: &str) -> Result<&'a str, Status> {
 fn unsupported(capability: &VolumeCapability) -> Option<String> {
     match &capability.access_type {
         None => return Some("access_type is missing".to_owned()),
-        Some(AccessType::Block(_)) => return Some("block volumes are not offered, only file systems".to_owned()),
+        Some(AccessType::Block(_)) => {
+            return Some("block volumes are not offered, only file systems".to_owned());
+        }
         Some(AccessType::Mount(_)) => {}
     }
     let mode = capability.access_mode.unwrap_or_default().mode();
@@ -86,7 +88,9 @@ mod tests {
         assert_eq!(unsupported(&capability(mount.clone(), Mode::SingleNodeWriter)), None);
         assert_eq!(unsupported(&capability(mount.clone(), Mode::MultiNodeMultiWriter)), None);
         assert!(unsupported(&capability(mount, Mode::Unknown)).is_some());
-        assert!(unsupported(&capability(AccessType::Block(BlockVolume {}), Mode::SingleNodeWriter)).is_some());
+        assert!(
+            unsupported(&capability(AccessType::Block(BlockVolume {}), Mode::SingleNodeWriter)).is_some()
+        );
         assert!(unsupported(&VolumeCapability::default()).is_some());
     }
 }

@@ -14,7 +14,9 @@ use crate::{
         NodeGetCapabilitiesRequest, NodeGetCapabilitiesResponse, NodeGetInfoRequest, NodeGetInfoResponse,
         NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse, NodePublishVolumeRequest,
         NodePublishVolumeResponse, NodeServiceCapability, NodeUnpublishVolumeRequest,
-        NodeUnpublishVolumeResponse, VolumeCapability, VolumeUsage, node_server::Node, node_service_capability,
+        NodeUnpublishVolumeResponse, VolumeCapability, VolumeUsage,
+        node_server::Node,
+        node_service_capability,
         volume_capability::{AccessType, access_mode::Mode},
         volume_usage::Unit,
     },
@@ -36,8 +38,9 @@ impl Node for NodeService {
         // Arguments before existence: a wrong call is wrong whether or not the volume exists.
         given(&request.volume_id, "volume_id")?;
         let target = self.target(&request.target_path)?;
-        let capability =
-            request.volume_capability.ok_or_else(|| Status::invalid_argument("volume_capability is missing"))?;
+        let capability = request
+            .volume_capability
+            .ok_or_else(|| Status::invalid_argument("volume_capability is missing"))?;
         if let Some(reason) = unsupported(&capability) {
             return Err(Status::invalid_argument(reason));
         }
