@@ -1,0 +1,71 @@
+//! What can go wrong when the agent uses the desktop. Each error has a code that programs compare and a text that a model can act on.
+
+use a8s_wire::ControlState;
+
+/// Why a tool call did nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeskError {
+    /// A person has the mouse and the keyboard.
+    #[error(
+        "{user} has had control of the desktop since {since}; do nothing on the desktop until it is handed back, then take a screenshot"
+    )]
+    ControlHeldByUser {
+        /// Who.
+        user: String,
+        /// RFC 3339 time.
+        since: String,
+    },
+    /// The call itself makes no sense.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// Neither a configured application nor a program on PATH.
+    #[error("there is no program {program:?}; applications are: {known}")]
+    ProgramNotFound {
+        /// What was asked for.
+        program: String,
+        /// Names that exist.
+        known: String,
+    },
+    /// It ended with an error at once.
+    #[error("{program} ended at once: {status}")]
+    ProgramFailed {
+        /// What was started.
+        program: String,
+        /// Exit status in words.
+        status: String,
+    },
+    /// What was waited for did not happen.
+    #[error("{0}")]
+    Timeout(String),
+    /// The X server does not answer.
+    #[error("the display does not answer: {0}")]
+    Display(String),
+}
+
+impl DeskError {
+    /// The error for a lease that a person holds.
+    pub fn held(state: &ControlState) -> Self {
+        Self::ControlHeldByUser {
+            user: state.user.clone().unwrap_or_else(|| "a person".into()),
+            since: state.since.clone(),
+        }
+    }
+
+    /// Stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ControlHeldByUser { .. } => "control_held_by_user",
+            Self::InvalidArgument(_) => "invalid_argument",
+            Self::ProgramNotFound { .. } => "program_not_found",
+            Self::ProgramFailed { .. } => "program_failed",
+            Self::Timeout(_) => "timeout",
+            Self::Display(_) => "display_error",
+        }
+    }
+}
+
+impl From<std::io::Error> for DeskError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Display(error.to_string())
+    }
+}

@@ -1,0 +1,239 @@
+//! The control lease: who may send input now. The controller sets it; this module makes it true for every open connection before it
+//! answers, and keeps it over a restart of deskd, so that a crash does not hand a private desktop back to the agent.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use a8s_rfb::Role;
+use a8s_wire::{ControlState, Holder, SetControl};
+use tokio::sync::watch;
+
+use crate::{
+    error::DeskError,
+    seat::{Seat, Who},
+};
+
+/// Why a change of the lease was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    /// The request is older than what deskd holds, or contradicts it.
+    #[error("epoch {asked} is not newer than the held epoch {held}")]
+    Stale {
+        /// Epoch of the request.
+        asked: i64,
+        /// Epoch that deskd holds.
+        held: i64,
+    },
+    /// `holder: User` without a user.
+    #[error("holder User needs a user")]
+    NoUser,
+}
+
+/// The lease and all seats that it rules.
+#[derive(Debug)]
+pub struct Lease {
+    state: watch::Sender<ControlState>,
+    change: tokio::sync::Mutex<()>,
+    switching: AtomicBool,
+    seats: Mutex<HashMap<u64, Arc<Seat>>>,
+    next: AtomicU64,
+    store: PathBuf,
+}
+
+/// Takes a seat out of the lease's list when its connection ends.
+#[derive(Debug)]
+pub struct Seated {
+    lease: Arc<Lease>,
+    id: u64,
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        self.lease.seats.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+impl Lease {
+    /// Continues with the lease in `store`, or begins with the agent's.
+    pub fn open(store: PathBuf) -> Self {
+        let state = std::fs::read(&store).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        Self {
+            state: watch::Sender::new(state.unwrap_or_default()),
+            change: tokio::sync::Mutex::default(),
+            switching: AtomicBool::new(false),
+            seats: Mutex::default(),
+            next: AtomicU64::new(0),
+            store,
+        }
+    }
+
+    /// The lease now.
+    pub fn state(&self) -> ControlState {
+        self.state.borrow().clone()
+    }
+
+    /// Changes of the lease.
+    pub fn watch(&self) -> watch::Receiver<ControlState> {
+        self.state.subscribe()
+    }
+
+    /// Registers a connection; a lease change reaches it until the result is dropped.
+    pub fn seat(self: &Arc<Self>, seat: Arc<Seat>) -> Seated {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner).insert(id, seat);
+        Seated { lease: self.clone(), id }
+    }
+
+    fn all_seats(&self) -> Vec<Arc<Seat>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Number of people's connections.
+    pub fn viewers(&self) -> u32 {
+        let people = self.all_seats().iter().filter(|seat| seat.who != Who::Agent).count();
+        u32::try_from(people).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the agent may send input now.
+    pub fn agent_may(&self) -> bool {
+        !self.switching.load(Ordering::SeqCst) && self.state.borrow().holder == Holder::Agent
+    }
+
+    /// The agent's right to act, or the error that it gets.
+    pub fn agent(&self) -> Result<(), DeskError> {
+        let state = self.state.borrow();
+        match state.holder {
+            Holder::Agent => Ok(()),
+            Holder::User => Err(DeskError::held(&state)),
+        }
+    }
+
+    /// What a person's connection may send now.
+    pub fn role(&self, who: &Who) -> Role {
+        let state = self.state.borrow();
+        match who {
+            Who::Person { user, may_control: true }
+                if !self.switching.load(Ordering::SeqCst)
+                    && state.holder == Holder::User
+                    && state.user.as_ref() == Some(user) =>
+            {
+                Role::Controller
+            }
+            _ => Role::Viewer,
+        }
+    }
+
+    /// Whether `user` may see the desktop now: not while somebody else holds it in private.
+    pub fn may_see(&self, user: &str) -> bool {
+        let state = self.state.borrow();
+        !(state.private && state.holder == Holder::User && state.user.as_deref() != Some(user))
+    }
+
+    /// Changes the lease. When it returns, the loser's keys and buttons are up and nothing that the loser sends has an effect.
+    pub async fn set(&self, wanted: SetControl) -> Result<ControlState, LeaseError> {
+        let user = match wanted.holder {
+            Holder::Agent => None,
+            Holder::User => Some(wanted.user.filter(|user| !user.is_empty()).ok_or(LeaseError::NoUser)?),
+        };
+        let private = wanted.private && wanted.holder == Holder::User;
+        let _one_at_a_time = self.change.lock().await;
+        let held = self.state();
+        let same = held.holder == wanted.holder && held.user == user;
+        if wanted.epoch < held.epoch || (wanted.epoch == held.epoch && !(same && held.private == private)) {
+            // Before the first change deskd holds epoch 0 by itself; a first lease of epoch 0 is no contradiction.
+            let first = held.since.is_empty() && wanted.epoch >= held.epoch;
+            if !first {
+                return Err(LeaseError::Stale { asked: wanted.epoch, held: held.epoch });
+            }
+        }
+        let since = if same && !held.since.is_empty() { held.since } else { jiff::Timestamp::now().to_string() };
+        let next = ControlState { holder: wanted.holder, user, private, epoch: wanted.epoch, since };
+        if !same {
+            // From here on nobody holds the lease; taking each seat's lock once waits for what was already allowed.
+            self.switching.store(true, Ordering::SeqCst);
+            for seat in self.all_seats() {
+                if let Err(error) = seat.release().await {
+                    tracing::warn!(%error, "cannot release a seat's input; closing it");
+                    seat.closed.cancel();
+                }
+            }
+        }
+        self.persist(&next);
+        self.state.send_replace(next.clone());
+        self.switching.store(false, Ordering::SeqCst);
+        for seat in self.all_seats() {
+            if matches!(&seat.who, Who::Person { user, .. } if !self.may_see(user)) {
+                seat.closed.cancel();
+            }
+        }
+        tracing::info!(holder = ?next.holder, user = next.user, private = next.private, epoch = next.epoch, "control");
+        Ok(next)
+    }
+
+    fn persist(&self, state: &ControlState) {
+        let part = self.store.with_extension("part");
+        let text = serde_json::to_vec(state).unwrap_or_default();
+        let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, &self.store));
+        if let Err(error) = written {
+            // The lease holds as long as deskd runs; refusing it would leave the person without control for no gain.
+            tracing::error!(%error, "cannot keep the lease for a restart");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str, epoch: i64, private: bool) -> SetControl {
+        SetControl { holder: Holder::User, user: Some(name.into()), private, epoch }
+    }
+
+    fn lease() -> (tempfile::TempDir, Lease) {
+        let dir = tempfile::tempdir().unwrap();
+        let lease = Lease::open(dir.path().join("lease.json"));
+        (dir, lease)
+    }
+
+    #[tokio::test]
+    async fn an_older_epoch_is_refused_and_the_same_request_is_repeated_without_effect() {
+        let (_dir, lease) = lease();
+        let first = lease.set(user("jane", 3, false)).await.unwrap();
+        assert_eq!(lease.set(user("jane", 3, false)).await, Ok(first.clone()));
+        let stale = Err(LeaseError::Stale { asked: 2, held: 3 });
+        let agent = SetControl { holder: Holder::Agent, user: None, private: false, epoch: 2 };
+        assert_eq!(lease.set(agent).await, stale);
+        assert_eq!(lease.set(user("joe", 3, false)).await, Err(LeaseError::Stale { asked: 3, held: 3 }));
+        assert_eq!(lease.state(), first);
+        let nobody = SetControl { holder: Holder::User, user: None, private: false, epoch: 4 };
+        assert_eq!(lease.set(nobody).await, Err(LeaseError::NoUser));
+    }
+
+    #[tokio::test]
+    async fn a_private_lease_survives_a_restart_and_hides_the_desktop_from_others() {
+        let (dir, lease) = lease();
+        let held = lease.set(user("jane", 1, true)).await.unwrap();
+        let reopened = Lease::open(dir.path().join("lease.json"));
+        assert_eq!(reopened.state(), held);
+        assert!(!reopened.agent_may());
+        assert!(reopened.may_see("jane") && !reopened.may_see("joe"));
+        assert!(matches!(reopened.agent(), Err(DeskError::ControlHeldByUser { user, .. }) if user == "jane"));
+    }
+
+    #[tokio::test]
+    async fn only_the_holder_with_a_control_token_is_a_controller() {
+        let (_dir, lease) = lease();
+        let person = |user: &str, may_control| Who::Person { user: user.into(), may_control };
+        assert_eq!(lease.role(&person("jane", true)), Role::Viewer);
+        lease.set(user("jane", 1, false)).await.unwrap();
+        assert_eq!(lease.role(&person("jane", true)), Role::Controller);
+        assert_eq!(lease.role(&person("jane", false)), Role::Viewer);
+        assert_eq!(lease.role(&person("joe", true)), Role::Viewer);
+    }
+}

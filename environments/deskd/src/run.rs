@@ -1,0 +1,122 @@
+//! From an empty container to a desktop, and back.
+
+use std::{sync::Arc, time::Duration};
+
+use a8s_wire::token::TokenVerifier;
+use anyhow::Context;
+use axum_server::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    boot::{
+        children::Children,
+        home,
+        services::{Environment, Services},
+        shutdown, xvnc,
+    },
+    desk::Desk,
+    http,
+    lease::Lease,
+    mcp,
+    options::{After, DesktopConfig, DisplayChoice, Options},
+    screen::Screen,
+    windows::Windows,
+};
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Runs the desktop until it is told to stop (success) or cannot go on (error; the kubelet then starts the container again).
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let children = Children::reap().context("cannot watch child processes")?;
+    prepare(&options)?;
+    let config = DesktopConfig::read(&options.config)?;
+    let keys = options.tls.join("tokens.pub");
+    let pem = std::fs::read_to_string(&keys).with_context(|| format!("cannot read {}", keys.display()))?;
+    let tokens = TokenVerifier::from_pem(&pem, &options.workspace_uid)
+        .with_context(|| format!("cannot use {}", keys.display()))?;
+
+    let display = xvnc::start(&options, &children).await?;
+    let lease = Arc::new(Lease::open(options.run_dir.join("a8s/lease.json")));
+    let screen = Screen::connect(&display.rfb, &lease).await?;
+    let desk = Arc::new(Desk {
+        environment: Environment::new(&options, display.number, &display.xauthority),
+        windows: Windows::new(display.number, display.cookie),
+        services: Services::default(),
+        rfb: display.rfb.clone(),
+        children,
+        options,
+        config,
+        lease,
+        screen,
+        tokens,
+    });
+    let stop = CancellationToken::new();
+    let listener = mcp::listen(&desk.options.socket)?;
+    start_services(&desk, &stop);
+
+    let handle = Handle::new();
+    let announce = handle.clone();
+    let number = display.number;
+    tokio::spawn(async move {
+        if let Some(address) = announce.listening().await {
+            tracing::info!(%address, display = number, "serving");
+        }
+    });
+    let server = http::serve(desk.clone(), desk.options.listen, &desk.options.tls, handle);
+    let outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        exit = display.ended => {
+            let text = exit.map(|exit| exit.text).unwrap_or_default();
+            Err(anyhow::anyhow!("Xvnc {text}"))
+        }
+        done = server => done.and_then(|()| Err(anyhow::anyhow!("the HTTPS server ended"))),
+        done = mcp::serve(desk.clone(), listener) => done.context("the MCP server ended"),
+    };
+    stop.cancel();
+    shutdown::stop_all(display.pid).await;
+    outcome
+}
+
+fn prepare(options: &Options) -> anyhow::Result<()> {
+    // The runner has the same group and must be able to work with the files of the home.
+    nix::sys::stat::umask(nix::sys::stat::Mode::S_IWOTH);
+    if std::process::id() == 1 {
+        // Nothing else runs in this container yet, so whatever locks there are belong to the dead.
+        if let DisplayChoice::Number(number) = options.display {
+            home::remove_display_locks(number);
+        }
+    } else {
+        nix::sys::prctl::set_child_subreaper(true).context("cannot become the parent of orphans")?;
+    }
+    home::remove(&options.run_dir.join("bus"));
+    let seeded = home::seed(&options.home, &options.skel)
+        .with_context(|| format!("cannot seed the home {}", options.home.display()))?;
+    if seeded {
+        tracing::info!(home = %options.home.display(), "seeded a new home");
+    }
+    home::remove_browser_locks(&options.home);
+    Ok(())
+}
+
+fn start_services(desk: &Arc<Desk>, stop: &CancellationToken) {
+    let keep = |desk: &Desk, after: After, stop: &CancellationToken| {
+        for service in desk.config.services.iter().filter(|service| service.after == after) {
+            desk.services.keep(&desk.options, &desk.environment, &desk.children, service, stop);
+        }
+    };
+    keep(desk, After::Display, stop);
+    let (desk, stop) = (desk.clone(), stop.clone());
+    tokio::spawn(async move {
+        while !matches!(desk.windows.managed().await, Ok(true)) {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+        keep(&desk, After::Wm, &stop);
+    });
+}

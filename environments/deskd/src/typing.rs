@@ -1,0 +1,98 @@
+//! Keys and text. Characters are typed as keysyms, which the X server maps to keys exactly; what it cannot map, and what would use up its
+//! spare keys, is pasted.
+
+use std::{sync::PoisonError, time::Duration};
+
+use a8s_rfb::{Kind, clipboard, encode, keysym};
+
+use crate::{error::DeskError, screen::Screen};
+
+/// Keys sent before the server must have caught up; also how soon a change of the lease stops a long text.
+const CHUNK: usize = 32;
+/// A character that is on no key of the layout takes a spare key code for ever. There are about a hundred; people's keyboards need some too.
+const SPARE_KEYS: usize = 48;
+const FETCH_LIMIT: Duration = Duration::from_secs(2);
+const AFTER_PASTE: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(600));
+
+/// A key message.
+pub fn key(symbol: u32, down: bool) -> (Kind, Vec<u8>) {
+    (Kind::Key, encode::key(symbol, down).to_vec())
+}
+
+impl Screen {
+    /// Presses the keys in order and releases them in reverse.
+    pub async fn press(&self, keys: &[u32], hold: Option<Duration>) -> Result<(), DeskError> {
+        let down: Vec<_> = keys.iter().map(|symbol| key(*symbol, true)).collect();
+        let up: Vec<_> = keys.iter().rev().map(|symbol| key(*symbol, false)).collect();
+        self.input(&down).await?;
+        if let Some(time) = hold {
+            tokio::time::sleep(time).await;
+        }
+        // If a person took control meanwhile, the change of the lease has released the keys.
+        self.input(&up).await?;
+        self.barrier().await
+    }
+
+    /// Types `text` exactly.
+    pub async fn type_text(&self, text: &str) -> Result<(), DeskError> {
+        for piece in self.plan(text) {
+            match piece {
+                Piece::Type(text) => self.type_keys(&text).await?,
+                Piece::Paste(text) => self.paste(text).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn type_keys(&self, text: &str) -> Result<(), DeskError> {
+        let symbols: Vec<u32> = text.replace("\r\n", "\n").chars().map(keysym::from_char).collect();
+        for chunk in symbols.chunks(CHUNK) {
+            let messages: Vec<_> =
+                chunk.iter().flat_map(|symbol| [key(*symbol, true), key(*symbol, false)]).collect();
+            self.input(&messages).await?;
+            self.barrier().await?;
+        }
+        Ok(())
+    }
+
+    /// Offers `text` as the clipboard and presses Shift+Insert, which pastes in terminals as well as in forms.
+    async fn paste(&self, text: String) -> Result<(), DeskError> {
+        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        self.control(&clipboard::notify()).await?;
+        self.barrier().await?;
+        let fetched = self.fetched.notified();
+        tokio::pin!(fetched);
+        fetched.as_mut().enable();
+        self.press(&[0xffe1, 0xff63], None).await?;
+        if tokio::time::timeout(FETCH_LIMIT, fetched).await.is_err() {
+            let why = "the text contains characters that must be pasted, and no window took the paste; click into a text field first";
+            return Err(DeskError::Timeout(why.into()));
+        }
+        // The window inserts the text some time after it has fetched it; keys sent before that would come first.
+        let (quiet, limit) = AFTER_PASTE;
+        self.settled(quiet, limit).await;
+        Ok(())
+    }
+
+    fn plan(&self, text: &str) -> Vec<Piece> {
+        let mut used = self.extra_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pieces: Vec<Piece> = Vec::new();
+        for c in text.chars() {
+            let typed = c.is_ascii() || ((c as u32) <= 0xffff && (used.contains(&c) || used.len() < SPARE_KEYS));
+            if typed && !c.is_ascii() {
+                used.insert(c);
+            }
+            match (pieces.last_mut(), typed) {
+                (Some(Piece::Type(piece)), true) | (Some(Piece::Paste(piece)), false) => piece.push(c),
+                (_, true) => pieces.push(Piece::Type(c.into())),
+                (_, false) => pieces.push(Piece::Paste(c.into())),
+            }
+        }
+        pieces
+    }
+}
+
+enum Piece {
+    Type(String),
+    Paste(String),
+}
