@@ -1,0 +1,160 @@
+//! Debian as a layer: made by mmdebstrap from the machine's own package sources, kept in the cache under the hash of
+//! everything that decides its content except the packages' versions.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{ImageError, digest, file, layer::TIME, oci::Layer, run};
+use crate::{Paths, Progress};
+
+/// The release that all images are made of.
+const SUITE: &str = "bookworm";
+
+/// What to make.
+#[derive(Debug)]
+pub struct Recipe<'a> {
+    /// Name in the cache and in messages.
+    pub name: &'a str,
+    /// How complete: mmdebstrap's variant.
+    pub variant: &'a str,
+    /// Packages besides the variant's own.
+    pub packages: Vec<String>,
+    /// Options of dpkg, one a line.
+    pub dpkg_options: Option<PathBuf>,
+    /// A program that is called with the root folder once all is installed.
+    pub customize: Option<PathBuf>,
+}
+
+impl Recipe<'_> {
+    fn key(&self) -> Result<String, ImageError> {
+        let mut hash = Sha256::new();
+        // A separator that no part contains keeps two recipes from meeting in one hash.
+        let mut add = |part: &[u8]| {
+            hash.update(part);
+            hash.update([0]);
+        };
+        add(SUITE.as_bytes());
+        add(std::env::consts::ARCH.as_bytes());
+        add(self.variant.as_bytes());
+        add(self.packages.join("\n").as_bytes());
+        for path in [&self.dpkg_options, &self.customize].into_iter().flatten() {
+            add(&fs::read(path).map_err(file(path))?);
+        }
+        Ok(hex::encode(hash.finalize())[..12].to_owned())
+    }
+
+    /// The layer, from the cache or made now.
+    pub fn layer(&self, paths: &Paths, progress: &Progress) -> Result<Layer, ImageError> {
+        let path = paths.images_cache().join(format!("debian-{}-{}.tar", self.name, self.key()?));
+        let known = path.with_extension("sha256");
+        if path.exists()
+            && let Ok(digest) = fs::read_to_string(&known)
+        {
+            return Layer::of(path, digest.trim().to_owned());
+        }
+        progress.note(&format!("{}: installing Debian {SUITE} and {} packages", self.name, self.packages.len()));
+        let unfinished = path.with_extension("unfinished.tar");
+        run(&mut self.command(&unfinished))?;
+        let digest = digest(&unfinished)?;
+        fs::rename(&unfinished, &path).map_err(file(&path))?;
+        fs::write(&known, &digest).map_err(file(&known))?;
+        self.remove_older(&path)?;
+        Layer::of(path, digest)
+    }
+
+    fn command(&self, target: &Path) -> Command {
+        let mut command = Command::new("mmdebstrap");
+        command
+            .env("SOURCE_DATE_EPOCH", TIME.to_string())
+            .args(["--mode=root", "--format=tar", "--variant", self.variant])
+            .args(["--aptopt=APT::Install-Recommends \"false\"", "--skip=cleanup/tmp"])
+            .arg(format!("--include={}", self.packages.join(",")));
+        if let Some(options) = &self.dpkg_options {
+            command.arg(format!("--dpkgopt={}", options.display()));
+        }
+        if let Some(customize) = &self.customize {
+            command.arg(format!("--customize-hook={}", customize.display()));
+        }
+        command.arg(SUITE).arg(target);
+        command
+    }
+
+    fn remove_older(&self, keep: &Path) -> Result<(), ImageError> {
+        let (Some(folder), prefix) = (keep.parent(), format!("debian-{}-", self.name)) else { return Ok(()) };
+        for entry in fs::read_dir(folder).map_err(file(folder))? {
+            let path = entry.map_err(file(folder))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with(&prefix) && path.file_stem() != keep.file_stem() {
+                fs::remove_file(&path).map_err(file(&path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a list of packages: names separated by blanks, `#` starts a comment.
+pub fn packages(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
+}
+
+/// Calls `take` with the path (without a leading `./` and without `usr/`) of every regular file of an archive.
+pub fn each_file(
+    archive: &Path,
+    mut take: impl FnMut(&str, u64, &mut dyn Read) -> std::io::Result<()>,
+) -> Result<(), ImageError> {
+    let wrong = file(archive);
+    let mut tar = tar::Archive::new(File::open(archive).map_err(&wrong)?);
+    for entry in tar.entries().map_err(&wrong)? {
+        let mut entry = entry.map_err(&wrong)?;
+        if entry.header().entry_type() != tar::EntryType::Regular {
+            continue;
+        }
+        let path = entry.path().map_err(&wrong)?.to_string_lossy().into_owned();
+        let path = path.trim_start_matches("./");
+        let size = entry.size();
+        take(path.strip_prefix("usr/").unwrap_or(path), size, &mut entry).map_err(&wrong)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(packages: &[&str]) -> Recipe<'static> {
+        Recipe {
+            name: "x",
+            variant: "minbase",
+            packages: packages.iter().map(|&package| package.to_owned()).collect(),
+            dpkg_options: None,
+            customize: None,
+        }
+    }
+
+    #[test]
+    fn a_list_of_packages_may_be_wrapped_and_commented() {
+        assert_eq!(packages("a b # c\n\n  # d\ne\n"), ["a", "b", "e"]);
+    }
+
+    #[test]
+    fn another_package_or_another_hook_is_another_base() {
+        let folder = tempfile::tempdir().unwrap();
+        let hook = folder.path().join("hook");
+        fs::write(&hook, "1").unwrap();
+        let plain = recipe(&["a"]).key().unwrap();
+        assert_eq!(plain, recipe(&["a"]).key().unwrap());
+        assert_ne!(plain, recipe(&["a", "b"]).key().unwrap());
+        let with_hook = Recipe { customize: Some(hook.clone()), ..recipe(&["a"]) };
+        let before = with_hook.key().unwrap();
+        assert_ne!(plain, before);
+        fs::write(&hook, "2").unwrap();
+        assert_ne!(before, with_hook.key().unwrap());
+    }
+}
