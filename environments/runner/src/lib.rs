@@ -1,1 +1,19 @@
-//! a8s-runner
+//! The runner: the pod's only client of the agent, and the only keeper of the conversation.
+//!
+//! It takes prompts over HTTPS, hands them to the harness over the Agent Client Protocol one turn at a time, records what happens in an
+//! append-only transcript and streams it. It gives the harness one MCP server: the desktop's tools and a few of its own. It holds no
+//! Kubernetes token and never touches the display.
+
+pub mod acp;
+mod artifacts;
+mod attachments;
+pub mod config;
+mod engine;
+mod history;
+mod http;
+mod log;
+mod mcp;
+mod record;
+mod run;
+
+pub use run::run;

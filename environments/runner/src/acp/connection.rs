@@ -1,0 +1,184 @@
+//! One connection: initialize, open or load the session, then prompts until the harness or the runner ends it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use agent_client_protocol::{
+    Agent, Client, Lines, on_receive_notification, on_receive_request,
+    schema::ProtocolVersion,
+    v1::{
+        ConnectionTo,
+        schema::{
+            CancelNotification, EnvVariable, Implementation, InitializeRequest, LoadSessionRequest, McpServer,
+            McpServerStdio, NewSessionRequest, PromptRequest, RequestPermissionRequest,
+            RequestPermissionResponse, SessionId, SessionNotification,
+        },
+    },
+};
+use futures::{SinkExt, TryStreamExt};
+use tokio::{
+    net::UnixStream,
+    sync::mpsc::{Sender, UnboundedReceiver},
+    time::timeout,
+};
+use tokio_util::codec::{FramedRead, FramedWrite, LinesCodec};
+
+use super::{FromHarness, LinkOptions, ToHarness, translate};
+
+/// Longest line that is read. Harnesses put whole images into one.
+const MAX_LINE: usize = 64 << 20;
+/// A harness that is not ready by then is taken for broken. The shim may first need to end the one before.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Returns why the connection ended and whether the harness had been ready for prompts.
+pub async fn converse(
+    options: &LinkOptions,
+    stream: UnixStream,
+    commands: &mut UnboundedReceiver<ToHarness>,
+    events: &Sender<FromHarness>,
+) -> (String, bool) {
+    let (read, write) = stream.into_split();
+    let incoming = FramedRead::new(read, LinesCodec::new_with_max_length(MAX_LINE)).map_err(io::Error::other);
+    let outgoing = FramedWrite::new(write, LinesCodec::new());
+    let outgoing = SinkExt::<String>::sink_map_err(outgoing, io::Error::other);
+    let up = Arc::new(AtomicBool::new(false));
+
+    let (updates, listening) = (events.clone(), up.clone());
+    let permissions = options.permissions;
+    let connection = Client
+        .v1()
+        .name("a8s-runner")
+        .on_receive_notification(
+            async move |notification: SessionNotification, _connection| {
+                // A harness that loads a session repeats it; we have it in the transcript.
+                if listening.load(Ordering::Acquire)
+                    && let Some(update) = translate::update(notification.update)
+                {
+                    let _ = updates.send(FromHarness::Update(update)).await;
+                }
+                Ok(())
+            },
+            on_receive_notification!(),
+        )
+        .on_receive_request(
+            async move |request: RequestPermissionRequest, responder, _connection| {
+                let outcome = translate::decide(permissions, &request);
+                responder.respond(RequestPermissionResponse::new(outcome))
+            },
+            on_receive_request!(),
+        )
+        .connect_with(Lines::new(outgoing, incoming), async |connection: ConnectionTo<Agent>| {
+            let session = match timeout(START_TIMEOUT, open(options, &connection)).await {
+                Ok(Ok(session)) => session,
+                Ok(Err(error)) => return Ok(format!("the agent refused the session: {error}")),
+                Err(_) => return Ok("the agent did not answer within a minute of its start".to_owned()),
+            };
+            up.store(true, Ordering::Release);
+            if events.send(FromHarness::Up { resumed: session.resumed }).await.is_err() {
+                return Ok("the runner stops".to_owned());
+            }
+            Ok(obey(options, &connection, &session.id, commands, events).await)
+        });
+    let reason = match connection.await {
+        Ok(reason) => reason,
+        Err(error) => format!("the connection to the agent broke: {error}"),
+    };
+    (reason, up.load(Ordering::Acquire))
+}
+
+/// Carries out commands until the connection is to end; returns why.
+async fn obey(
+    options: &LinkOptions,
+    connection: &ConnectionTo<Agent>,
+    session: &SessionId,
+    commands: &mut UnboundedReceiver<ToHarness>,
+    events: &Sender<FromHarness>,
+) -> String {
+    loop {
+        let command = tokio::select! {
+            () = connection.incoming_closed() => return "the agent ended".to_owned(),
+            command = commands.recv() => command,
+        };
+        match command {
+            None => return "the runner stops".to_owned(),
+            Some(ToHarness::Hangup) => return "the agent did not obey the interrupt".to_owned(),
+            Some(ToHarness::Cancel) => {
+                let _ = connection.send_notification(CancelNotification::new(session.clone()));
+            }
+            Some(ToHarness::Prompt { turn, prompt, preamble }) => {
+                let blocks = translate::blocks(prompt, preamble, &options.home);
+                let answer = connection.send_request(PromptRequest::new(session.clone(), blocks));
+                let (events, connection) = (events.clone(), connection.clone());
+                // Updates and the answer go through one queue, and updates are handled first: the end of a turn is its last event.
+                tokio::spawn(async move {
+                    let outcome = match answer.block_task().await {
+                        Ok(response) => Ok(translate::wire_name(response.stop_reason)),
+                        // The end of the connection is reported once, by `converse`.
+                        Err(_) if connection.is_incoming_closed() => return,
+                        Err(error) => Err(error.to_string()),
+                    };
+                    let _ = events.send(FromHarness::Ended { turn, outcome }).await;
+                });
+            }
+        }
+    }
+}
+
+struct Session {
+    id: SessionId,
+    resumed: bool,
+}
+
+async fn open(
+    options: &LinkOptions,
+    connection: &ConnectionTo<Agent>,
+) -> Result<Session, agent_client_protocol::Error> {
+    let hello = InitializeRequest::new(ProtocolVersion::V1)
+        .client_info(Implementation::new("a8s-runner", env!("CARGO_PKG_VERSION")));
+    let agent = connection.send_request(hello).block_task().await?;
+    let servers = vec![mcp_server(options)];
+    if agent.agent_capabilities.load_session
+        && let Some(id) = remembered(&options.session_file)
+    {
+        let load = LoadSessionRequest::new(id.clone(), options.home.clone()).mcp_servers(servers.clone());
+        match connection.send_request(load).block_task().await {
+            Ok(_) => return Ok(Session { id, resumed: true }),
+            Err(error) => {
+                tracing::info!(%error, "the agent does not have its old session any more; it gets a new one");
+            }
+        }
+    }
+    let new = NewSessionRequest::new(options.home.clone()).mcp_servers(servers);
+    let id = connection.send_request(new).block_task().await?.session_id;
+    if let Err(error) = remember(&options.session_file, &id) {
+        tracing::warn!(%error, "the agent's session id could not be written; a restart will not resume it");
+    }
+    Ok(Session { id, resumed: false })
+}
+
+fn mcp_server(options: &LinkOptions) -> McpServer {
+    let socket = options.mcp_socket.display().to_string();
+    let server = McpServerStdio::new("a8s", options.mcp_command.clone())
+        .args(vec!["mcp".to_owned()])
+        .env(vec![EnvVariable::new("A8S_MCP_SOCKET", socket)]);
+    McpServer::Stdio(server)
+}
+
+fn remembered(file: &Path) -> Option<SessionId> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let id = text.trim();
+    (!id.is_empty()).then(|| SessionId::new(id.to_owned()))
+}
+
+fn remember(file: &Path, id: &SessionId) -> io::Result<()> {
+    let fresh: PathBuf = file.with_extension("new");
+    std::fs::write(&fresh, id.to_string())?;
+    std::fs::rename(fresh, file)
+}

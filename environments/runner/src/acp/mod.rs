@@ -1,0 +1,126 @@
+//! The link to the harness: the only place that speaks the Agent Client Protocol, and the only one that knows its SDK's types.
+//!
+//! The link connects to the shim's socket, again and again for ever; a connection is one run of the harness. It reports what comes in as
+//! [`FromHarness`] and does what [`ToHarness`] says. It decides nothing about turns.
+
+mod connection;
+mod translate;
+
+use std::{path::PathBuf, time::Duration};
+
+use a8s_wire::{Prompt, event::PlanEntry};
+use tokio::{
+    net::UnixStream,
+    sync::mpsc::{Sender, UnboundedReceiver},
+    time::sleep,
+};
+
+use crate::config::Permissions;
+
+/// What the link is told.
+#[derive(Debug)]
+pub enum ToHarness {
+    /// Hand over a message. `preamble` is put before it: a summary for a harness that remembers nothing.
+    Prompt {
+        /// The turn, given back with its end.
+        turn: i64,
+        /// The message.
+        prompt: Prompt,
+        /// What the harness must know first.
+        preamble: Option<String>,
+    },
+    /// Ask the harness to stop what it does.
+    Cancel,
+    /// Cut the connection; the shim then ends the harness.
+    Hangup,
+}
+
+/// What the link reports.
+#[derive(Debug)]
+pub enum FromHarness {
+    /// The harness is ready for prompts.
+    Up {
+        /// Whether it remembers the conversation.
+        resumed: bool,
+    },
+    /// The harness is gone or cannot be started.
+    Down {
+        /// Why.
+        reason: String,
+        /// Whether it had been up.
+        was_up: bool,
+    },
+    /// Something happened within a turn.
+    Update(Update),
+    /// The harness answered a prompt.
+    Ended {
+        /// The turn of the prompt.
+        turn: i64,
+        /// ACP's stop reason, or what went wrong.
+        outcome: Result<String, String>,
+    },
+}
+
+/// Something that happened within a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// A piece of a message.
+    Text {
+        /// The piece.
+        text: String,
+        /// Id of the message, if the harness has such.
+        message: Option<String>,
+    },
+    /// A tool call began or changed.
+    Step {
+        /// Id of the call.
+        id: String,
+        /// Its title, if it is new or changed.
+        title: Option<String>,
+        /// Its status, if it is new or changed.
+        status: Option<String>,
+    },
+    /// The plan, whole.
+    Plan(Vec<PlanEntry>),
+}
+
+/// What the link needs to know.
+#[derive(Clone, Debug)]
+pub struct LinkOptions {
+    /// The shim's socket.
+    pub socket: PathBuf,
+    /// Home and working directory of the harness.
+    pub home: PathBuf,
+    /// File that keeps the harness's session id over restarts.
+    pub session_file: PathBuf,
+    /// The stdio MCP server the harness is given.
+    pub mcp_command: PathBuf,
+    /// The socket that this MCP server leads to.
+    pub mcp_socket: PathBuf,
+    /// The answer to permission requests.
+    pub permissions: Permissions,
+}
+
+/// Longest wait between two attempts to connect.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+/// Runs the link until the engine is gone.
+pub async fn run(options: LinkOptions, mut commands: UnboundedReceiver<ToHarness>, events: Sender<FromHarness>) {
+    let mut backoff = Duration::from_millis(50);
+    loop {
+        let (reason, was_up) = match UnixStream::connect(&options.socket).await {
+            Ok(stream) => connection::converse(&options, stream, &mut commands, &events).await,
+            Err(error) => (format!("cannot reach the agent's socket: {error}"), false),
+        };
+        if was_up {
+            backoff = Duration::from_millis(50);
+        }
+        if events.send(FromHarness::Down { reason, was_up }).await.is_err() {
+            return;
+        }
+        // Commands for a harness that is gone mean nothing to the next one.
+        while commands.try_recv().is_ok() {}
+        sleep(backoff).await;
+        backoff = (backoff * 2).min(MAX_BACKOFF);
+    }
+}

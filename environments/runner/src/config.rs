@@ -1,0 +1,67 @@
+//! What the runner is started with. Everything has the pod's default; tests point it at a temporary directory.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use a8s_wire::paths;
+use clap::{Parser, ValueEnum};
+
+/// Command line and environment of the runner.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "a8s-runner", about = "Runs an agent's conversation in a workspace pod", version)]
+pub struct Config {
+    /// Address to serve HTTPS on.
+    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], paths::RUNNER_PORT)))]
+    pub listen: SocketAddr,
+    /// Directory with `tls.crt`, `tls.key` and `tokens.pub`.
+    #[arg(long, default_value = paths::TLS)]
+    pub tls: PathBuf,
+    /// Own directory: transcript and blobs.
+    #[arg(long, default_value = paths::STATE)]
+    pub state: PathBuf,
+    /// Home directory of the agent.
+    #[arg(long, default_value = paths::HOME)]
+    pub home: PathBuf,
+    /// Socket of the shim.
+    #[arg(long, default_value = paths::AGENT_SOCKET)]
+    pub agent_socket: PathBuf,
+    /// Socket to offer the aggregated MCP server on.
+    #[arg(long, default_value = paths::MCP_SOCKET)]
+    pub mcp_socket: PathBuf,
+    /// Socket of deskd's MCP server.
+    #[arg(long, default_value = paths::DESKD_SOCKET)]
+    pub deskd_socket: PathBuf,
+    /// Command that the harness runs as its stdio MCP server.
+    #[arg(long, default_value = "/usr/libexec/a8s/shim")]
+    pub mcp_command: PathBuf,
+    /// UID of the Workspace: access tokens for another one are refused.
+    #[arg(long, env = paths::env::WORKSPACE_UID)]
+    pub workspace_uid: String,
+    /// Conversation epoch.
+    #[arg(long, env = paths::env::EPOCH, default_value_t = 0)]
+    pub epoch: i64,
+    /// What a harness that asks for permission is told.
+    #[arg(long, env = "A8S_PERMISSIONS", default_value = "allow", ignore_case = true)]
+    pub permissions: Permissions,
+    /// Largest file that may be published, in MiB.
+    #[arg(long, default_value_t = 512)]
+    pub max_artifact_mib: u64,
+    /// Seconds that a harness has to obey an interrupt before its connection is cut.
+    #[arg(long, default_value_t = 5.0)]
+    pub cancel_grace: f64,
+}
+
+impl Config {
+    /// [`Self::cancel_grace`] as a duration.
+    pub fn cancel_grace(&self) -> Duration {
+        Duration::try_from_secs_f64(self.cancel_grace).unwrap_or(Duration::from_secs(5))
+    }
+}
+
+/// The answer to permission requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Permissions {
+    /// Choose the option of kind `allow_once`; without one, refuse.
+    Allow,
+    /// Refuse.
+    Deny,
+}

@@ -1,0 +1,513 @@
+//! The turn state machine. One task owns the conversation: it takes calls from HTTP and MCP and reports from the link, and writes the
+//! transcript. Turns run strictly one after the other.
+//!
+//! An interrupt climbs a ladder: ask once, wait a moment, then cut the connection (the shim ends the process group). Whatever the harness
+//! does, its turn ends and the next message is delivered.
+
+use std::{collections::HashMap, io, time::Duration};
+
+use a8s_wire::{
+    ArtifactInfo, Event, EventBody, EventId, Prompt, PromptAccepted, RunnerPhase, RunnerState, event::PlanEntry,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    acp::{FromHarness, ToHarness, Update},
+    history::{History, Turn},
+    log::{Feed, Log},
+    record::Record,
+};
+
+/// The longest summary given to a harness that lost its memory, in bytes.
+const MAX_PREAMBLE: usize = 8 * 1024;
+/// How often lines that could not be written are tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// Attempts to start the harness before the runner calls it failed. It goes on trying.
+const FAILED_AFTER: u32 = 5;
+
+/// The transcript cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the transcript cannot be written ({0}); is the workspace's volume full?")]
+pub struct StorageError(#[from] io::Error);
+
+/// A file in the blob store that is about to be published.
+#[derive(Clone, Debug)]
+pub struct NewArtifact {
+    /// Name without version.
+    pub name: String,
+    /// Human-readable title.
+    pub title: String,
+    /// File name offered for a download.
+    pub file_name: String,
+    /// Media type.
+    pub media_type: String,
+    /// Bytes.
+    pub size: i64,
+    /// Hex SHA-256.
+    pub sha256: String,
+}
+
+enum Call {
+    Prompt(Prompt, oneshot::Sender<Result<PromptAccepted, StorageError>>),
+    Interrupt(i64, oneshot::Sender<bool>),
+    State(oneshot::Sender<RunnerState>),
+    Quiesce(oneshot::Sender<Result<RunnerState, StorageError>>),
+    Plan(Vec<PlanEntry>, oneshot::Sender<()>),
+    Finish(String, oneshot::Sender<()>),
+    Artifact(NewArtifact, oneshot::Sender<ArtifactInfo>),
+}
+
+/// The engine has stopped: the process is on its way down.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the runner is stopping")]
+pub struct Stopped;
+
+/// How the rest of the process talks to the engine.
+#[derive(Clone)]
+pub struct Handle {
+    calls: mpsc::Sender<Call>,
+    feed: Feed,
+    connected: watch::Receiver<bool>,
+}
+
+impl Handle {
+    async fn call<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Call) -> Result<T, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.calls.send(make(answer)).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// Takes a message on, durably. A message that is known already changes nothing.
+    pub async fn prompt(&self, prompt: Prompt) -> Result<Result<PromptAccepted, StorageError>, Stopped> {
+        self.call(|answer| Call::Prompt(prompt, answer)).await
+    }
+
+    /// Stops the given turn if it is the running one.
+    pub async fn interrupt(&self, turn: i64) -> Result<bool, Stopped> {
+        self.call(|answer| Call::Interrupt(turn, answer)).await
+    }
+
+    /// The state now.
+    pub async fn state(&self) -> Result<RunnerState, Stopped> {
+        self.call(Call::State).await
+    }
+
+    /// Brings the transcript to the disk.
+    pub async fn quiesce(&self) -> Result<Result<RunnerState, StorageError>, Stopped> {
+        self.call(Call::Quiesce).await
+    }
+
+    /// Records a plan.
+    pub async fn plan(&self, entries: Vec<PlanEntry>) -> Result<(), Stopped> {
+        self.call(|answer| Call::Plan(entries, answer)).await
+    }
+
+    /// Records that the goal is reached.
+    pub async fn finish(&self, summary: String) -> Result<(), Stopped> {
+        self.call(|answer| Call::Finish(summary, answer)).await
+    }
+
+    /// Records an artifact and gives it its version.
+    pub async fn artifact(&self, artifact: NewArtifact) -> Result<ArtifactInfo, Stopped> {
+        self.call(|answer| Call::Artifact(artifact, answer)).await
+    }
+
+    /// The event stream.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Whether the harness is ready for prompts.
+    pub fn connected(&self) -> bool {
+        *self.connected.borrow()
+    }
+}
+
+/// The state machine.
+pub struct Engine {
+    log: Log,
+    history: History,
+    harness: mpsc::UnboundedSender<ToHarness>,
+    connected: watch::Sender<bool>,
+    needs_summary: bool,
+    failures: u32,
+    failure: Option<String>,
+    storage_failure: Option<String>,
+    text: String,
+    text_message: Option<String>,
+    steps: HashMap<String, (String, String)>,
+    cancel_deadline: Option<Instant>,
+    cancel_grace: Duration,
+}
+
+impl Engine {
+    /// Takes up the conversation where the transcript ends, and starts the engine's task.
+    pub fn start(
+        log: Log,
+        records: &[Record],
+        epoch: i64,
+        cancel_grace: Duration,
+        harness: mpsc::UnboundedSender<ToHarness>,
+        reports: mpsc::Receiver<FromHarness>,
+    ) -> Handle {
+        let mut history = History::default();
+        for record in records {
+            history.apply(record);
+        }
+        let (calls, inbox) = mpsc::channel(64);
+        let (connected, watch_connected) = watch::channel(false);
+        let handle = Handle { calls, feed: log.feed(), connected: watch_connected };
+        let mut engine = Self {
+            log,
+            history,
+            harness,
+            connected,
+            needs_summary: false,
+            failures: 0,
+            failure: None,
+            storage_failure: None,
+            text: String::new(),
+            text_message: None,
+            steps: HashMap::new(),
+            cancel_deadline: None,
+            cancel_grace,
+        };
+        engine.recover(epoch);
+        tokio::spawn(engine.work(inbox, reports));
+        handle
+    }
+
+    /// What an earlier process left open is closed: its turn ends, and a new epoch begins without the old branch's queue.
+    fn recover(&mut self, epoch: i64) {
+        if self.history.running.is_some() {
+            self.end_turn("error", Some("the runner was restarted during this turn".to_owned()));
+            self.notice("The runner was restarted while the agent worked; that message is not repeated. Send it again to continue.");
+        }
+        if epoch > self.history.last.epoch {
+            let dropped = self.history.enter_epoch(epoch);
+            if !dropped.is_empty() {
+                self.notice("Messages that waited when the snapshot was taken were dropped.");
+            }
+        }
+    }
+
+    async fn work(mut self, mut inbox: mpsc::Receiver<Call>, mut reports: mpsc::Receiver<FromHarness>) {
+        let mut retry = tokio::time::interval(RETRY);
+        loop {
+            let deadline = self.cancel_deadline.unwrap_or_else(Instant::now);
+            tokio::select! {
+                call = inbox.recv() => match call {
+                    Some(call) => self.answer(call),
+                    None => break,
+                },
+                report = reports.recv() => match report {
+                    Some(report) => self.report(report),
+                    None => break,
+                },
+                () = sleep_until(deadline), if self.cancel_deadline.is_some() => self.give_up(),
+                _ = retry.tick(), if self.storage_failure.is_some() => self.stored(|log| log.flush()),
+            }
+        }
+        self.stored(Log::sync);
+    }
+
+    fn answer(&mut self, call: Call) {
+        // An answer that nobody waits for any more is no error: the caller hung up.
+        match call {
+            Call::Prompt(prompt, answer) => {
+                let accepted = self.accept(prompt);
+                let _ = answer.send(accepted);
+                self.next_turn();
+            }
+            Call::Interrupt(turn, answer) => {
+                let _ = answer.send(self.interrupt(turn));
+            }
+            Call::State(answer) => {
+                let _ = answer.send(self.state());
+            }
+            Call::Quiesce(answer) => {
+                let synced = self.log.sync().map_err(StorageError);
+                let _ = answer.send(synced.map(|()| self.state()));
+            }
+            Call::Plan(entries, answer) => {
+                self.set_plan(entries);
+                let _ = answer.send(());
+            }
+            Call::Finish(summary, answer) => {
+                self.record(EventBody::Finished { summary });
+                let _ = answer.send(());
+            }
+            Call::Artifact(artifact, answer) => {
+                let _ = answer.send(self.publish(artifact));
+            }
+        }
+    }
+
+    fn accept(&mut self, prompt: Prompt) -> Result<PromptAccepted, StorageError> {
+        if !self.history.known.contains_key(&prompt.message_id) {
+            let record = Record::Accepted {
+                accepted: prompt.clone(),
+                turn: self.history.last_turn + 1,
+                epoch: self.history.last.epoch,
+            };
+            self.log.append_or_refuse(&record)?;
+            self.history.apply(&record);
+        }
+        let waiting = self.history.queue.iter().position(|turn| turn.prompt.message_id == prompt.message_id);
+        let busy = usize::from(self.history.running.is_some() || !*self.connected.borrow());
+        let turn = self.history.known.get(&prompt.message_id).copied().unwrap_or_default();
+        Ok(PromptAccepted { turn, position: waiting.map_or(0, |at| at + busy) })
+    }
+
+    fn publish(&mut self, artifact: NewArtifact) -> ArtifactInfo {
+        let newest = self.history.newest(&artifact.name);
+        if let Some(same) = newest.filter(|info| info.sha256 == artifact.sha256 && info.title == artifact.title) {
+            return same.clone();
+        }
+        let info = ArtifactInfo {
+            version: newest.map_or(1, |info| info.version + 1),
+            name: artifact.name,
+            title: artifact.title,
+            file_name: artifact.file_name,
+            media_type: artifact.media_type,
+            size: artifact.size,
+            sha256: artifact.sha256,
+            turn: self.history.current_turn,
+        };
+        self.record(EventBody::Artifact(info.clone()));
+        info
+    }
+
+    fn interrupt(&mut self, turn: i64) -> bool {
+        let running = self.history.running.as_ref().is_some_and(|running| running.number == turn);
+        // A second cancel confuses harnesses: one is sent, later ones only join the wait.
+        if running && self.cancel_deadline.is_none() {
+            let _ = self.harness.send(ToHarness::Cancel);
+            self.cancel_deadline = Some(Instant::now() + self.cancel_grace);
+        }
+        running
+    }
+
+    fn give_up(&mut self) {
+        let _ = self.harness.send(ToHarness::Hangup);
+        self.connected.send_replace(false);
+        self.end_turn("interrupted", None);
+        self.notice("The agent did not stop by itself and was restarted.");
+    }
+
+    fn report(&mut self, report: FromHarness) {
+        match report {
+            FromHarness::Up { resumed } => {
+                self.needs_summary = !resumed;
+                self.failures = 0;
+                self.failure = None;
+                self.connected.send_replace(true);
+                self.next_turn();
+            }
+            FromHarness::Down { reason, was_up } => self.down(reason, was_up),
+            FromHarness::Update(update) if self.history.running.is_some() => self.update(update),
+            FromHarness::Update(_) => {}
+            FromHarness::Ended { turn, outcome } => {
+                // An answer that comes after its turn was given up must not end another one.
+                if self.history.running.as_ref().is_some_and(|running| running.number == turn) {
+                    self.ended(outcome);
+                }
+            }
+        }
+    }
+
+    fn ended(&mut self, outcome: Result<String, String>) {
+        let interrupted = self.cancel_deadline.is_some();
+        match outcome {
+            // Harnesses answer an interrupt with all sorts of things; to people it is one.
+            Ok(_) | Err(_) if interrupted => self.end_turn("cancelled", None),
+            Ok(reason) => self.end_turn(&reason, None),
+            Err(detail) => self.end_turn("error", Some(detail)),
+        }
+        self.next_turn();
+    }
+
+    fn down(&mut self, reason: String, was_up: bool) {
+        self.connected.send_replace(false);
+        if self.history.running.is_some() {
+            let interrupted = self.cancel_deadline.is_some();
+            if interrupted {
+                self.end_turn("cancelled", None);
+            } else {
+                self.end_turn("error", Some(reason.clone()));
+                self.notice("The agent ended unexpectedly and is being restarted.");
+            }
+        }
+        tracing::info!(reason, was_up, "no connection to the agent");
+        if was_up {
+            self.failures = 0;
+        } else {
+            self.failures += 1;
+            if self.failures >= FAILED_AFTER {
+                self.failure = Some(reason);
+            }
+        }
+    }
+
+    fn update(&mut self, update: Update) {
+        match update {
+            Update::Text { text, message } => {
+                if message.is_some() && message != self.text_message {
+                    self.flush_text();
+                    self.text_message = message;
+                }
+                self.text.push_str(&text);
+                let event = self.event(self.history.last, EventBody::Delta { text });
+                self.log.feed().send_live(event);
+            }
+            Update::Step { id, title, status } => self.step(id, title, status),
+            Update::Plan(entries) => self.set_plan(entries),
+        }
+    }
+
+    fn step(&mut self, id: String, title: Option<String>, status: Option<String>) {
+        let before = self.steps.get(&id).cloned();
+        let now = match &before {
+            Some((old_title, old_status)) => {
+                (title.unwrap_or_else(|| old_title.clone()), status.unwrap_or_else(|| old_status.clone()))
+            }
+            None => (title.unwrap_or_else(|| id.clone()), status.unwrap_or_else(|| "pending".to_owned())),
+        };
+        if before.as_ref() == Some(&now) {
+            return;
+        }
+        self.flush_text();
+        self.steps.insert(id.clone(), now.clone());
+        self.record(EventBody::Step { id, title: now.0, status: now.1 });
+    }
+
+    fn set_plan(&mut self, entries: Vec<PlanEntry>) {
+        if self.history.plan != entries {
+            self.record(EventBody::Plan { entries });
+        }
+    }
+
+    fn next_turn(&mut self) {
+        if self.history.running.is_some() || !*self.connected.borrow() || self.storage_failure.is_some() {
+            return;
+        }
+        let Some(Turn { number, prompt }) = self.history.queue.front().cloned() else { return };
+        let preamble = if std::mem::take(&mut self.needs_summary) { self.summary() } else { None };
+        let started = EventBody::TurnStarted {
+            message_id: prompt.message_id.clone(),
+            content: prompt.content.clone(),
+            author: prompt.author.clone(),
+        };
+        self.record_in(number, started);
+        let _ = self.harness.send(ToHarness::Prompt { turn: number, prompt, preamble });
+    }
+
+    fn end_turn(&mut self, stop_reason: &str, detail: Option<String>) {
+        self.cancel_deadline = None;
+        self.flush_text();
+        let open = self.steps.drain().filter(|(_, (_, status))| status == "pending" || status == "in_progress");
+        let open: Vec<_> = open.collect();
+        for (id, (title, _)) in open {
+            self.record(EventBody::Step { id, title, status: "failed".to_owned() });
+        }
+        let Some(turn) = &self.history.running else { return };
+        let (number, message_id) = (turn.number, turn.prompt.message_id.clone());
+        self.record_in(number, EventBody::TurnEnded { message_id, stop_reason: stop_reason.to_owned(), detail });
+    }
+
+    fn flush_text(&mut self) {
+        self.text_message = None;
+        let text = std::mem::take(&mut self.text);
+        if !text.trim().is_empty() {
+            self.record(EventBody::Message { text });
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.record(EventBody::Notice { text: text.to_owned() });
+    }
+
+    fn record(&mut self, body: EventBody) {
+        self.record_in(self.history.running.as_ref().map_or(0, |turn| turn.number), body);
+    }
+
+    fn record_in(&mut self, turn: i64, body: EventBody) {
+        let durable = !matches!(body, EventBody::Step { .. } | EventBody::Plan { .. });
+        let id = EventId { epoch: self.history.last.epoch, seq: self.history.last.seq + 1 };
+        let event = Event { turn, ..self.event(id, body) };
+        let record = Record::Event(event);
+        self.history.apply(&record);
+        self.stored(|log| log.append(record, durable));
+    }
+
+    fn event(&self, id: EventId, body: EventBody) -> Event {
+        let turn = self.history.running.as_ref().map_or(0, |turn| turn.number);
+        Event { id, ts: jiff::Timestamp::now().to_string(), turn, body }
+    }
+
+    fn stored(&mut self, write: impl FnOnce(&mut Log) -> io::Result<()>) {
+        match write(&mut self.log) {
+            Ok(()) => {
+                if self.storage_failure.take().is_some() {
+                    tracing::info!("the transcript can be written again");
+                    self.next_turn();
+                }
+            }
+            Err(error) => {
+                let text = StorageError(error).to_string();
+                if self.storage_failure.as_ref() != Some(&text) {
+                    tracing::error!("{text}");
+                    self.storage_failure = Some(text);
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> RunnerState {
+        let reason = self.storage_failure.clone().or_else(|| self.failure.clone());
+        let state = match (&reason, self.history.running.is_some(), *self.connected.borrow()) {
+            (Some(_), ..) => RunnerPhase::Failed,
+            (None, true, _) => RunnerPhase::Running,
+            (None, false, true) => RunnerPhase::Idle,
+            (None, false, false) => RunnerPhase::Starting,
+        };
+        RunnerState {
+            epoch: self.history.last.epoch,
+            seq: self.history.last.seq,
+            turn: self.history.current_turn,
+            state,
+            reason,
+            queue: self.history.queue.iter().map(|turn| turn.prompt.message_id.clone()).collect(),
+            consumed: self.history.consumed.clone(),
+            step: self.history.step.clone(),
+            plan: self.history.plan.clone(),
+            artifacts: self.history.artifacts.clone(),
+            last_activity: self.history.last_activity.clone(),
+        }
+    }
+
+    /// The conversation in short, newest last, for a harness that starts without memory. `None` if there was none.
+    fn summary(&self) -> Option<String> {
+        let mut lines = Vec::new();
+        let mut size = 0;
+        for event in self.log.feed().after(EventId::default()).iter().rev() {
+            let line = match &event.body {
+                EventBody::TurnStarted { content, author, .. } => format!("{author}: {content}"),
+                EventBody::Message { text } => format!("agent: {text}"),
+                _ => continue,
+            };
+            size += line.len();
+            if size > MAX_PREAMBLE {
+                break;
+            }
+            lines.push(line);
+        }
+        lines.reverse();
+        (!lines.is_empty()).then(|| {
+            format!("[You were restarted. This is the conversation so far; do not answer it again.]\n{}", lines.join("\n"))
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! The HTTPS interface: who may call what, and the translation between HTTP and the engine.
+
+mod auth;
+mod events;
+mod files;
+
+use std::sync::Arc;
+
+use a8s_wire::{Interrupt, Interrupted, Prompt, Scope};
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+
+pub use auth::Auth;
+
+use crate::{
+    artifacts::Blobs,
+    attachments::{self, MAX_ATTACHMENT},
+    config::Config,
+    engine::{Handle, StorageError, Stopped},
+    mcp::Desk,
+};
+
+/// Largest JSON body: a message has at most 32 KiB, and names.
+const MAX_JSON: usize = 256 * 1024;
+
+/// What the routes share.
+pub struct Shared {
+    /// The conversation.
+    pub engine: Handle,
+    /// Published files.
+    pub blobs: Blobs,
+    /// Whether the desktop answers.
+    pub desk: Desk,
+    /// Checks tokens.
+    pub auth: Auth,
+    /// Paths.
+    pub config: Config,
+}
+
+type App = State<Arc<Shared>>;
+
+/// A refusal: a status and one line that says why.
+pub struct Refusal(StatusCode, String);
+
+impl Refusal {
+    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self(status, text.into())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(serde_json::json!({"error": self.1}))).into_response()
+    }
+}
+
+impl From<Stopped> for Refusal {
+    fn from(error: Stopped) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<StorageError> for Refusal {
+    fn from(error: StorageError) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
+    }
+}
+
+impl From<JsonRejection> for Refusal {
+    fn from(error: JsonRejection) -> Self {
+        Self::new(error.status(), error.body_text())
+    }
+}
+
+/// All routes.
+pub fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/v1/state", get(state))
+        .route("/v1/events", get(events::stream))
+        .route("/v1/prompt", post(prompt))
+        .route("/v1/interrupt", post(interrupt))
+        .route("/v1/quiesce", post(quiesce))
+        .route("/v1/blobs/{sha256}", get(files::blob))
+        .route(
+            "/v1/attachments/{name}",
+            put(files::put_attachment).layer(DefaultBodyLimit::max(MAX_ATTACHMENT)),
+        )
+        .layer(DefaultBodyLimit::max(MAX_JSON))
+        .with_state(Arc::new(shared))
+}
+
+async fn health(State(app): App) -> Response {
+    let missing = match (app.engine.connected(), app.desk.available()) {
+        (true, true) => return "ok\n".into_response(),
+        (false, _) => "the agent is not connected\n",
+        (true, false) => "the desktop does not answer\n",
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, missing).into_response()
+}
+
+async fn state(State(app): App, headers: HeaderMap) -> Result<Response, Refusal> {
+    app.auth.check(&headers, &[Scope::Stream, Scope::Admin])?;
+    Ok(Json(app.engine.state().await?).into_response())
+}
+
+async fn prompt(
+    State(app): App,
+    headers: HeaderMap,
+    body: Result<Json<Prompt>, JsonRejection>,
+) -> Result<Response, Refusal> {
+    app.auth.check(&headers, &[Scope::Admin])?;
+    let Json(prompt) = body?;
+    if prompt.message_id.is_empty() || prompt.message_id.len() > 253 {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "messageId needs 1 to 253 bytes"));
+    }
+    if let Some(bad) = prompt.attachments.iter().find(|name| !attachments::valid_name(name)) {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, format!("{bad:?} is no usable attachment name")));
+    }
+    let accepted = app.engine.prompt(prompt).await??;
+    Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
+}
+
+async fn interrupt(
+    State(app): App,
+    headers: HeaderMap,
+    body: Result<Json<Interrupt>, JsonRejection>,
+) -> Result<Json<Interrupted>, Refusal> {
+    app.auth.check(&headers, &[Scope::Admin])?;
+    let Json(Interrupt { turn }) = body?;
+    Ok(Json(Interrupted { applied: app.engine.interrupt(turn).await? }))
+}
+
+async fn quiesce(State(app): App, headers: HeaderMap) -> Result<Response, Refusal> {
+    app.auth.check(&headers, &[Scope::Admin])?;
+    Ok(Json(app.engine.quiesce().await??).into_response())
+}

@@ -1,0 +1,92 @@
+//! The one MCP server that a harness is given: deskd's tools, passed on as they are, and the runner's own.
+
+mod desk;
+mod own;
+
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
+use rmcp::{
+    RoleServer, ServerHandler, ServiceExt,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, InitializeResult,
+        ListToolsResult, PaginatedRequestParams, ServerCapabilities,
+    },
+    service::RequestContext,
+};
+use tokio::net::UnixListener;
+
+pub use desk::Desk;
+
+use crate::{artifacts::Blobs, engine::Handle};
+
+/// Serves one harness connection.
+#[derive(Clone)]
+pub struct Server {
+    engine: Handle,
+    blobs: Blobs,
+    desk: Desk,
+}
+
+impl Server {
+    /// A server over these parts.
+    pub fn new(engine: Handle, blobs: Blobs, desk: Desk) -> Self {
+        Self { engine, blobs, desk }
+    }
+
+    /// Accepts connections for ever.
+    pub async fn listen(self, socket: &Path) -> std::io::Result<()> {
+        match std::fs::remove_file(socket) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(socket)?;
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            let server = self.clone();
+            tokio::spawn(async move {
+                match server.serve(stream).await {
+                    Ok(running) => {
+                        let _ = running.waiting().await;
+                    }
+                    Err(error) => tracing::info!(%error, "an MCP client left before it was ready"),
+                }
+            });
+        }
+    }
+}
+
+/// A result that tells the agent what went wrong.
+fn refusal(text: impl Into<String>) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(text)])
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> InitializeResult {
+        let mut info = InitializeResult::new(ServerCapabilities::builder().enable_tools().build());
+        info.server_info = Implementation::new("a8s-runner", env!("CARGO_PKG_VERSION"));
+        info
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, rmcp::ErrorData> {
+        let mut tools = own::tools();
+        tools.extend(self.desk.tools().await);
+        Ok(ListToolsResult::with_all_items(tools))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, rmcp::ErrorData> {
+        let result = match own::call(&self.engine, &self.blobs, &request).await {
+            Some(result) => result,
+            None => self.desk.call(request).await,
+        };
+        Ok(result.into())
+    }
+}

@@ -1,0 +1,21 @@
+//! One line of the transcript.
+
+use a8s_wire::{Event, Prompt};
+use serde::{Deserialize, Serialize};
+
+/// What a line of the transcript can be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Record {
+    /// Something that readers of the stream see.
+    Event(Event),
+    /// A prompt was taken on. It is written before the sender gets its answer and is not streamed: the turn's start is.
+    Accepted {
+        /// The message.
+        accepted: Prompt,
+        /// Its turn.
+        turn: i64,
+        /// The epoch it was accepted in.
+        epoch: i64,
+    },
+}

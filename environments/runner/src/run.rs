@@ -1,0 +1,78 @@
+//! Puts the parts together and runs them until the process is asked to stop.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use axum_server::tls_rustls::RustlsConfig;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    acp::{self, LinkOptions},
+    artifacts::Blobs,
+    config::Config,
+    engine::Engine,
+    http::{self, Auth, Shared},
+    log::Log,
+    mcp::{self, Desk},
+};
+
+/// Time for open streams to end.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// Runs until SIGTERM or SIGINT, or until a part fails that nothing works without.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    std::fs::create_dir_all(&config.state)
+        .with_context(|| format!("cannot create {}", config.state.display()))?;
+    let transcript = config.state.join("transcript.jsonl");
+    let (log, records) =
+        Log::open(&transcript).with_context(|| format!("cannot open {}", transcript.display()))?;
+    let blobs = Blobs::open(config.state.join("blobs"), config.home.clone(), config.max_artifact_mib)
+        .context("cannot open the blob store")?;
+
+    let (to_harness, commands) = mpsc::unbounded_channel();
+    let (events, reports) = mpsc::channel(1024);
+    let engine = Engine::start(log, &records, config.epoch, config.cancel_grace(), to_harness, reports);
+    let desk = Desk::connect(config.deskd_socket.clone());
+    let link = LinkOptions {
+        socket: config.agent_socket.clone(),
+        home: config.home.clone(),
+        session_file: config.state.join("session"),
+        mcp_command: config.mcp_command.clone(),
+        mcp_socket: config.mcp_socket.clone(),
+        permissions: config.permissions,
+    };
+    tokio::spawn(acp::run(link, commands, events));
+    let mcp_socket = config.mcp_socket.clone();
+    let tools = mcp::Server::new(engine.clone(), blobs.clone(), desk.clone());
+    let tools = tokio::spawn(async move { tools.listen(&mcp_socket).await });
+
+    let tls = RustlsConfig::from_pem_file(config.tls.join("tls.crt"), config.tls.join("tls.key"))
+        .await
+        .with_context(|| format!("cannot read the certificate in {}", config.tls.display()))?;
+    let auth = Auth::new(config.tls.join("tokens.pub"), config.workspace_uid.clone());
+    let listen = config.listen;
+    let router = http::router(Shared { engine: engine.clone(), blobs, desk, auth, config });
+    let handle = axum_server::Handle::new();
+    let server = axum_server::bind_rustls(listen, tls).handle(handle.clone()).serve(router.into_make_service());
+    let server = tokio::spawn(server);
+    if let Some(address) = handle.listening().await {
+        tracing::info!(%address, "listening");
+    }
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = server => ended?.context("the HTTPS server ended")?,
+        ended = tools => ended?.context("the MCP socket failed")?,
+    }
+    handle.graceful_shutdown(Some(SHUTDOWN));
+    if let Ok(Err(error)) = engine.quiesce().await {
+        tracing::error!(%error, "the last lines of the transcript are lost");
+    }
+    Ok(())
+}
