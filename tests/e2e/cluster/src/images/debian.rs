@@ -73,7 +73,7 @@ impl Recipe<'_> {
         command
             .env("SOURCE_DATE_EPOCH", TIME.to_string())
             .args(["--mode=root", "--format=tar", "--variant", self.variant])
-            .args(["--aptopt=APT::Install-Recommends \"false\"", "--skip=cleanup/tmp"])
+            .arg("--aptopt=APT::Install-Recommends \"false\"")
             .arg(format!("--include={}", self.packages.join(",")));
         if let Some(options) = &self.dpkg_options {
             command.arg(format!("--dpkgopt={}", options.display()));

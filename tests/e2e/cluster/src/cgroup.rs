@@ -1,0 +1,90 @@
+//! The cluster's branch of the control group trees, made before it starts and removed after it ended.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// The branch as the kubelet names it.
+pub fn path(name: &str) -> String {
+    format!("/a8s-{name}")
+}
+
+/// Every hierarchy's mount point: one on v2, one for each controller on v1.
+fn hierarchies(root: &Path) -> Vec<PathBuf> {
+    if root.join("cgroup.controllers").exists() {
+        return vec![root.to_path_buf()];
+    }
+    let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
+    let mut all: Vec<_> = entries
+        .flatten()
+        // Links such as cpu -> cpu,cpuacct name the same hierarchy twice.
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+        .map(|e| e.path())
+        .filter(|p| p.join("cgroup.procs").exists())
+        .collect();
+    all.sort();
+    all
+}
+
+/// Makes the branch in every hierarchy; on v2 it hands the controllers down.
+pub fn create(name: &str) -> io::Result<()> {
+    let root = Path::new(ROOT);
+    for hierarchy in hierarchies(root) {
+        let branch = hierarchy.join(path(name).trim_start_matches('/'));
+        fs::create_dir_all(&branch)?;
+        if hierarchy == root {
+            for dir in [&hierarchy, &branch] {
+                let offered = fs::read_to_string(dir.join("cgroup.controllers"))?;
+                for controller in offered.split_whitespace() {
+                    // One that cannot be handed down is missing in the kubelet's own check, which names it.
+                    let _ = fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the branch everywhere. All its processes must have ended.
+pub fn remove(name: &str) -> io::Result<()> {
+    for branch in existing(name) {
+        remove_tree(&branch)?;
+    }
+    Ok(())
+}
+
+/// Branches of the cluster that exist now.
+pub fn existing(name: &str) -> Vec<PathBuf> {
+    let leaf = path(name);
+    let branch = |h: PathBuf| h.join(leaf.trim_start_matches('/'));
+    hierarchies(Path::new(ROOT)).into_iter().map(branch).filter(|b| b.is_dir()).collect()
+}
+
+fn remove_tree(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)?.flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    fs::remove_dir(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_one_has_a_branch_for_each_controller_and_version_two_has_one() {
+        let dir = tempfile::tempdir().unwrap();
+        for controller in ["cpu", "memory"] {
+            fs::create_dir(dir.path().join(controller)).unwrap();
+            fs::write(dir.path().join(controller).join("cgroup.procs"), "").unwrap();
+        }
+        fs::create_dir(dir.path().join("not-a-hierarchy")).unwrap();
+        assert_eq!(hierarchies(dir.path()).len(), 2);
+        fs::write(dir.path().join("cgroup.controllers"), "cpu memory").unwrap();
+        assert_eq!(hierarchies(dir.path()), vec![dir.path().to_path_buf()]);
+    }
+}
