@@ -1,10 +1,6 @@
 //! Everything that a request needs, in one place: the display, the lease, the programs.
 
-use std::{
-    process::Stdio,
-    sync::Arc,
-    time::Duration,
-};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use a8s_wire::{DeskState, token::TokenVerifier};
 
@@ -92,10 +88,12 @@ impl Desk {
         let mut command = self.environment.command(&self.options, &words);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let (child, ended) = self.children.spawn(&mut command).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => DeskError::ProgramNotFound {
-                program: program.to_owned(),
-                known: self.config.applications.keys().cloned().collect::<Vec<_>>().join(", "),
-            },
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
+                DeskError::ProgramNotFound {
+                    program: program.to_owned(),
+                    known: self.config.applications.keys().cloned().collect::<Vec<_>>().join(", "),
+                }
+            }
             _ => DeskError::ProgramFailed { program: program.to_owned(), status: error.to_string() },
         })?;
         // One that hands over to a running instance ends at once and well.

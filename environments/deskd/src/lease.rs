@@ -152,7 +152,8 @@ impl Lease {
                 return Err(LeaseError::Stale { asked: wanted.epoch, held: held.epoch });
             }
         }
-        let since = if same && !held.since.is_empty() { held.since } else { jiff::Timestamp::now().to_string() };
+        let since =
+            if same && !held.since.is_empty() { held.since } else { jiff::Timestamp::now().to_string() };
         let next = ControlState { holder: wanted.holder, user, private, epoch: wanted.epoch, since };
         if !same {
             // From here on nobody holds the lease; taking each seat's lock once waits for what was already allowed.

@@ -31,9 +31,9 @@ pub struct Options {
     /// Services and applications of this image.
     #[arg(long, default_value = "/etc/a8s/desktop.json", env = "A8S_DESKTOP_CONFIG")]
     pub config: PathBuf,
-    /// X display, `:1`, or `auto` for a free one.
+    /// X display. There is no way to ask for a free one: Xvnc's own search can give two servers the same number.
     #[arg(long, default_value = ":1")]
-    pub display: DisplayChoice,
+    pub display: DisplayNumber,
     /// The X server.
     #[arg(long, default_value = "Xvnc")]
     pub xvnc: PathBuf,
@@ -45,24 +45,16 @@ pub struct Options {
     pub workspace_uid: String,
 }
 
-/// Which X display to use.
+/// Number of an X display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DisplayChoice {
-    /// This one.
-    Number(u32),
-    /// Any free one.
-    Auto,
-}
+pub struct DisplayNumber(pub u32);
 
-impl FromStr for DisplayChoice {
+impl FromStr for DisplayNumber {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
         let number = text.strip_prefix(':').and_then(|n| n.parse().ok());
-        number.map(Self::Number).ok_or_else(|| format!("{text:?} is no display; write :1 or auto"))
+        number.map(Self).ok_or_else(|| format!("{text:?} is no display; write it like :1"))
     }
 }
 
@@ -82,9 +74,11 @@ impl FromStr for Geometry {
         let parse = |part: &str, range: std::ops::RangeInclusive<u16>| {
             part.parse::<u16>().ok().filter(|n| range.contains(n))
         };
-        let size = text.split_once('x').and_then(|(w, h)| Some((parse(w, 320..=3840)?, parse(h, 200..=2160)?)));
-        let (width, height) =
-            size.ok_or_else(|| format!("{text:?} is no size between 320x200 and 3840x2160, for example 1280x800"))?;
+        let size =
+            text.split_once('x').and_then(|(w, h)| Some((parse(w, 320..=3840)?, parse(h, 200..=2160)?)));
+        let (width, height) = size.ok_or_else(|| {
+            format!("{text:?} is no size between 320x200 and 3840x2160, for example 1280x800")
+        })?;
         Ok(Self { width, height })
     }
 }
@@ -150,8 +144,7 @@ mod tests {
         for bad in ["", "1280", "10x10", "9999x800", "1280x800x2", "-1x800"] {
             assert!(bad.parse::<Geometry>().is_err(), "{bad}");
         }
-        assert_eq!(":7".parse(), Ok(DisplayChoice::Number(7)));
-        assert_eq!("auto".parse(), Ok(DisplayChoice::Auto));
-        assert!("7".parse::<DisplayChoice>().is_err());
+        assert_eq!(":7".parse(), Ok(DisplayNumber(7)));
+        assert!("7".parse::<DisplayNumber>().is_err());
     }
 }

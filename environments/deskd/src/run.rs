@@ -19,7 +19,7 @@ use crate::{
     http,
     lease::Lease,
     mcp,
-    options::{After, DesktopConfig, DisplayChoice, Options},
+    options::{After, DesktopConfig, Options},
     screen::Screen,
     windows::Windows,
 };
@@ -86,9 +86,7 @@ fn prepare(options: &Options) -> anyhow::Result<()> {
     nix::sys::stat::umask(nix::sys::stat::Mode::S_IWOTH);
     if std::process::id() == 1 {
         // Nothing else runs in this container yet, so whatever locks there are belong to the dead.
-        if let DisplayChoice::Number(number) = options.display {
-            home::remove_display_locks(number);
-        }
+        home::remove_display_locks(options.display.0);
     } else {
         nix::sys::prctl::set_child_subreaper(true).context("cannot become the parent of orphans")?;
     }
@@ -108,6 +106,7 @@ fn start_services(desk: &Arc<Desk>, stop: &CancellationToken) {
             desk.services.keep(&desk.options, &desk.environment, &desk.children, service, stop);
         }
     };
+    desk.config.services.iter().for_each(|service| desk.services.expect(service));
     keep(desk, After::Display, stop);
     let (desk, stop) = (desk.clone(), stop.clone());
     tokio::spawn(async move {

@@ -87,7 +87,11 @@ impl Seat {
     }
 
     /// Key and pointer messages of the agent, sent together if `allowed` says so under the seat's lock.
-    pub async fn input(&self, messages: &[(Kind, Vec<u8>)], allowed: impl Fn() -> bool) -> Result<(), SeatError> {
+    pub async fn input(
+        &self,
+        messages: &[(Kind, Vec<u8>)],
+        allowed: impl Fn() -> bool,
+    ) -> Result<(), SeatError> {
         let mut line = self.line.lock().await;
         let Line { writer, held: Held::Agent(pressed) } = &mut *line else { return Err(SeatError::NotHeld) };
         if !allowed() {

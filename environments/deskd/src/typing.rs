@@ -1,7 +1,7 @@
 //! Keys and text. Characters are typed as keysyms, which the X server maps to keys exactly; what it cannot map, and what would use up its
 //! spare keys, is pasted.
 
-use std::{sync::PoisonError, time::Duration};
+use std::{collections::HashSet, sync::PoisonError, time::Duration};
 
 use a8s_rfb::{Kind, clipboard, encode, keysym};
 
@@ -9,8 +9,9 @@ use crate::{error::DeskError, screen::Screen};
 
 /// Keys sent before the server must have caught up; also how soon a change of the lease stops a long text.
 const CHUNK: usize = 32;
-/// A character that is on no key of the layout takes a spare key code for ever. There are about a hundred; people's keyboards need some too.
-const SPARE_KEYS: usize = 48;
+/// A character that is on no key of the layout takes a spare key code for ever, and there are about twenty; when they are used up, Xvnc
+/// drops such characters without a word. People's keyboards need some too.
+const SPARE_KEYS: usize = 12;
 const FETCH_LIMIT: Duration = Duration::from_secs(2);
 const AFTER_PASTE: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(600));
 
@@ -76,23 +77,62 @@ impl Screen {
 
     fn plan(&self, text: &str) -> Vec<Piece> {
         let mut used = self.extra_keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pieces: Vec<Piece> = Vec::new();
-        for c in text.chars() {
-            let typed = c.is_ascii() || ((c as u32) <= 0xffff && (used.contains(&c) || used.len() < SPARE_KEYS));
-            if typed && !c.is_ascii() {
-                used.insert(c);
-            }
-            match (pieces.last_mut(), typed) {
-                (Some(Piece::Type(piece)), true) | (Some(Piece::Paste(piece)), false) => piece.push(c),
-                (_, true) => pieces.push(Piece::Type(c.into())),
-                (_, false) => pieces.push(Piece::Paste(c.into())),
-            }
-        }
-        pieces
+        plan(text, &mut used)
     }
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Piece {
     Type(String),
     Paste(String),
+}
+
+/// Splits at control characters, which are keys; a run that cannot be typed as a whole is pasted as a whole.
+fn plan(text: &str, used: &mut HashSet<char>) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    for run in text.split_inclusive(char::is_control) {
+        let (run, control) = match run.char_indices().next_back() {
+            Some((at, c)) if c.is_control() => run.split_at(at),
+            _ => (run, ""),
+        };
+        let extra: HashSet<char> = run.chars().filter(|c| !c.is_ascii() && !used.contains(c)).collect();
+        let fits = used.len() + extra.len() <= SPARE_KEYS && extra.iter().all(|c| (*c as u32) <= 0xffff);
+        if fits {
+            used.extend(extra);
+            append(&mut pieces, run);
+        } else {
+            pieces.push(Piece::Paste(run.to_owned()));
+        }
+        append(&mut pieces, control);
+    }
+    pieces
+}
+
+fn append(pieces: &mut Vec<Piece>, text: &str) {
+    match pieces.last_mut() {
+        _ if text.is_empty() => {}
+        Some(Piece::Type(piece)) => piece.push_str(text),
+        _ => pieces.push(Piece::Type(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(text: &str) -> Piece {
+        Piece::Type(text.into())
+    }
+
+    #[test]
+    fn what_the_keyboard_can_do_is_typed_and_the_rest_is_pasted_line_by_line() {
+        let mut used = HashSet::new();
+        assert_eq!(plan("ls -l\nä\tö\n", &mut used), [typed("ls -l\nä\tö\n")]);
+        assert_eq!(used, HashSet::from(['ä', 'ö']));
+        let emoji = plan("one\nsmile 😀 now\nend", &mut used);
+        assert_eq!(emoji, [typed("one\n"), Piece::Paste("smile 😀 now".into()), typed("\nend")]);
+        let many: String = ('а'..'р').collect();
+        assert_eq!(plan(&many, &mut used), [Piece::Paste(many.clone())]);
+        assert_eq!(used.len(), 2, "a pasted character takes no key");
+    }
 }

@@ -94,7 +94,8 @@ impl Windows {
             let mut session = this.session.lock().unwrap_or_else(PoisonError::into_inner);
             let connected = match session.take() {
                 Some(connected) => connected,
-                None => Session::connect(this.display, &this.cookie).map_err(|e| DeskError::Display(e.to_string()))?,
+                None => Session::connect(this.display, &this.cookie)
+                    .map_err(|e| DeskError::Display(e.to_string()))?,
             };
             let answer = question(&connected).map_err(|error| DeskError::Display(error.to_string()))?;
             *session = Some(connected);
@@ -116,19 +117,18 @@ impl Session {
     }
 
     fn values(&self, window: Window, property: Atom) -> Result<Vec<u32>, ReplyError> {
-        let reply =
-            self.connection.get_property(false, window, property, AtomEnum::ANY, 0, 4096)?.reply()?;
+        let reply = self.connection.get_property(false, window, property, AtomEnum::ANY, 0, 4096)?.reply()?;
         Ok(reply.value32().into_iter().flatten().collect())
     }
 
     fn text(&self, window: Window, property: Atom) -> Result<String, ReplyError> {
-        let reply =
-            self.connection.get_property(false, window, property, AtomEnum::ANY, 0, 1024)?.reply()?;
+        let reply = self.connection.get_property(false, window, property, AtomEnum::ANY, 0, 1024)?.reply()?;
         Ok(String::from_utf8_lossy(&reply.value).into_owned())
     }
 
     fn managed(&self) -> Result<bool, ReplyError> {
-        let Some(check) = self.values(self.root, self.atoms._NET_SUPPORTING_WM_CHECK)?.first().copied() else {
+        let Some(check) = self.values(self.root, self.atoms._NET_SUPPORTING_WM_CHECK)?.first().copied()
+        else {
             return Ok(false);
         };
         // A window manager that died leaves the property behind, but not the window that it names.

@@ -149,7 +149,9 @@ impl Filter {
                 }
                 true
             }
-            Kind::Key | Kind::Pointer | Kind::QemuKey => controls && self.pressed.observe(extent.kind, &message),
+            Kind::Key | Kind::Pointer | Kind::QemuKey => {
+                controls && self.pressed.observe(extent.kind, &message)
+            }
             Kind::CutText => controls && self.policy.clipboard,
             Kind::SetDesktopSize => controls && self.policy.resize,
             Kind::Xvp | Kind::QemuAudio => false,

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use a8s_rfb::{
-    Decoder, Filter, Framebuffer, Policy, Role, SECURITY_NONE, ServerEvent, VERSION, Violation, encode, encodings,
-    message::MAX_CUT_TEXT,
+    Decoder, Filter, Framebuffer, Policy, Role, SECURITY_NONE, ServerEvent, VERSION, Violation, encode,
+    encodings, message::MAX_CUT_TEXT,
 };
 use proptest::prelude::*;
 
@@ -122,7 +122,8 @@ fn the_session_is_always_shared_and_only_version_3_8_without_security_is_spoken(
 fn a_controller_sends_keys_pointer_and_clipboard_but_never_power_control() {
     let mut filter = established(Policy { clipboard: true, resize: false }, Role::Controller);
     let now = Instant::now();
-    let allowed = [encode::key(65, true).to_vec(), encode::pointer(1, 2, 3).to_vec(), cut_text(b"hello")].concat();
+    let allowed =
+        [encode::key(65, true).to_vec(), encode::pointer(1, 2, 3).to_vec(), cut_text(b"hello")].concat();
     assert_eq!(run(&mut filter, &allowed, Role::Controller, now).unwrap(), allowed);
     let denied = [vec![250, 0, 1, 2], vec![251, 0, 4, 0, 3, 0, 0, 0]].concat();
     assert_eq!(run(&mut filter, &denied, Role::Controller, now).unwrap(), b"");

@@ -69,9 +69,7 @@ impl Services {
     ) {
         let (this, options, environment) = (self.clone(), options.clone(), environment.clone());
         let (children, service, stop) = (children.clone(), service.clone(), stop.clone());
-        if service.restart {
-            self.set(&service.name, Err("has not been started yet".into()));
-        }
+        self.expect(&service);
         tokio::spawn(async move {
             let mut pause = FIRST_PAUSE;
             loop {
@@ -117,6 +115,13 @@ impl Services {
                 }
             }
             Err(error) => format!("cannot be started: {error}"),
+        }
+    }
+
+    /// Registers a service that will be started later, so that the desktop is not ready without it.
+    pub fn expect(&self, service: &Service) {
+        if service.restart {
+            self.set(&service.name, Err("has not been started yet".into()));
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
     children::{Children, Ended},
     home,
 };
-use crate::options::{DisplayChoice, Options};
+use crate::options::Options;
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -49,9 +49,8 @@ pub async fn start(options: &Options, children: &Children) -> anyhow::Result<Dis
     write_xauthority(&xauthority, &cookie).context("cannot write the X cookie")?;
 
     let mut command = Command::new(&options.xvnc);
-    if let DisplayChoice::Number(number) = options.display {
-        command.arg(format!(":{number}"));
-    }
+    let number = options.display.0;
+    command.arg(format!(":{number}"));
     arguments(&mut command, options, &rfb, &xauthority);
     command.env("HOME", &options.home).stdin(Stdio::null()).stdout(Stdio::piped());
     let (mut child, mut ended) =
@@ -59,15 +58,14 @@ pub async fn start(options: &Options, children: &Children) -> anyhow::Result<Dis
     let pid = child.id();
     let stdout = child.stdout.take().context("Xvnc has no standard output")?;
     let announced = tokio::task::spawn_blocking(move || read_line(stdout));
-    let number = tokio::select! {
-        line = announced => line?.context("Xvnc did not announce its display")?,
+    tokio::select! {
+        line = announced => line?.context("Xvnc did not say that it is ready")?,
         exit = &mut ended => {
             let text = exit.map(|exit| exit.text).unwrap_or_default();
             anyhow::bail!("Xvnc {text} before it was ready; its log is above");
         }
         () = tokio::time::sleep(START_TIMEOUT) => anyhow::bail!("Xvnc was not ready after {START_TIMEOUT:?}"),
     };
-    let number = number.trim().parse().with_context(|| format!("Xvnc announced display {number:?}"))?;
     Ok(Display { number, pid, xauthority, cookie, rfb, ended })
 }
 
@@ -86,19 +84,13 @@ fn arguments(command: &mut Command, options: &Options, rfb: &Path, xauthority: &
     command.args(["-extension", "GLX", "-extension", "XTEST"]);
 }
 
-fn read_line(mut from: impl io::Read) -> io::Result<String> {
-    let mut line = Vec::new();
+/// Xvnc writes its display number and a newline to `-displayfd` when it accepts connections.
+fn read_line(mut from: impl io::Read) -> io::Result<()> {
     let mut byte = [0];
-    while line.len() < 32 {
-        if from.read(&mut byte)? == 0 || byte[0] == b'\n' {
-            break;
-        }
-        line.push(byte[0]);
+    while byte[0] != b'\n' {
+        from.read_exact(&mut byte)?;
     }
-    if line.is_empty() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(String::from_utf8_lossy(&line).into_owned())
+    Ok(())
 }
 
 /// One entry that fits every address and display.
@@ -108,6 +100,7 @@ fn write_xauthority(path: &Path, cookie: &[u8; 16]) -> io::Result<()> {
     home::remove(path);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let (no_address, no_number) = ([0, 0], [0, 0]);
-    let entry = [&WILD, &no_address, &no_number, &[0, 18], NAME.as_slice(), &[0, 16], cookie.as_slice()].concat();
+    let entry =
+        [&WILD, &no_address, &no_number, &[0, 18], NAME.as_slice(), &[0, 16], cookie.as_slice()].concat();
     file.write_all(&entry)
 }

@@ -32,11 +32,15 @@ impl IntoResponse for Refused {
 pub fn check(desk: &Desk, headers: &HeaderMap, scopes: &[Scope]) -> Result<Claims, Refused> {
     let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
-        return Err(Refused::new(StatusCode::UNAUTHORIZED, "an access token is needed: Authorization: Bearer …"));
+        return Err(Refused::new(
+            StatusCode::UNAUTHORIZED,
+            "an access token is needed: Authorization: Bearer …",
+        ));
     };
     let now = jiff::Timestamp::now().as_second();
     desk.tokens.verify(token, now, scopes).map_err(|error| {
-        let status = if error == TokenError::Scope { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
+        let status =
+            if error == TokenError::Scope { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
         Refused::new(status, error.to_string())
     })
 }

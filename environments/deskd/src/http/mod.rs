@@ -55,7 +55,8 @@ fn server_config(tls: &Path) -> anyhow::Result<rustls::ServerConfig> {
     let chain = CertificateDer::pem_file_iter(&certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| format!("cannot read the certificate {}", certificate.display()))?;
-    let key = PrivateKeyDer::from_pem_file(&key).with_context(|| format!("cannot read the key {}", key.display()))?;
+    let key = PrivateKeyDer::from_pem_file(&key)
+        .with_context(|| format!("cannot read the key {}", key.display()))?;
     let mut config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
     // HTTP/2 has no Upgrade, and RFB needs one.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -80,8 +81,8 @@ async fn control(
     body: axum::body::Bytes,
 ) -> Result<Response, Refused> {
     auth::check(&desk, &headers, &[Scope::Admin])?;
-    let wanted: SetControl =
-        serde_json::from_slice(&body).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let wanted: SetControl = serde_json::from_slice(&body)
+        .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     match desk.lease.set(wanted).await {
         Ok(state) => Ok(Json(state).into_response()),
         Err(error @ LeaseError::Stale { .. }) => Err(Refused::new(StatusCode::CONFLICT, error.to_string())),

@@ -33,7 +33,10 @@ pub async fn upgrade(State(desk): State<Arc<Desk>>, mut request: Request) -> Res
         return Err(Refused::new(StatusCode::UPGRADE_REQUIRED, "this is RFB: send Upgrade: rfb"));
     }
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
-        return Err(Refused::new(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded; use HTTP/1.1"));
+        return Err(Refused::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "this connection cannot be upgraded; use HTTP/1.1",
+        ));
     };
     let display = UnixStream::connect(&desk.rfb).await.map_err(|error| {
         Refused::new(StatusCode::SERVICE_UNAVAILABLE, format!("the display does not answer: {error}"))

@@ -78,7 +78,9 @@ async fn mouse(desk: &Desk, input: &ComputerInput) -> Result<(), DeskError> {
         Action::LeftMouseDown => events.extend([at(buttons, target), at(buttons | LEFT, target)]),
         Action::LeftMouseUp => events.extend([at(buttons, target), at(buttons & !LEFT, target)]),
         Action::Scroll => {
-            let direction = input.scroll_direction.ok_or_else(|| missing("scroll_direction", "up, down, left or right"))?;
+            let direction = input
+                .scroll_direction
+                .ok_or_else(|| missing("scroll_direction", "up, down, left or right"))?;
             let amount = input.scroll_amount.unwrap_or(3).clamp(1, 50) as usize;
             let mask = match direction {
                 Direction::Up => 8,
@@ -143,7 +145,10 @@ pub async fn wait(desk: &Desk, time: Duration) -> Result<(), DeskError> {
 pub fn seconds(given: Option<f64>, default: f64) -> Result<Duration, DeskError> {
     let seconds = given.unwrap_or(default);
     if !(0.0..=MAX_DURATION * 2.0).contains(&seconds) {
-        return Err(DeskError::InvalidArgument(format!("{seconds} seconds is not between 0 and {}", MAX_DURATION * 2.0)));
+        return Err(DeskError::InvalidArgument(format!(
+            "{seconds} seconds is not between 0 and {}",
+            MAX_DURATION * 2.0
+        )));
     }
     Ok(Duration::from_secs_f64(seconds))
 }
@@ -165,8 +170,11 @@ fn keys(input: &ComputerInput) -> Result<Vec<u32>, DeskError> {
 }
 
 fn combination(text: &str) -> Result<Vec<u32>, DeskError> {
-    keysym::from_combination(text)
-        .map_err(|part| DeskError::InvalidArgument(format!("{part:?} in {text:?} is no key; examples: Return, ctrl+s, Page_Down")))
+    keysym::from_combination(text).map_err(|part| {
+        DeskError::InvalidArgument(format!(
+            "{part:?} in {text:?} is no key; examples: Return, ctrl+s, Page_Down"
+        ))
+    })
 }
 
 fn missing(name: &str, what: &str) -> DeskError {

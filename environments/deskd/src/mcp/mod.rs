@@ -17,7 +17,8 @@ pub use tools::DeskTools;
 /// Listens on `socket`; only its owner and group (the runner's) may connect.
 pub fn listen(socket: &Path) -> anyhow::Result<UnixListener> {
     home::remove(socket);
-    let listener = UnixListener::bind(socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
+    let listener =
+        UnixListener::bind(socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))
         .with_context(|| format!("cannot set the mode of {}", socket.display()))?;
     Ok(listener)

@@ -58,7 +58,9 @@ impl DeskTools {
         CallToolResult::success(content)
     }
 
-    #[tool(description = "Start a program on the desktop: a short application name from desktop_info, or a program with arguments.")]
+    #[tool(
+        description = "Start a program on the desktop: a short application name from desktop_info, or a program with arguments."
+    )]
     async fn launch(&self, Parameters(input): Parameters<LaunchInput>) -> CallToolResult {
         let started = match self.desk.lease.agent() {
             Ok(()) => self.desk.launch(&input.program, &input.args).await,
@@ -67,7 +69,9 @@ impl DeskTools {
         answer(started.map(|pid| json!({"pid": pid})))
     }
 
-    #[tool(description = "Size of the screen, open windows, the active window, applications that can be launched, and who has control.")]
+    #[tool(
+        description = "Size of the screen, open windows, the active window, applications that can be launched, and who has control."
+    )]
     async fn desktop_info(&self) -> CallToolResult {
         answer(self.info().await)
     }
@@ -104,12 +108,16 @@ impl DeskTools {
         loop {
             self.desk.lease.agent()?;
             let windows = self.desk.windows.list().await?;
-            if let Some(window) = windows.iter().find(|window| window.title.to_lowercase().contains(&wanted)) {
+            if let Some(window) = windows.iter().find(|window| window.title.to_lowercase().contains(&wanted))
+            {
                 return Ok(json!(window));
             }
             if Instant::now() >= until {
                 let titles: Vec<_> = windows.into_iter().map(|window| window.title).collect();
-                let text = format!("no window titled {:?} has opened; open windows: {titles:?}", input.title_contains);
+                let text = format!(
+                    "no window titled {:?} has opened; open windows: {titles:?}",
+                    input.title_contains
+                );
                 return Err(DeskError::Timeout(text));
             }
             computer::wait(&self.desk, LOOK_AGAIN).await?;
