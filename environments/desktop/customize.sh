@@ -11,25 +11,48 @@ echo 'agent:x:1000:' >>"$root/etc/group"
 # Some libraries refuse to work without one; nothing here relies on it being secret or unique.
 printf 'a8s' | md5sum | cut -c1-32 >"$root/etc/machine-id"
 
-# GTK theme: Arc-Dark in our colours. Its style sheet is compiled from fixed colours, so they are replaced one by one.
+# GTK theme: Arc-Dark in our colours. Its style sheet is compiled from fixed colours, so each is replaced.
 arc=/usr/share/themes/Arc-Dark/gtk-3.0
 own=/usr/share/themes/A8s/gtk-3.0
 mkdir -p "$root$own"
 cp "$root$arc/gtk.gresource" "$root$own/"
-chroot "$root" gresource extract "$arc/gtk.gresource" /org/gnome/arc-theme/gtk-main-dark.css | sed -E \
-  -e 's#url\("assets/#url("resource:///org/gnome/arc-theme/assets/#g' \
-  -e 's/#383c4a/#1e2338/gI; s/#404552/#161a2e/gI; s/#2f343f/#141830/gI; s/#353945/#1a1f35/gI' \
-  -e 's/#2b2e39/#0d1122/gI; s/#21242b/#0b0e1c/gI; s/#3c4150/#20263d/gI; s/#444a58/#2a304b/gI' \
-  -e 's/#505666/#343b5a/gI; s/#5d626e/#3d4465/gI; s/#262932/#0d1122/gI; s/#454c5c/#2a304b/gI' \
-  -e 's/#323843/#171b30/gI; s/#363b48/#20263d/gI; s/#5294e2/#5a78f5/gI; s/#d3dae3/#dbe1f2/gI' \
-  -e 's/rgba\(53, 57, 69,/rgba(26, 31, 53,/g; s/rgba\(42, 45, 55,/rgba(18, 22, 40,/g' \
-  -e 's/rgba\(47, 52, 63,/rgba(20, 24, 48,/g; s/rgba\(32, 35, 43,/rgba(13, 16, 32,/g' \
-  -e 's/rgba\(43, 46, 57,/rgba(13, 17, 34,/g; s/rgba\(38, 42, 51,/rgba(16, 20, 38,/g' \
-  -e 's/rgba\(68, 74, 88,/rgba(42, 48, 75,/g; s/rgba\(64, 69, 82,/rgba(22, 26, 46,/g' \
-  -e 's/rgba\(43, 46, 55,/rgba(15, 19, 36,/g; s/rgba\(35, 38, 46,/rgba(14, 17, 33,/g' \
-  -e 's/rgba\(102, 109, 132,/rgba(86, 98, 150,/g; s/rgba\(95, 105, 127,/rgba(80, 92, 142,/g' \
-  -e 's/rgba\(82, 148, 226,/rgba(90, 120, 245,/g' \
-  >"$root$own/gtk.css"
+chroot "$root" gresource extract "$arc/gtk.gresource" /org/gnome/arc-theme/gtk-main-dark.css >"$root/tmp/arc.css"
+cat >"$root/tmp/recolour.py" <<'PYTHON'
+"""Arc's greys become navy, its blue our accent. Transparency and everything colourful stay."""
+import re
+import sys
+
+NAMED = {
+    (0x40, 0x45, 0x52): (0x16, 0x1A, 0x2E),  # where people write: darker than what surrounds it
+    (0x2F, 0x34, 0x3F): (0x14, 0x18, 0x30),  # headers: as window titles
+    (0x2B, 0x2E, 0x39): (0x0D, 0x11, 0x22),  # borders
+    (0x52, 0x94, 0xE2): (0x5A, 0x78, 0xF5),  # accent
+    (0xD3, 0xDA, 0xE3): (0xDB, 0xE1, 0xF2),  # text
+}
+
+
+def recolour(red, green, blue):
+    known = NAMED.get((red, green, blue))
+    if known:
+        return known
+    grey = max(red, green, blue) < 120 and 0 <= blue - red < 40
+    return (red * 52 // 100, green * 57 // 100, blue * 75 // 100) if grey else (red, green, blue)
+
+
+def hexadecimal(match):
+    return "#%02x%02x%02x" % recolour(*bytes.fromhex(match[1]))
+
+
+def functional(match):
+    return match[1] + "(%d, %d, %d" % recolour(*map(int, match.group(2, 3, 4)))
+
+
+css = sys.stdin.read().replace('url("assets/', 'url("resource:///org/gnome/arc-theme/assets/')
+css = re.sub(r"#([0-9a-fA-F]{6})\b", hexadecimal, css)
+sys.stdout.write(re.sub(r"(rgba?)\((\d+), (\d+), (\d+)", functional, css))
+PYTHON
+chroot "$root" python3 /tmp/recolour.py <"$root/tmp/arc.css" >"$root$own/gtk.css"
+rm "$root/tmp/arc.css" "$root/tmp/recolour.py"
 printf '[Desktop Entry]\nType=X-GNOME-Metatheme\nName=A8s\n\n[X-GNOME-Metatheme]\nGtkTheme=A8s\n' \
   >"$root/usr/share/themes/A8s/index.theme"
 

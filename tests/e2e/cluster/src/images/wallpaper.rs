@@ -8,7 +8,7 @@ type Colour = [f32; 3];
 const NAVY: Colour = [12.0, 17.0, 43.0];
 const INDIGO: Colour = [38.0, 42.0, 122.0];
 const VIOLET: Colour = [88.0, 52.0, 164.0];
-const TEAL: Colour = [18.0, 96.0, 116.0];
+const TEAL: Colour = [20.0, 122.0, 138.0];
 const NIGHT: Colour = [9.0, 13.0, 32.0];
 
 /// The picture as a PNG file.
@@ -38,13 +38,13 @@ fn unit(position: u32, size: u32) -> f32 {
 
 /// The colour at a point of the unit square, from the upper left.
 fn at(x: f32, y: f32) -> Colour {
-    let mut colour = mix(NAVY, INDIGO, smooth(0.15, 1.0, x));
+    let mut colour = mix(NAVY, INDIGO, smooth(0.05, 0.95, x));
     colour = mix(colour, VIOLET, 0.85 * glow(x - 1.02, (y - 0.42) * 0.8, 0.42));
     colour = mix(colour, INDIGO, 0.5 * glow(x - 0.62, y + 0.05, 0.3));
-    colour = mix(colour, TEAL, 0.9 * glow((x - 0.12) * 0.8, y - 1.04, 0.40));
+    colour = mix(colour, TEAL, 0.95 * glow((x - 0.10) * 0.75, y - 0.98, 0.46));
     // Ridges: each a wave below which the picture is a little darker, lit along its crest.
     for (level, height, phase, strength) in
-        [(0.60, 0.085, 0.4, 0.30), (0.73, 0.07, 2.2, 0.34), (0.86, 0.055, 4.1, 0.42)]
+        [(0.60, 0.085, 0.4, 0.24), (0.73, 0.07, 2.2, 0.28), (0.86, 0.055, 4.1, 0.36)]
     {
         let crest = level + height * (x * 5.1 + phase).sin() + 0.4 * height * (x * 11.3 + phase * 2.0).sin();
         let below = y - crest;
