@@ -36,8 +36,8 @@ def figures_of(days):
         "days": len(days),
         "precipitation_mm": round(sum(rain), 1),
         "rainy_days": sum(1 for amount in rain if amount > 0),
-        "mean_temp_max": round(sum(highs) / len(highs), 2),
-        "mean_temp_min": round(sum(lows) / len(lows), 2),
+        "mean_temp_max": round(sum(highs) / len(highs), 4),
+        "mean_temp_min": round(sum(lows) / len(lows), 4),
     }
 
 
@@ -51,16 +51,18 @@ def number(value):
     return f"{value:g}"
 
 
-def chart(labels, rain, lines, width, height, caption):
-    """Bars of rain on the left axis, lines of temperature on the right one, both labelled with their unit."""
+def chart(labels, rain, lines, width, height, caption, rain_max, temp_min, temp_max):
+    """Bars of rain on the left axis, lines of temperature on the right one, both labelled with their unit.
+
+    Months without data have neither bar nor point. The extremes are given, so that charts side by side share their scales.
+    """
     left, right, top, bottom = 46, 42, 26, 34
     inner_w, inner_h = width - left - right, height - top - bottom
-    rain_step = nice_step(max(rain), 4)
-    rain_top = rain_step * max(1, -(-max(rain) // rain_step))
-    values = [value for _, _, series in lines for value in series if value is not None]
-    temp_step = nice_step(max(values) - min(min(values), 0), 4)
-    temp_low = temp_step * (min(min(values), 0) // temp_step)
-    temp_top = max(temp_low + temp_step, temp_step * -(-max(values) // temp_step))
+    rain_step = nice_step(rain_max, 4)
+    rain_top = rain_step * max(1, -(-rain_max // rain_step))
+    temp_step = nice_step(temp_max - min(temp_min, 0), 4)
+    temp_low = temp_step * (min(temp_min, 0) // temp_step)
+    temp_top = max(temp_low + temp_step, temp_step * -(-temp_max // temp_step))
     slot = inner_w / len(labels)
 
     def y_rain(value):
@@ -70,7 +72,7 @@ def chart(labels, rain, lines, width, height, caption):
         return top + inner_h * (1 - (value - temp_low) / (temp_top - temp_low))
 
     out = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(caption)}">']
-    out.append(f'<text x="0" y="12" class="axis">Rain (mm)</text>')
+    out.append('<text x="0" y="12" class="axis">Rain (mm)</text>')
     out.append(f'<text x="{width}" y="12" class="axis" text-anchor="end">Temperature (°C)</text>')
     tick = 0
     while tick * rain_step <= rain_top + 1e-9:
@@ -86,8 +88,9 @@ def chart(labels, rain, lines, width, height, caption):
     bar = min(slot * 0.6, 70)
     for at, (label, amount) in enumerate(zip(labels, rain)):
         middle = left + slot * (at + 0.5)
-        y = y_rain(amount)
-        out.append(f'<rect x="{middle - bar / 2:.1f}" y="{y:.1f}" width="{bar:.1f}" height="{top + inner_h - y:.1f}" rx="2" fill="{RAIN}"/>')
+        if amount is not None:
+            y = y_rain(amount)
+            out.append(f'<rect x="{middle - bar / 2:.1f}" y="{y:.1f}" width="{bar:.1f}" height="{top + inner_h - y:.1f}" rx="2" fill="{RAIN}"/>')
         out.append(f'<text x="{middle:.1f}" y="{height - 16}" text-anchor="middle">{html.escape(str(label))}</text>')
     for _, colour, series in lines:
         points = [(left + slot * (at + 0.5), y_temp(value)) for at, value in enumerate(series) if value is not None]
@@ -111,7 +114,8 @@ def overview(years):
         ("Mean daily high", HIGH, [entry["mean_temp_max"] for entry in years]),
         ("Mean daily low", LOW, [entry["mean_temp_min"] for entry in years]),
     ]
-    drawing = chart(labels, rain, lines, 680, 360, "Rain and temperature by year")
+    temperatures = [value for _, _, series in lines for value in series]
+    drawing = chart(labels, rain, lines, 680, 460, "Rain and temperature by year", max(rain), min(temperatures), max(temperatures))
     names = [("Total rain per year", RAIN), ("Mean daily high", HIGH), ("Mean daily low", LOW)]
     return f'<h2>Rain and temperature by year</h2>{legend(names)}<figure>{drawing}</figure>'
 
@@ -120,17 +124,22 @@ def per_year(years, by_month):
     columns = 1 if len(years) == 1 else 2
     rows = -(-len(years) // columns)
     height = 360 if rows == 1 else max(120, min(240, 560 // rows))
-    rain_by_year = {entry["year"]: [] for entry in years}
-    drawings = []
+    rain, temperature = {}, {}
     for entry in years:
-        rain, temperature = [], []
         for month in range(1, 13):
             days = by_month.get((entry["year"], month), [])
-            rain.append(round(sum(day[2] for day in days), 1))
-            temperature.append(sum((day[3] + day[4]) / 2 for day in days) / len(days) if days else None)
-        rain_by_year[entry["year"]] = rain
-        labels = [month[0] for month in MONTHS] if columns == 2 else MONTHS
-        drawing = chart(labels, rain, [("Mean temperature", HIGH, temperature)], 680 // columns - 6, height, f'{entry["year"]} by month')
+            rain[entry["year"], month] = round(sum(day[2] for day in days), 1) if days else None
+            temperature[entry["year"], month] = sum((day[3] + day[4]) / 2 for day in days) / len(days) if days else None
+    rain_max = max(value for value in rain.values() if value is not None)
+    known = [value for value in temperature.values() if value is not None]
+    labels = MONTHS if columns == 1 else [month[0] for month in MONTHS]
+    drawings = []
+    for entry in years:
+        months = [(entry["year"], month) for month in range(1, 13)]
+        lines = [("Mean temperature", HIGH, [temperature[month] for month in months])]
+        drawing = chart(
+            labels, [rain[month] for month in months], lines, 680 // columns - 6, height, f'{entry["year"]} by month', rain_max, min(known), max(known)
+        )
         drawings.append(f'<figure><figcaption>{entry["year"]}</figcaption>{drawing}</figure>')
     names = [("Rain per month", RAIN), ("Mean temperature (of daily high and low)", HIGH)]
     return f'<h2>Each year by month</h2>{legend(names)}<div class="grid c{columns}">{"".join(drawings)}</div>'
@@ -152,7 +161,7 @@ STYLE = """
 html { background: #eef1f5 }
 body { width: 210mm; height: 296mm; overflow: hidden; margin: 0 auto; padding: 16mm 15mm 12mm; background: white;
   color: #1f2937; font: 10.5pt/1.45 Inter, "DejaVu Sans", sans-serif; display: flex; flex-direction: column }
-h1 { font-size: 20pt; line-height: 1.2; letter-spacing: -0.01em }
+h1 { font-size: 18pt; line-height: 1.2; letter-spacing: -0.01em }
 h2 { font-size: 12.5pt; margin-top: 7mm }
 .sub { color: #5b6472; margin-top: 1.5mm; padding-bottom: 4mm; border-bottom: 2.5pt solid #3b7dd8 }
 table { border-collapse: collapse; width: 100%; margin-top: 6mm; font-variant-numeric: tabular-nums }

@@ -1,0 +1,82 @@
+//! Reads server-sent events.
+
+use std::{pin::Pin, time::Duration};
+
+use a8s_wire::{Event, EventBody};
+use futures::{Stream, StreamExt};
+use reqwest::{Response, StatusCode};
+
+type Bytes = Pin<Box<dyn Stream<Item = reqwest::Result<axum::body::Bytes>> + Send>>;
+
+pub struct Events {
+    body: Bytes,
+    buffer: String,
+    /// Everything read so far, deltas included.
+    pub seen: Vec<Event>,
+}
+
+impl Events {
+    pub fn new(response: Response) -> Self {
+        assert_eq!(response.status(), StatusCode::OK);
+        Self { body: Box::pin(response.bytes_stream()), buffer: String::new(), seen: Vec::new() }
+    }
+
+    pub async fn next(&mut self) -> Event {
+        loop {
+            if let Some(end) = self.buffer.find("\n\n") {
+                let block: String = self.buffer.drain(..end + 2).collect();
+                let data: String = block.lines().filter_map(|line| line.strip_prefix("data:")).collect();
+                if data.is_empty() {
+                    continue;
+                }
+                let event: Event = serde_json::from_str(data.trim()).unwrap();
+                let id = block.lines().find_map(|line| line.strip_prefix("id:")).map(|id| id.trim().to_owned());
+                let recorded = !matches!(event.body, EventBody::Delta { .. });
+                assert_eq!(id, recorded.then(|| event.id.to_string()), "{block}");
+                self.seen.push(event.clone());
+                return event;
+            }
+            let chunk = self.body.next().await.expect("the stream ended").unwrap();
+            self.buffer.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    /// Reads until an event fits.
+    pub async fn until(&mut self, what: &str, fits: impl Fn(&Event) -> bool) -> Event {
+        let search = async {
+            loop {
+                let event = self.next().await;
+                if fits(&event) {
+                    return event;
+                }
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(60), search).await;
+        found.unwrap_or_else(|_| panic!("no {what} within a minute; seen: {:#?}", self.seen))
+    }
+
+    /// Reads until the turn of this message has ended; returns its stop reason.
+    pub async fn turn_end(&mut self, message: &str) -> String {
+        let event = self
+            .until(&format!("end of {message}"), |event| {
+                matches!(&event.body, EventBody::TurnEnded { message_id, .. } if message_id == message)
+            })
+            .await;
+        let EventBody::TurnEnded { stop_reason, .. } = event.body else { unreachable!() };
+        stop_reason
+    }
+
+    /// Texts of the final messages seen.
+    pub fn messages(&self) -> Vec<String> {
+        let text = |event: &Event| match &event.body {
+            EventBody::Message { text } => Some(text.clone()),
+            _ => None,
+        };
+        self.seen.iter().filter_map(text).collect()
+    }
+
+    /// What was recorded, without the live pieces.
+    pub fn recorded(&self) -> Vec<Event> {
+        self.seen.iter().filter(|event| !matches!(event.body, EventBody::Delta { .. })).cloned().collect()
+    }
+}

@@ -1,0 +1,251 @@
+//! A workspace pod without a pod: shim, agent and runner as processes in a temporary directory, deskd as a fake in this process.
+
+#![allow(dead_code, missing_docs, clippy::missing_panics_doc)]
+
+pub mod desk;
+pub mod events;
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, OnceLock},
+};
+
+use a8s_wire::{Claims, Prompt, PromptAccepted, RunnerState, Scope, token};
+use ed25519_dalek::{SigningKey, pkcs8::EncodePublicKey, pkcs8::spki::der::pem::LineEnding};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::json;
+
+pub use self::{desk::FakeDesk, events::Events};
+
+pub const UID: &str = "11111111-2222-3333-4444-555555555555";
+
+/// The other two programs of the pod. A test of one package does not build another's programs, so this does.
+pub fn programs() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--offline", "-p", "a8s-shim", "-p", "a8s-agent"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .unwrap();
+        assert!(built.success(), "the shim and the agent do not build");
+        Path::new(env!("CARGO_BIN_EXE_a8s-runner")).parent().unwrap().to_owned()
+    })
+}
+
+/// A process that does not outlive the test.
+pub struct Process(pub Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Process {
+    /// SIGTERM, and wait: for the shim, which ends its harness.
+    fn terminate(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+pub struct Pod {
+    pub folder: tempfile::TempDir,
+    pub desk: FakeDesk,
+    pub runner: Option<Process>,
+    shim: Process,
+    address: SocketAddr,
+    key: SigningKey,
+    epoch: i64,
+    extra: Vec<String>,
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        self.runner = None;
+        self.shim.terminate();
+    }
+}
+
+impl Pod {
+    /// A pod with the built-in agent.
+    pub async fn start() -> Self {
+        let agent = programs().join("a8s-agent").display().to_string();
+        Self::with_harness(&[&agent], &[]).await
+    }
+
+    /// A pod with the stub harness.
+    pub async fn with_stub() -> Self {
+        let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stub_harness.py").display().to_string();
+        Self::with_harness(&["python3", &stub], &["--cancel-grace", "0.3"]).await
+    }
+
+    pub async fn with_harness(harness: &[&str], extra: &[&str]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["home", "state", "tls"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let made = rcgen::generate_simple_self_signed([a8s_wire::paths::server_name(UID)]).unwrap();
+        std::fs::write(at("tls/tls.crt"), made.cert.pem()).unwrap();
+        std::fs::write(at("tls/tls.key"), made.signing_key.serialize_pem()).unwrap();
+        let public = key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
+        std::fs::write(at("tls/tokens.pub"), public).unwrap();
+        let desk = FakeDesk::listen(&at("deskd.sock"), &at("home"));
+        let shim = Command::new(programs().join("a8s-shim"))
+            .args(["serve", "--grace", "0.5", "--socket"])
+            .arg(at("agent.sock"))
+            .arg("--directory")
+            .arg(at("home"))
+            .arg("--")
+            .args(harness)
+            .env("HOME", at("home"))
+            .spawn()
+            .unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let extra = extra.iter().map(|&argument| argument.to_owned()).collect();
+        let mut pod = Self { folder, desk, runner: None, shim: Process(shim), address, key, epoch: 0, extra };
+        pod.start_runner();
+        pod
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    /// Starts the runner and waits until it listens.
+    pub fn start_runner(&mut self) {
+        let at = |name: &str| self.folder.path().join(name);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_a8s-runner"))
+            .args(["--listen", "127.0.0.1:0", "--workspace-uid", UID])
+            .arg("--epoch")
+            .arg(self.epoch.to_string())
+            .arg("--tls")
+            .arg(at("tls"))
+            .arg("--state")
+            .arg(at("state"))
+            .arg("--home")
+            .arg(at("home"))
+            .arg("--agent-socket")
+            .arg(at("agent.sock"))
+            .arg("--mcp-socket")
+            .arg(at("mcp.sock"))
+            .arg("--deskd-socket")
+            .arg(at("deskd.sock"))
+            .arg("--mcp-command")
+            .arg(programs().join("a8s-shim"))
+            .args(&self.extra)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        self.runner = Some(Process(child));
+        let mut line = String::new();
+        while log.read_line(&mut line).unwrap() > 0 {
+            if let Ok(entry) = serde_json::from_str::<serde_json::Value>(&line)
+                && entry["fields"]["message"] == "listening"
+            {
+                self.address = entry["fields"]["address"].as_str().unwrap().parse().unwrap();
+                break;
+            }
+            line.clear();
+        }
+        assert_ne!(self.address.port(), 0, "the runner did not start: {line}");
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                eprintln!("runner: {line}");
+            }
+        });
+    }
+
+    /// kill -9 of the runner.
+    pub fn kill_runner(&mut self) {
+        self.runner = None;
+    }
+
+    /// The epoch of the next start.
+    pub fn set_epoch(&mut self, epoch: i64) {
+        self.epoch = epoch;
+    }
+
+    pub fn token(&self, scopes: &[Scope], uid: &str) -> String {
+        let claims = Claims {
+            iss: "controller".into(),
+            sub: "jane".into(),
+            wsu: uid.into(),
+            scp: scopes.to_vec(),
+            exp: jiff::Timestamp::now().as_second() + 60,
+            jti: "test".into(),
+        };
+        token::sign(&self.key, &claims)
+    }
+
+    pub fn client(&self) -> Client {
+        let certificate = std::fs::read(self.folder.path().join("tls/tls.crt")).unwrap();
+        Client::builder()
+            .tls_built_in_root_certs(false)
+            .add_root_certificate(reqwest::Certificate::from_pem(&certificate).unwrap())
+            .resolve(&a8s_wire::paths::server_name(UID), self.address)
+            .build()
+            .unwrap()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("https://{}:{}{path}", a8s_wire::paths::server_name(UID), self.address.port())
+    }
+
+    pub fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        request.bearer_auth(self.token(&[Scope::Admin, Scope::Stream, Scope::Files], UID))
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.authorized(self.client().get(self.url(path))).send().await.unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: serde_json::Value) -> Response {
+        self.authorized(self.client().post(self.url(path))).json(&body).send().await.unwrap()
+    }
+
+    pub async fn state(&self) -> RunnerState {
+        self.get("/v1/state").await.json().await.unwrap()
+    }
+
+    pub async fn prompt(&self, id: &str, content: &str, attachments: &[&str]) -> PromptAccepted {
+        let prompt = Prompt {
+            message_id: id.into(),
+            content: content.into(),
+            author: "jane".into(),
+            attachments: attachments.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let response = self.post("/v1/prompt", serde_json::to_value(prompt).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        response.json().await.unwrap()
+    }
+
+    pub async fn interrupt(&self, turn: i64) -> bool {
+        let answer: serde_json::Value = self.post("/v1/interrupt", json!({"turn": turn})).await.json().await.unwrap();
+        answer["applied"].as_bool().unwrap()
+    }
+
+    pub async fn attach(&self, name: &str, content: impl Into<reqwest::Body>) -> Response {
+        let path = format!("/v1/attachments/{name}");
+        self.authorized(self.client().put(self.url(&path))).body(content).send().await.unwrap()
+    }
+
+    /// The event stream after `after` (all of it if empty).
+    pub async fn events(&self, after: &str) -> Events {
+        let request = self.authorized(self.client().get(self.url("/v1/events"))).header("Last-Event-ID", after);
+        Events::new(request.send().await.unwrap())
+    }
+}
+
+/// Shared state of a test's fakes.
+pub type Shared<T> = Arc<std::sync::Mutex<T>>;
