@@ -11,13 +11,13 @@ use crate::network::Network;
 use crate::run::run;
 use crate::{Paths, cgroup, forward, lifecycle};
 
-/// Time the cluster gets to end by itself.
+/// Time the cluster gets to end by itself, and the kernel to end what is killed.
 const GRACE: Duration = Duration::from_secs(8);
 
 /// Ends everything of the cluster. Its data stays with `keep_data`; else nothing stays.
 pub fn down(paths: &Paths, keep_data: bool) -> Result<()> {
     forward::stop(paths);
-    end_processes(paths)?;
+    end_processes(paths, keep_data)?;
     if let Some(network) = Network::known(paths)? {
         network.disconnect()?;
     }
@@ -32,11 +32,14 @@ pub fn down(paths: &Paths, keep_data: bool) -> Result<()> {
     Network::release(paths)
 }
 
-fn end_processes(paths: &Paths) -> Result<()> {
+fn end_processes(paths: &Paths, keep_data: bool) -> Result<()> {
     let running = lifecycle::running(paths);
     if let Some(running) = &running {
-        running.init.signal(Signal::SIGTERM);
-        running.init.wait_gone(GRACE);
+        // Data that is thrown away needs no orderly end.
+        if keep_data {
+            running.init.signal(Signal::SIGTERM);
+            running.init.wait_gone(GRACE);
+        }
         running.init.signal(Signal::SIGKILL);
     }
     // With its holder the kernel kills a PID 1 that was not found, and PID 1 takes everything with it.

@@ -1,6 +1,6 @@
 //! Prints what the tool is doing, one line for each step with the time it took. It never decides anything.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -100,8 +100,7 @@ impl Progress {
 
 fn close_line(inner: &mut Inner) {
     if inner.open_line {
-        // Without a terminal the pieces of a line may be interleaved with a child's output: still one line.
-        eprintln!("{}", if io::stderr().is_terminal() { "" } else { " ..." });
+        eprintln!();
         inner.open_line = false;
     }
 }

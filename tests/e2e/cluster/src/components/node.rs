@@ -181,11 +181,26 @@ fn coredns(inputs: &Inputs<'_>, authority: &Authority) -> Result<Component> {
     let server = inputs.net.api_url();
     let subject = Subject::client("system:coredns", None);
     kubeconfig(authority, &Login { server: &server, file: "coredns", subject, context: &inputs.paths.name }, &login)?;
-    // No forward plugin: the cluster's network ends at this machine, a quick "no" beats a timeout.
+    // Nothing is forwarded: the cluster's network ends at this machine, and a quick "no" beats a timeout.
     let text = format!(
-        ".:53 {{\n    bind {node}\n    errors\n    health 127.0.0.1:8080\n    kubernetes cluster.local in-addr.arpa {{\n        \
-         kubeconfig {login}\n        pods insecure\n        fallthrough in-addr.arpa\n        ttl 5\n    }}\n    \
-         cache 5\n}}\n",
+        r"cluster.local:53 10.in-addr.arpa:53 {{
+    bind {node}
+    errors
+    health 127.0.0.1:8080
+    kubernetes cluster.local 10.in-addr.arpa {{
+        kubeconfig {login}
+        pods insecure
+        ttl 5
+    }}
+    cache 5
+}}
+.:53 {{
+    bind {node}
+    template ANY ANY {{
+        rcode NXDOMAIN
+    }}
+}}
+",
         node = inputs.net.node(),
         login = login.display(),
     );

@@ -1,0 +1,56 @@
+# What people and CI type. Each target is one command of a tool that can also be run by itself.
+# CLUSTER=name selects a cluster; CLUSTER=current means the current kubectl context (only for `up`).
+CLUSTER ?= a8s
+A8S_CACHE ?= $(HOME)/.cache/a8s
+CARGO_TARGET_DIR ?= $(A8S_CACHE)/target
+export CLUSTER A8S_CACHE CARGO_TARGET_DIR
+
+# The tool alone, unoptimised: it starts programs and waits for them.
+CARGO_CLUSTER = cargo build --quiet --locked -p a8s-cluster
+TOOL = $(CARGO_TARGET_DIR)/debug/a8s-cluster
+
+.PHONY: help up down status token images logs test bench fmt lint gen
+
+help: ## Show this list.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+up: ## Build and start the cluster with a8s and the sample in it; ARGS=... for more options.
+	@$(CARGO_CLUSTER)
+	@$(TOOL) up $(ARGS)
+
+down: ## Remove the cluster and everything of it.
+	@$(CARGO_CLUSTER)
+	@$(TOOL) down $(ARGS)
+
+status: ## Say what runs.
+	@$(CARGO_CLUSTER)
+	@$(TOOL) status
+
+token: ## Print a token to log in to the console with.
+	@$(CARGO_CLUSTER)
+	@$(TOOL) token
+
+images: ## Build the container images and import them into a running cluster.
+	@$(CARGO_CLUSTER)
+	@$(TOOL) images
+
+logs: ## Print a process' log: make logs ARGS=kubelet.
+	@$(CARGO_CLUSTER)
+	@$(TOOL) logs $(ARGS)
+
+test: ## Formatting, lints, and every test.
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --locked
+
+bench: ## Measure, and print a table.
+	cargo run --quiet --locked --release -p a8s-e2e --bin bench
+
+fmt: ## Format the sources.
+	cargo fmt
+
+lint: ## Lints only.
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+gen: ## Write everything that is derived from the API types.
+	cargo run --quiet --locked -p a8s-gen
