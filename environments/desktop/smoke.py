@@ -128,8 +128,8 @@ def main(out):
     with open(f"{home}/Documents/quarterly.md", "w", encoding="utf-8") as file:
         file.write("# Q3 supplier review\n- 14 invoices matched, 2 need a person\n- Currency: € 48 210.55 · 日本語 ok · 🚀\n")
     arguments = {
-        "browser": ["--window-position=560,20", "--window-size=690,430"],
-        "terminal": ["--geometry=72x18+40+40", "--hold", "--command=python3 -c 'print(\"matched ✓\")'"],
+        "browser": ["--window-position=560,20", "--window-size=690,480"],
+        "terminal": ["--geometry=72x18+40+40"],
         "editor": [f"{home}/Documents/quarterly.md"],
     }
     for name in ("browser", "terminal", "files", "editor"):

@@ -1,9 +1,10 @@
 //! `desktop`: the image of the Environment `desktop`. Its recipe is data in `environments/desktop`: packages, what to leave
 //! out, a hook, the files laid over it, and how a container runs. This module only puts the layers together.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path, process::Command};
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::{
     BuiltImage, ImageError, binary,
@@ -11,7 +12,7 @@ use super::{
     file,
     layer::LayerWriter,
     oci::{Layer, RunConfig, assemble},
-    wallpaper,
+    run, wallpaper,
 };
 use crate::{Paths, Progress};
 
@@ -34,12 +35,23 @@ struct Run {
 
 pub fn build(paths: &Paths, progress: &Progress) -> Result<BuiltImage, ImageError> {
     let recipe = paths.repo.join("environments/desktop");
-    let run = read_run(&recipe.join("image.json"))?;
-    let base = base(paths, &recipe, progress)?;
-    let overlay = overlay(paths, &recipe, &run)?;
+    let image = read_run(&recipe.join("image.json"))?;
     let programs = programs(paths)?;
-    let config = RunConfig { user: run.user, entrypoint: run.entrypoint, env: run.env, folder: run.folder };
+    let base = base(paths, &recipe, progress)?;
+    let overlay = overlay(paths, &recipe, &image)?;
+    let config =
+        RunConfig { user: image.user, entrypoint: image.entrypoint, env: image.env, folder: image.folder };
     assemble(paths, "desktop", None, &config, &[base, overlay, programs])
+}
+
+/// Unpacks what a desktop looks like (Debian and configuration, without our programs) into an empty folder.
+pub fn unpack(paths: &Paths, progress: &Progress, folder: &Path) -> Result<(), ImageError> {
+    let recipe = paths.repo.join("environments/desktop");
+    let image = read_run(&recipe.join("image.json"))?;
+    for layer in [base(paths, &recipe, progress)?, overlay(paths, &recipe, &image)?] {
+        run(Command::new("tar").arg("-C").arg(folder).arg("-xpf").arg(layer.path))?;
+    }
+    Ok(())
 }
 
 fn read_run(path: &Path) -> Result<Run, ImageError> {
@@ -60,19 +72,33 @@ fn base(paths: &Paths, recipe: &Path, progress: &Progress) -> Result<Layer, Imag
     recipe.layer(paths, progress)
 }
 
-fn overlay(paths: &Paths, recipe: &Path, run: &Run) -> Result<Layer, ImageError> {
+fn overlay(paths: &Paths, recipe: &Path, image: &Run) -> Result<Layer, ImageError> {
     let path = paths.images_cache().join("layer-desktop-files.tar");
     let write = || {
         let mut layer = LayerWriter::create(&path)?;
         layer.tree(&recipe.join("files"))?;
-        layer.bytes("/usr/share/a8s/wallpaper.png", 0o644, &wallpaper::png(1920, 1200)?)?;
-        for folder in &run.mounts {
+        layer.bytes("/usr/share/a8s/wallpaper.png", 0o644, &wallpaper(paths)?)?;
+        for folder in &image.mounts {
             layer.folder(folder, 0o755, USER)?;
         }
         layer.finish()
     };
     write().map_err(file(&path))?;
     Layer::measure(path)
+}
+
+/// The wallpaper, drawn once for each version of the code that draws it: an unoptimised build takes seconds.
+fn wallpaper(paths: &Paths) -> io::Result<Vec<u8>> {
+    let version = hex::encode(Sha256::digest(include_bytes!("wallpaper.rs")));
+    let path = paths.images_cache().join(format!("wallpaper-{}.png", &version[..12]));
+    if let Ok(picture) = fs::read(&path) {
+        return Ok(picture);
+    }
+    let picture = wallpaper::png(1920, 1200)?;
+    let unfinished = path.with_extension("unfinished");
+    fs::write(&unfinished, &picture)?;
+    fs::rename(unfinished, path)?;
+    Ok(picture)
 }
 
 fn programs(paths: &Paths) -> Result<Layer, ImageError> {

@@ -97,6 +97,12 @@ pub fn build_pause(paths: &Paths, progress: &Progress) -> Result<BuiltImage, Ima
     pause::build(paths, progress)
 }
 
+/// Unpacks the desktop image, without our programs, into an empty folder: for tests of its look.
+pub fn unpack_desktop(paths: &Paths, progress: &Progress, folder: &Path) -> Result<(), ImageError> {
+    fs::create_dir_all(paths.images_cache()).map_err(file(&paths.images_cache()))?;
+    desktop::unpack(paths, progress, folder)
+}
+
 fn file(path: &Path) -> impl Fn(io::Error) -> ImageError {
     let path = path.to_owned();
     move |source| ImageError::File { path: path.clone(), source }
