@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(records.get::<SnapshotRecord>(&id).unwrap(), None);
         records.put(&id, &snapshot("a")).unwrap();
         assert_eq!(records.get(&id).unwrap(), Some(snapshot("a")));
-        assert_eq!(records.ids().unwrap(), [id.clone()]);
+        assert_eq!(records.ids().unwrap(), std::slice::from_ref(&id));
         assert!(records.remove(&id).unwrap());
         assert!(!records.remove(&id).unwrap());
         assert_eq!(records.ids().unwrap(), []);
