@@ -58,7 +58,11 @@ impl Recipe<'_> {
         {
             return Layer::of(path, digest.trim().to_owned());
         }
-        progress.note(&format!("{}: installing Debian {SUITE} and {} packages", self.name, self.packages.len()));
+        progress.note(&format!(
+            "{}: installing Debian {SUITE} and {} packages",
+            self.name,
+            self.packages.len()
+        ));
         let unfinished = path.with_extension("unfinished.tar");
         run(&mut self.command(&unfinished))?;
         let digest = digest(&unfinished)?;

@@ -85,10 +85,18 @@ pub enum ImageError {
 
 /// Builds every image that is not built already and returns all of them. The release binaries must exist.
 pub fn build_all(paths: &Paths, progress: &Progress) -> Result<Vec<BuiltImage>, ImageError> {
-    type Build = fn(&Paths, &Progress) -> Result<BuiltImage, ImageError>;
-    let images: [Build; 4] = [pause::build, control_plane::build, runner::build, desktop::build];
-    fs::create_dir_all(paths.images_cache()).map_err(file(&paths.images_cache()))?;
-    images.into_iter().map(|build| build(paths, progress)).collect()
+    let mut images = build_small(paths, progress)?;
+    images.push(desktop::build(paths, progress)?);
+    Ok(images)
+}
+
+/// Builds every image but the desktop.
+pub fn build_small(paths: &Paths, progress: &Progress) -> Result<Vec<BuiltImage>, ImageError> {
+    Ok(vec![
+        build_pause(paths, progress)?,
+        control_plane::build(paths, progress)?,
+        runner::build(paths, progress)?,
+    ])
 }
 
 /// Builds the image that the container runtime needs for every pod, and nothing else.
@@ -162,8 +170,7 @@ mod tests {
 
     #[test]
     fn a_missing_binary_names_the_file_and_the_remedy() {
-        let paths =
-            Paths::new("t", "/r".into(), "/c".into(), "/s".into(), "/none".into()).unwrap();
+        let paths = Paths::new("t", "/r".into(), "/c".into(), "/s".into(), "/none".into()).unwrap();
         let text = binary(&paths, "a8s-runner").unwrap_err().to_string();
         assert!(text.contains("/none/release/a8s-runner") && text.contains("--release"), "{text}");
     }

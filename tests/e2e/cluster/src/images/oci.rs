@@ -83,7 +83,12 @@ pub fn assemble(
             .map_err(file(&unfinished))?;
         remove_older(paths, name, &archive).map_err(file(&archive))?;
     }
-    Ok(BuiltImage { name: name.to_owned(), reference, digest: format!("sha256:{}", manifest.digest), archive })
+    Ok(BuiltImage {
+        name: name.to_owned(),
+        reference,
+        digest: format!("sha256:{}", manifest.digest),
+        archive,
+    })
 }
 
 struct Blob {
