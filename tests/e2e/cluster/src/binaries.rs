@@ -76,7 +76,10 @@ pub const PINS: &[Pin] = &[
         tags: "",
         ldflags: "",
         programs: &[
-            ("snapshot-controller", "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller"),
+            (
+                "snapshot-controller",
+                "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller",
+            ),
             ("csi-snapshotter", "github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter"),
         ],
     },
@@ -84,7 +87,10 @@ pub const PINS: &[Pin] = &[
         dir: "provisioner",
         tags: "",
         ldflags: "",
-        programs: &[("csi-provisioner", "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner")],
+        programs: &[(
+            "csi-provisioner",
+            "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner",
+        )],
     },
     Pin { dir: "helm", tags: "", ldflags: "", programs: &[("helm", "helm.sh/helm/v4/cmd/helm")] },
 ];
@@ -96,7 +102,8 @@ impl Pin {
     /// Twelve digits that change when anything deciding the build changes.
     fn key(&self, go_mod: &[u8], go_sum: &[u8]) -> String {
         let mut hash = Sha256::new();
-        for part in [go_mod, go_sum, self.tags.as_bytes(), self.ldflags.as_bytes(), std::env::consts::ARCH.as_bytes()]
+        for part in
+            [go_mod, go_sum, self.tags.as_bytes(), self.ldflags.as_bytes(), std::env::consts::ARCH.as_bytes()]
         {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
@@ -111,7 +118,9 @@ impl Pin {
     /// Where this pin's programs are once built.
     pub fn folder(&self, paths: &Paths) -> Result<PathBuf> {
         let dir = paths.go_pins().join(self.dir);
-        let read = |file: &str| fs::read(dir.join(file)).with_context(|| format!("reading {}", dir.join(file).display()));
+        let read = |file: &str| {
+            fs::read(dir.join(file)).with_context(|| format!("reading {}", dir.join(file).display()))
+        };
         Ok(paths.bin_cache().join(format!("{}-{}", self.dir, self.key(&read("go.mod")?, &read("go.sum")?))))
     }
 
@@ -222,13 +231,16 @@ pub fn snapshot_crds(paths: &Paths) -> Result<PathBuf> {
             .args(["mod", "download", "-json", SNAPSHOT_CLIENT])
             .output()
             .context("starting go")?;
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("go mod download {SNAPSHOT_CLIENT}: {}", String::from_utf8_lossy(&output.stderr)))?;
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).with_context(|| {
+            format!("go mod download {SNAPSHOT_CLIENT}: {}", String::from_utf8_lossy(&output.stderr))
+        })?;
         told["Dir"].as_str().unwrap_or_default().clone_into(&mut dir);
     }
     let crds = Path::new(&dir).join("config/crd");
     if dir.is_empty() || !crds.is_dir() {
-        bail!("the VolumeSnapshot definitions of {SNAPSHOT_CLIENT} are not to be had: `go mod download` failed");
+        bail!(
+            "the VolumeSnapshot definitions of {SNAPSHOT_CLIENT} are not to be had: `go mod download` failed"
+        );
     }
     Ok(crds)
 }

@@ -62,6 +62,23 @@ pub fn existing(name: &str) -> Vec<PathBuf> {
     hierarchies(Path::new(ROOT)).into_iter().map(branch).filter(|b| b.is_dir()).collect()
 }
 
+/// Processes in the cluster's containers, as the caller's process namespace numbers them.
+pub fn processes(name: &str) -> Vec<i32> {
+    // Each hierarchy has them all; the first tells.
+    existing(name).first().map(|branch| processes_below(branch)).unwrap_or_default()
+}
+
+fn processes_below(dir: &Path) -> Vec<i32> {
+    let own = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    let mut all: Vec<i32> = own.lines().filter_map(|l| l.parse().ok()).filter(|pid| *pid > 0).collect();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            all.extend(processes_below(&entry.path()));
+        }
+    }
+    all
+}
+
 fn remove_tree(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)?.flatten() {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
@@ -74,6 +91,17 @@ fn remove_tree(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processes_of_all_containers_are_found_and_foreign_ones_are_not_zero() {
+        let dir = tempfile::tempdir().unwrap();
+        let pod = dir.path().join("kubepods/pod1");
+        fs::create_dir_all(&pod).unwrap();
+        fs::write(dir.path().join("cgroup.procs"), "").unwrap();
+        // A process outside the reader's namespace is shown as 0: a signal to it would go to the reader's group.
+        fs::write(pod.join("cgroup.procs"), "12\n0\n13\n").unwrap();
+        assert_eq!(processes_below(dir.path()), [12, 13]);
+    }
 
     #[test]
     fn version_one_has_a_branch_for_each_controller_and_version_two_has_one() {

@@ -1,5 +1,6 @@
 //! Brings a cluster up and down: the order of all steps. Tests use it as a library, people through `a8s-cluster`.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -62,6 +63,9 @@ impl Cluster {
                 images::build_pause(&paths, &progress).map(|image| vec![image])
             }
         })?;
+        paths.create().context("creating the state folder")?;
+        let lock = File::create(paths.state.join("up.lock"))?;
+        lock.lock().context("waiting for another `up` of this cluster")?;
         let network = Network::claim(&paths)?;
         let cluster = Self { paths, network, bin };
         progress.step("start the cluster", || cluster.start(&tool, &images))?;
@@ -85,10 +89,9 @@ impl Cluster {
         progress.step("install the chart", || {
             install::chart(&self.paths, self.helm(), &self.kubectl(), &values, &[])
         })?;
-        progress.step("console port", || {
-            forward::ensure(&self.paths, &self.network, &tool(options)?)
-        })?;
-        progress.step("demo namespace", || install::demo(&self.paths, &self.kubectl(), options.sample, progress))
+        progress.step("console port", || forward::ensure(&self.paths, &self.network, &tool(options)?))?;
+        progress
+            .step("demo namespace", || install::demo(&self.paths, &self.kubectl(), options.sample, progress))
     }
 
     fn start(&self, tool: &Path, images: &[images::BuiltImage]) -> Result<()> {
@@ -105,7 +108,7 @@ impl Cluster {
         let list = components::render(&inputs)?;
         lifecycle::ensure(&self.paths, &self.network, tool, &list)?;
         lifecycle::wait_ready(&self.paths, &list, Duration::from_secs(90))?;
-        self.kubectl().wait_node(&self.paths.name, Duration::from_secs(60))
+        self.kubectl().wait_node(&self.paths.name, Duration::from_mins(1))
     }
 
     /// A cluster that is running now.

@@ -14,9 +14,11 @@ use crate::{Paths, Progress, install};
 /// Installs the chart; `more` goes to helm as it is.
 pub fn up(paths: &Paths, more: &[String]) -> Result<()> {
     let progress = Progress::new(3);
-    let bin = progress.step("helm and kubectl", || Binaries::build(paths, &["helm", "kubernetes"], &progress))?;
+    let bin =
+        progress.step("helm and kubectl", || Binaries::build(paths, &["helm", "kubernetes"], &progress))?;
     let kubectl = Kubectl::current(&PathBuf::from(bin.path("kubectl")));
-    let context = kubectl.run(&["config", "current-context"]).context("there is no current kubectl context")?;
+    let context =
+        kubectl.run(&["config", "current-context"]).context("there is no current kubectl context")?;
     let lacks = progress.step("look at the cluster", || look(&kubectl))?;
     progress.note(&format!("context {}", context.trim()));
     for line in &lacks {
@@ -29,7 +31,10 @@ pub fn up(paths: &Paths, more: &[String]) -> Result<()> {
     progress.step("install the chart", || {
         install::chart(paths, Command::new(bin.path("helm")), &kubectl, &serde_json::json!({}), more)
     })?;
-    println!("Reach the console with: kubectl port-forward -n {} service/a8s-console 8080:8080", install::SYSTEM_NAMESPACE);
+    println!(
+        "Reach the console with: kubectl port-forward -n {} service/a8s-console 8080:8080",
+        install::SYSTEM_NAMESPACE
+    );
     Ok(())
 }
 

@@ -70,7 +70,8 @@ fn until_done(what: &str, attempt: impl Fn() -> Result<()>) -> Result<()> {
 }
 
 fn free_loops(paths: &Paths) -> Result<()> {
-    let table = run(Command::new("losetup").args(["--list", "--noheadings", "--raw", "--output", "NAME,BACK-FILE"]))?;
+    let table =
+        run(Command::new("losetup").args(["--list", "--noheadings", "--raw", "--output", "NAME,BACK-FILE"]))?;
     let left = loops_of(&table, &paths.state.display().to_string());
     for device in &left {
         run(Command::new("losetup").args(["--detach", device]))?;

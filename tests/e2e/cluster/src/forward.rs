@@ -56,13 +56,17 @@ pub fn ensure(paths: &Paths, network: &Network, tool: &Path) -> Result<()> {
         .stderr(log)
         .spawn()
         .context("starting the console's forwarder")?;
-    let identity = Identity::of(i32::try_from(child.id())?).context("the console's forwarder ended at once")?;
+    let identity =
+        Identity::of(i32::try_from(child.id())?).context("the console's forwarder ended at once")?;
     identity.save(&pid_file(paths))?;
     let until = Instant::now() + Duration::from_secs(5);
     let address: SocketAddr = listen.parse()?;
     while StdStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
         if !identity.is_alive() || Instant::now() > until {
-            bail!("the console's forwarder cannot listen on {listen}: see {}/forward.log", paths.logs().display());
+            bail!(
+                "the console's forwarder cannot listen on {listen}: see {}/forward.log",
+                paths.logs().display()
+            );
         }
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -27,7 +27,9 @@ impl HostFacts {
 
 fn has_capability(status: &str, bit: u32) -> bool {
     let effective = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
-    effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|caps| caps >> bit & 1 == 1)
+    effective
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .is_some_and(|caps| caps >> bit & 1 == 1)
 }
 
 /// Identity of the running kernel's boot; another one after a restart.

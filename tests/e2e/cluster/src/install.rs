@@ -28,7 +28,9 @@ const SAMPLE: &str = "config/samples/seattle-report.yaml";
 /// Objects that make a bare cluster usable: DNS, storage, snapshots.
 pub fn base(paths: &Paths, network: &Network, kubectl: &Kubectl) -> Result<()> {
     let text = include_str!("manifests/base.yaml");
-    kubectl.apply(&text.replace("{NODE_IP}", &network.node().to_string())).context("applying the base objects")?;
+    kubectl
+        .apply(&text.replace("{NODE_IP}", &network.node().to_string()))
+        .context("applying the base objects")?;
     let folder = snapshot_crds(paths)?;
     let mut names: Vec<_> = fs::read_dir(&folder)?.flatten().map(|e| e.path()).collect();
     names.sort();
@@ -40,7 +42,9 @@ pub fn base(paths: &Paths, network: &Network, kubectl: &Kubectl) -> Result<()> {
     kubectl.apply(&definitions).context("applying the VolumeSnapshot definitions")?;
     let class = "customresourcedefinition/volumesnapshotclasses.snapshot.storage.k8s.io";
     kubectl.run(&["wait", "--for=condition=Established", "--timeout=30s", class])?;
-    kubectl.apply(include_str!("manifests/snapshot-class.yaml")).context("applying the VolumeSnapshotClass")?;
+    kubectl
+        .apply(include_str!("manifests/snapshot-class.yaml"))
+        .context("applying the VolumeSnapshotClass")?;
     kubectl.until(Duration::from_secs(20), &["get", "serviceaccount", "default", "-n", "default"]).map(drop)
 }
 
@@ -54,7 +58,13 @@ fn is_wanted_definition(file: &Path) -> bool {
 pub fn import(bin: &Binaries, init: &Identity, images: &[BuiltImage], progress: &Progress) -> Result<()> {
     let ctr = || {
         let mut command = lifecycle::inside(init);
-        command.arg(bin.path("ctr")).args(["--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", "images"]);
+        command.arg(bin.path("ctr")).args([
+            "--address",
+            CONTAINERD_SOCKET,
+            "--namespace",
+            "k8s.io",
+            "images",
+        ]);
         command
     };
     let listed = run(ctr().args(["list", "--quiet"])).context("listing containerd's images")?;
@@ -99,9 +109,9 @@ pub fn chart(paths: &Paths, helm: Command, kubectl: &Kubectl, values: &Value, mo
     run_with_input(&mut helm, Some(&values.to_string())).context("installing the chart")?;
     let deployments = kubectl.run(&["get", "deployments", "-n", SYSTEM_NAMESPACE, "-o", "name"])?;
     for name in deployments.lines() {
-        kubectl
-            .run(&["rollout", "status", name, "-n", SYSTEM_NAMESPACE, "--timeout=120s"])
-            .with_context(|| format!("{name} is not available: see `kubectl describe {name} -n {SYSTEM_NAMESPACE}`"))?;
+        kubectl.run(&["rollout", "status", name, "-n", SYSTEM_NAMESPACE, "--timeout=120s"]).with_context(
+            || format!("{name} is not available: see `kubectl describe {name} -n {SYSTEM_NAMESPACE}`"),
+        )?;
     }
     Ok(())
 }

@@ -43,7 +43,14 @@ impl Kubectl {
     /// Applies manifests with server-side apply.
     pub fn apply(&self, manifests: &str) -> Result<String> {
         let mut command = self.command();
-        command.args(["apply", "--server-side", "--force-conflicts", "--field-manager=a8s-cluster", "-f", "-"]);
+        command.args([
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=a8s-cluster",
+            "-f",
+            "-",
+        ]);
         run_with_input(&mut command, Some(manifests))
     }
 
@@ -67,7 +74,9 @@ impl Kubectl {
             match said {
                 Ok(text) if text.starts_with("True") => return Ok(()),
                 Ok(text) if Instant::now() > until => bail!("node {node} is not Ready: {text}"),
-                Err(error) if Instant::now() > until => return Err(error).context("the node did not register"),
+                Err(error) if Instant::now() > until => {
+                    return Err(error).context("the node did not register");
+                }
                 _ => std::thread::sleep(Duration::from_millis(100)),
             }
         }

@@ -49,6 +49,10 @@ pub fn ensure(paths: &Paths, network: &Network, tool: &Path, list: &[Component])
     }
     if let Some(running) = running(paths) {
         if is_supervised(paths) {
+            if !network.is_connected() {
+                // An `up` was interrupted between starting it and giving it its link.
+                network.connect(running.init.pid)?;
+            }
             if !same {
                 running.init.signal(Signal::SIGHUP);
             }
@@ -65,8 +69,22 @@ fn start(paths: &Paths, network: &Network, tool: &Path) -> Result<()> {
     let _ = fs::remove_file(supervise::status_file(paths));
     let log = OpenOptions::new().create(true).append(true).open(paths.logs().join("supervise.log"))?;
     let mut command = Command::new("setsid");
+    if let Some(hard) = open_files_limit(&fs::read_to_string("/proc/self/limits")?) {
+        // containerd and the API server hold many files; a shell's soft limit is made for shells.
+        command.args(["prlimit", &format!("--nofile={hard}:{hard}")]);
+    }
     command
-        .args(["unshare", "--pid", "--mount", "--net", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"])
+        .args([
+            "unshare",
+            "--pid",
+            "--mount",
+            "--net",
+            "--ipc",
+            "--uts",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
         .args(["--propagation", "slave", "--"])
         .arg(tool)
         .args(["supervise", "--name", &paths.name])
@@ -80,7 +98,8 @@ fn start(paths: &Paths, network: &Network, tool: &Path) -> Result<()> {
         .stderr(log);
     let child = command.spawn().context("starting setsid and unshare: is util-linux installed?")?;
     let pid = i32::try_from(child.id())?;
-    let holder = Identity::of(pid).context("the cluster's first process ended at once: see logs/supervise.log")?;
+    let holder =
+        Identity::of(pid).context("the cluster's first process ended at once: see logs/supervise.log")?;
     holder.save(&holder_file(paths))?;
     let init = wait_init(paths, child)?;
     network.connect(init.pid)
@@ -137,6 +156,11 @@ pub fn wait_ready(paths: &Paths, list: &[Component], limit: Duration) -> Result<
     }
 }
 
+/// The hard limit of open files from `/proc/self/limits`.
+fn open_files_limit(limits: &str) -> Option<u64> {
+    limits.lines().find_map(|l| l.strip_prefix("Max open files"))?.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Components of which no ready process of exactly this form was reported.
 fn late<'a>(list: &'a [Component], all: &[supervise::Status]) -> Vec<&'a str> {
     let ready = |c: &Component| {
@@ -158,6 +182,13 @@ mod tests {
     use super::*;
     use crate::components::Ready;
     use crate::supervise::{ProcessState, Status};
+
+    #[test]
+    fn the_hard_limit_is_read_and_not_the_soft_one() {
+        let text = "Limit    Soft Limit  Hard Limit  Units\nMax open files            1024                 4096                 files\n";
+        assert_eq!(open_files_limit(text), Some(4096));
+        assert_eq!(open_files_limit(""), None);
+    }
 
     #[test]
     fn a_process_of_an_older_form_does_not_count_as_ready() {

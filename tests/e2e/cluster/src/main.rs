@@ -1,13 +1,15 @@
 //! `a8s-cluster`: brings the embedded cluster up and down. Arguments only; the work is in the library.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use a8s_cluster::network::Network;
-use a8s_cluster::{Cluster, Options, Paths, Progress, current, down, forward, images, lifecycle, products, supervise};
+use a8s_cluster::{
+    Cluster, Options, Paths, Progress, current, down, forward, images, lifecycle, products, supervise,
+};
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
@@ -140,33 +142,45 @@ fn greet(cluster: &Cluster, bare: bool) {
     println!("            export PATH={}:$PATH", cluster.kubectl_folder().display());
     if !bare {
         println!("  console:  {}", cluster.console_url());
-        println!("  log in:   with the token that `make token` prints (or `kubectl create token demo -n demo`)");
+        println!(
+            "  log in:   with the token that `make token` prints (or `kubectl create token demo -n demo`)"
+        );
     }
-    println!("  remove:   make down{}", if name == "a8s" { String::new() } else { format!(" CLUSTER={name}") });
+    println!(
+        "  remove:   make down{}",
+        if name == "a8s" { String::new() } else { format!(" CLUSTER={name}") }
+    );
+}
+
+/// Prints; a reader that went away (`| head`) is no error.
+fn say(text: &str) -> Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("printing"),
+        _ => Ok(()),
+    }
 }
 
 fn status(paths: &Paths) -> Result<ExitCode> {
     let running = lifecycle::running(paths).is_some();
     let Some(network) = Network::known(paths)?.filter(|_| running || paths.state.exists()) else {
-        println!("cluster {}: not there", paths.name);
+        say(&format!("cluster {}: not there", paths.name))?;
         return Ok(ExitCode::FAILURE);
     };
     if !running {
-        println!("cluster {}: stopped, its data is in {}", paths.name, paths.state.display());
+        say(&format!("cluster {}: stopped, its data is in {}", paths.name, paths.state.display()))?;
         return Ok(ExitCode::FAILURE);
     }
-    println!("cluster {}: running, state in {}", paths.name, paths.state.display());
-    println!("  api      {}", network.api_url());
-    println!("  console  {}", network.console_url());
+    say(&format!("cluster {}: running, state in {}", paths.name, paths.state.display()))?;
+    say(&format!("  api      {}\n  console  {}", network.api_url(), network.console_url()))?;
     let all = lifecycle::status(paths);
     for s in &all {
-        println!("  {:24} {:?} (restarts {})", s.name, s.state, s.restarts);
+        say(&format!("  {:24} {:?} (restarts {})", s.name, s.state, s.restarts))?;
     }
     let ready = !all.is_empty() && all.iter().all(|s| s.state == supervise::ProcessState::Ready);
     if let Ok(cluster) = Cluster::attach(paths.clone()) {
         match cluster.kubectl().run(&["get", "nodes,pods", "--all-namespaces", "--request-timeout=5s"]) {
-            Ok(text) => println!("\n{}", text.trim_end()),
-            Err(error) => println!("\nthe API server does not answer: {error:#}"),
+            Ok(text) => say(&format!("\n{}", text.trim_end()))?,
+            Err(error) => say(&format!("\nthe API server does not answer: {error:#}"))?,
         }
     }
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -199,7 +213,8 @@ fn logs(paths: &Paths, component: Option<&str>) -> Result<()> {
     if std::io::stdout().is_terminal() {
         return Err(std::process::Command::new("less").arg("+G").arg(&file).exec()).context("running less");
     }
-    let mut log = std::fs::File::open(&file).with_context(|| format!("there is no log {}", file.display()))?;
+    let mut log =
+        std::fs::File::open(&file).with_context(|| format!("there is no log {}", file.display()))?;
     std::io::copy(&mut log, &mut std::io::stdout())?;
     Ok(())
 }

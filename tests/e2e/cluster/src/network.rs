@@ -94,12 +94,17 @@ impl Network {
         ip(&["link", "set", &link, "up"])
     }
 
+    /// Whether the machine's end is there.
+    pub fn is_connected(&self) -> bool {
+        fs::exists(format!("/sys/class/net/{}", self.link())).unwrap_or(false)
+    }
+
     /// Removes the machine's end if it is there.
     pub fn disconnect(&self) -> Result<()> {
-        if fs::exists(format!("/sys/class/net/{}", self.link()))? {
+        if self.is_connected() {
             // It may go by itself in this very moment: only what remains is an error.
             let deleted = ip(&["link", "del", &self.link()]);
-            if fs::exists(format!("/sys/class/net/{}", self.link()))? {
+            if self.is_connected() {
                 return deleted;
             }
         }
@@ -118,8 +123,9 @@ fn file(paths: &Paths) -> std::path::PathBuf {
 
 fn read(paths: &Paths) -> Result<Registry> {
     match fs::read_to_string(file(paths)) {
-        Ok(text) => serde_json::from_str(&text)
-            .with_context(|| format!("{} is not readable: remove it when no cluster runs", file(paths).display())),
+        Ok(text) => serde_json::from_str(&text).with_context(|| {
+            format!("{} is not readable: remove it when no cluster runs", file(paths).display())
+        }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Registry::new()),
         Err(e) => Err(e).with_context(|| format!("reading {}", file(paths).display())),
     }
@@ -158,8 +164,13 @@ fn free_index(taken: &BTreeSet<u8>) -> Option<u8> {
 /// Checks that no state folder lies where the cluster mounts its own things.
 pub fn check_state_folder(paths: &Paths) -> Result<()> {
     for hidden in ["/run", "/var/run", "/var/lib", "/var/log", "/proc", "/tmp/.X11-unix"] {
-        if paths.clusters.starts_with(hidden) || paths.cache.starts_with(hidden) || paths.target.starts_with(hidden) {
-            bail!("A8S_STATE, A8S_CACHE and CARGO_TARGET_DIR must not lie below {hidden}: the cluster has its own {hidden}");
+        if paths.clusters.starts_with(hidden)
+            || paths.cache.starts_with(hidden)
+            || paths.target.starts_with(hidden)
+        {
+            bail!(
+                "A8S_STATE, A8S_CACHE and CARGO_TARGET_DIR must not lie below {hidden}: the cluster has its own {hidden}"
+            );
         }
     }
     Ok(())

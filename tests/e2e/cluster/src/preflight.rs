@@ -12,8 +12,19 @@ use crate::run::run;
 use crate::{Paths, Progress, network};
 
 /// Programs that packages bring; on other distributions they are looked for by name.
-const PROGRAMS: &[&str] =
-    &["unshare", "nsenter", "setsid", "losetup", "mount", "ip", "nft", "mkfs.btrfs", "buildah", "mmdebstrap", "gcc"];
+const PROGRAMS: &[&str] = &[
+    "unshare",
+    "nsenter",
+    "setsid",
+    "losetup",
+    "mount",
+    "ip",
+    "nft",
+    "mkfs.btrfs",
+    "buildah",
+    "mmdebstrap",
+    "gcc",
+];
 /// Kernel abilities: a file system or module, and what it is for.
 const FILE_SYSTEMS: &[(&str, &str)] = &[("overlay", "container images"), ("btrfs", "volumes and snapshots")];
 const GO: (u32, u32) = (1, 26);

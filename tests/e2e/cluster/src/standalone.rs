@@ -50,7 +50,11 @@ impl ControlPlane {
         let url = format!("https://127.0.0.1:{port}");
         let file = folder.path().join("admin.kubeconfig");
         let subject = Subject::client("admin", Some("system:masters"));
-        kubeconfig(&authority, &Login { server: &url, file: "admin", subject, context: "standalone" }, &file)?;
+        kubeconfig(
+            &authority,
+            &Login { server: &url, file: "admin", subject, context: "standalone" },
+            &file,
+        )?;
         let (client, peer) = (format!("127.0.0.1:{client}"), format!("127.0.0.1:{peer}"));
         let store = etcd(&bin, &folder.path().join("etcd"), &client, &peer);
         let server = ApiServer {
@@ -70,7 +74,14 @@ impl ControlPlane {
         let server_process = start(&server, log("kube-apiserver")?)?;
         wait(&server, &server_process, &folder)?;
         let kubectl = Kubectl::new(bin.path("kubectl"), &file);
-        Ok(Self { server: server_process, _store: store_process, kubectl, url, kubeconfig: file, _folder: folder })
+        Ok(Self {
+            server: server_process,
+            _store: store_process,
+            kubectl,
+            url,
+            kubeconfig: file,
+            _folder: folder,
+        })
     }
 
     /// An administrator's kubeconfig.
@@ -114,7 +125,7 @@ fn start(component: &Component, log: File) -> Result<Process> {
 
 fn wait(component: &Component, process: &Process, folder: &tempfile::TempDir) -> Result<()> {
     let pid = i32::try_from(process.0.id())?;
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     while !is_ready(&component.ready) {
         let alive = crate::identity::Identity::of(pid).is_some();
         if !alive || Instant::now() > until {

@@ -27,7 +27,12 @@ pub fn etcd(bin: &Binaries, data: &Path, client: &str, peer: &str) -> Component 
             "--auto-compaction-retention=30m".to_owned(),
         ],
     );
-    Component::new("etcd", command, &[], Ready::Http { address: client.to_owned(), path: "/health".to_owned() })
+    Component::new(
+        "etcd",
+        command,
+        &[],
+        Ready::Http { address: client.to_owned(), path: "/health".to_owned() },
+    )
 }
 
 /// What distinguishes one API server from another.
@@ -75,7 +80,10 @@ impl ApiServer<'_> {
             [
                 format!("--etcd-servers=http://{}", self.etcd),
                 format!("--advertise-address={}", self.address),
-                format!("--bind-address={}", if self.address.is_loopback() { "127.0.0.1" } else { "0.0.0.0" }),
+                format!(
+                    "--bind-address={}",
+                    if self.address.is_loopback() { "127.0.0.1" } else { "0.0.0.0" }
+                ),
                 format!("--secure-port={}", self.port),
                 "--authorization-mode=Node,RBAC".to_owned(),
                 "--allow-privileged=true".to_owned(),

@@ -73,9 +73,10 @@ disable = true
     component.stamp = stamp(format!("{hash}{network}").as_bytes());
     // containerd finds its shim by name.
     let path = std::env::var("PATH").unwrap_or_default();
-    component
-        .env
-        .push(("PATH".to_owned(), format!("{}:{path}", inputs.bin.folder_of("containerd-shim-runc-v2").display())));
+    component.env.push((
+        "PATH".to_owned(),
+        format!("{}:{path}", inputs.bin.folder_of("containerd-shim-runc-v2").display()),
+    ));
     Ok(component)
 }
 
@@ -180,7 +181,11 @@ fn coredns(inputs: &Inputs<'_>, authority: &Authority) -> Result<Component> {
     let login = inputs.config_file("coredns.kubeconfig");
     let server = inputs.net.api_url();
     let subject = Subject::client("system:coredns", None);
-    kubeconfig(authority, &Login { server: &server, file: "coredns", subject, context: &inputs.paths.name }, &login)?;
+    kubeconfig(
+        authority,
+        &Login { server: &server, file: "coredns", subject, context: &inputs.paths.name },
+        &login,
+    )?;
     // Nothing is forwarded: the cluster's network ends at this machine, and a quick "no" beats a timeout.
     let text = format!(
         r"cluster.local:53 10.in-addr.arpa:53 {{

@@ -14,7 +14,11 @@ pub(super) fn render(inputs: &Inputs<'_>, authority: &Authority) -> Result<Vec<C
     let server = inputs.net.api_url();
     // Administrator's rights: these processes stand outside the cluster's own rules, like its control plane.
     let subject = Subject::client("a8s-storage", Some("system:masters"));
-    kubeconfig(authority, &Login { server: &server, file: "storage", subject, context: &inputs.paths.name }, &login)?;
+    kubeconfig(
+        authority,
+        &Login { server: &server, file: "storage", subject, context: &inputs.paths.name },
+        &login,
+    )?;
     let login = format!("--kubeconfig={}", login.display());
     // The defaults (5/s) turn a snapshot of 30 ms into one of a second.
     let rates = || ["--kube-api-qps=200".to_owned(), "--kube-api-burst=400".to_owned()];
@@ -25,7 +29,8 @@ pub(super) fn render(inputs: &Inputs<'_>, authority: &Authority) -> Result<Vec<C
         inputs.bin.arg("snapshot-controller"),
         [login.clone(), qps, burst, no_groups.clone(), "--retry-interval-start=100ms".to_owned()],
     );
-    let mut all = vec![Component::new("snapshot-controller", controller, &["kube-apiserver"], Ready::Running)];
+    let mut all =
+        vec![Component::new("snapshot-controller", controller, &["kube-apiserver"], Ready::Running)];
     let Some(driver) = inputs.csi_driver else { return Ok(all) };
     let data = inputs.paths.state.join("csi");
     std::fs::create_dir_all(&data)?;

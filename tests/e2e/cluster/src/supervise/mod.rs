@@ -14,16 +14,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 
-use crate::Paths;
 use crate::certs::write_private;
 use crate::components::{Component, list_file};
 use crate::network::Network;
+use crate::{Paths, cgroup};
 
 pub use ready::is_ready;
-pub use table::{ProcessState, Status};
 use table::{Action, Table};
+pub use table::{ProcessState, Status};
 
 /// Time between two looks at the processes.
 const TICK: Duration = Duration::from_millis(100);
@@ -80,7 +79,8 @@ fn load(paths: &Paths) -> Result<Vec<Component>> {
 /// Signals as messages: blocked in every thread, taken one by one by a thread of their own. Children start with an
 /// empty mask, the standard library sees to that.
 fn signals() -> Result<mpsc::Receiver<Signal>> {
-    let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
+    let set: SigSet =
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
     set.thread_block().context("blocking signals")?;
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || {
@@ -146,18 +146,29 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Ends the processes in an order in which nobody misses who is gone: containers and their managers first, the
-    /// store last. What is left after that, the kernel ends with this process.
+    /// Ends the processes in an order in which nobody misses who is gone: managers, containers, the store. What is
+    /// left after that, the kernel ends with this process; it also unmounts the volumes cleanly.
     fn stop(&mut self) {
-        let store = |name: &str| matches!(name, "etcd" | "kube-apiserver");
+        let (store, others): (Vec<_>, Vec<_>) = self
+            .table
+            .running()
+            .into_iter()
+            .partition(|(name, _)| matches!(name.as_str(), "etcd" | "kube-apiserver"));
+        // The driver cannot unmount what pods have mounted, and containerd ends the containers' output.
         let (last, first): (Vec<_>, Vec<_>) =
-            self.table.running().into_iter().partition(|(name, _)| store(name));
-        first.iter().for_each(|(_, pid)| process::terminate(*pid));
+            others.into_iter().partition(|(name, _)| matches!(name.as_str(), "csi-driver" | "containerd"));
+        for (_, pid) in &first {
+            process::terminate(*pid);
+        }
         self.wait_for(&first, GRACE);
-        last.iter().for_each(|(_, pid)| process::terminate(*pid));
-        // Containers are told too; their data is on a file system that is unmounted cleanly either way.
-        let _ = nix::sys::signal::kill(Pid::from_raw(-1), Signal::SIGTERM);
-        self.wait_for(&last, GRACE / 2);
+        cgroup::processes(&self.paths.name).into_iter().for_each(process::terminate);
+        let until = Instant::now() + GRACE / 2;
+        while !cgroup::processes(&self.paths.name).is_empty() && Instant::now() < until {
+            self.reap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        last.iter().chain(&store).for_each(|(_, pid)| process::terminate(*pid));
+        self.wait_for(&store, GRACE / 2);
         let _ = fs::remove_file(status_file(self.paths));
     }
 

@@ -68,7 +68,15 @@ struct Entry {
 
 impl Entry {
     fn new(component: Component) -> Self {
-        Self { component, running: None, ready: false, outdated: false, not_before: None, failures: 0, restarts: 0 }
+        Self {
+            component,
+            running: None,
+            ready: false,
+            outdated: false,
+            not_before: None,
+            failures: 0,
+            restarts: 0,
+        }
     }
 
     fn back_off(&mut self, now: Instant) {
@@ -142,7 +150,8 @@ impl Table {
         entry.back_off(now);
         let name = entry.component.name.clone();
         let follows = |e: &&Entry| e.component.follows.as_ref() == Some(&name);
-        let followers = self.entries.iter().filter(follows).filter_map(|e| e.running).map(|(p, _)| p).collect();
+        let followers =
+            self.entries.iter().filter(follows).filter_map(|e| e.running).map(|(p, _)| p).collect();
         Some(Ended { name, followers })
     }
 
@@ -263,7 +272,8 @@ mod tests {
     #[test]
     fn sidecars_end_with_the_process_they_follow_and_orphans_are_nobodys() {
         let now = Instant::now();
-        let mut table = Table::new(vec![component("driver", &[], None), component("side", &[], Some("driver"))]);
+        let mut table =
+            Table::new(vec![component("driver", &[], None), component("side", &[], Some("driver"))]);
         table.started("driver", 1, now);
         table.started("side", 2, now);
         assert_eq!(table.exited(99, now), None);
