@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep};
 use crate::tools::{ToolError, Toolbox};
 
 /// How long the agent waits for a person to hand the desktop back.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Why a turn cannot go on. The text is said in the chat.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use std::{
 use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
 
-use crate::engine::NewArtifact;
+use crate::handle::NewArtifact;
 
 /// Why a file cannot be published. The text is for the agent.
 #[derive(Debug, thiserror::Error)]

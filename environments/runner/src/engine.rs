@@ -10,14 +10,15 @@ use a8s_wire::{
     ArtifactInfo, Event, EventBody, EventId, Prompt, PromptAccepted, RunnerPhase, RunnerState, event::PlanEntry,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 
 use crate::{
     acp::{FromHarness, ToHarness, Update},
+    handle::{Call, Handle, NewArtifact, StorageError},
     history::{History, Turn},
-    log::{Feed, Log},
+    log::Log,
     record::Record,
 };
 
@@ -27,104 +28,6 @@ const MAX_PREAMBLE: usize = 8 * 1024;
 const RETRY: Duration = Duration::from_secs(2);
 /// Attempts to start the harness before the runner calls it failed. It goes on trying.
 const FAILED_AFTER: u32 = 5;
-
-/// The transcript cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("the transcript cannot be written ({0}); is the workspace's volume full?")]
-pub struct StorageError(#[from] io::Error);
-
-/// A file in the blob store that is about to be published.
-#[derive(Clone, Debug)]
-pub struct NewArtifact {
-    /// Name without version.
-    pub name: String,
-    /// Human-readable title.
-    pub title: String,
-    /// File name offered for a download.
-    pub file_name: String,
-    /// Media type.
-    pub media_type: String,
-    /// Bytes.
-    pub size: i64,
-    /// Hex SHA-256.
-    pub sha256: String,
-}
-
-enum Call {
-    Prompt(Prompt, oneshot::Sender<Result<PromptAccepted, StorageError>>),
-    Interrupt(i64, oneshot::Sender<bool>),
-    State(oneshot::Sender<RunnerState>),
-    Quiesce(oneshot::Sender<Result<RunnerState, StorageError>>),
-    Plan(Vec<PlanEntry>, oneshot::Sender<()>),
-    Finish(String, oneshot::Sender<()>),
-    Artifact(NewArtifact, oneshot::Sender<ArtifactInfo>),
-}
-
-/// The engine has stopped: the process is on its way down.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the runner is stopping")]
-pub struct Stopped;
-
-/// How the rest of the process talks to the engine.
-#[derive(Clone)]
-pub struct Handle {
-    calls: mpsc::Sender<Call>,
-    feed: Feed,
-    connected: watch::Receiver<bool>,
-}
-
-impl Handle {
-    async fn call<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Call) -> Result<T, Stopped> {
-        let (answer, answered) = oneshot::channel();
-        self.calls.send(make(answer)).await.map_err(|_| Stopped)?;
-        answered.await.map_err(|_| Stopped)
-    }
-
-    /// Takes a message on, durably. A message that is known already changes nothing.
-    pub async fn prompt(&self, prompt: Prompt) -> Result<Result<PromptAccepted, StorageError>, Stopped> {
-        self.call(|answer| Call::Prompt(prompt, answer)).await
-    }
-
-    /// Stops the given turn if it is the running one.
-    pub async fn interrupt(&self, turn: i64) -> Result<bool, Stopped> {
-        self.call(|answer| Call::Interrupt(turn, answer)).await
-    }
-
-    /// The state now.
-    pub async fn state(&self) -> Result<RunnerState, Stopped> {
-        self.call(Call::State).await
-    }
-
-    /// Brings the transcript to the disk.
-    pub async fn quiesce(&self) -> Result<Result<RunnerState, StorageError>, Stopped> {
-        self.call(Call::Quiesce).await
-    }
-
-    /// Records a plan.
-    pub async fn plan(&self, entries: Vec<PlanEntry>) -> Result<(), Stopped> {
-        self.call(|answer| Call::Plan(entries, answer)).await
-    }
-
-    /// Records that the goal is reached.
-    pub async fn finish(&self, summary: String) -> Result<(), Stopped> {
-        self.call(|answer| Call::Finish(summary, answer)).await
-    }
-
-    /// Records an artifact and gives it its version.
-    pub async fn artifact(&self, artifact: NewArtifact) -> Result<ArtifactInfo, Stopped> {
-        self.call(|answer| Call::Artifact(artifact, answer)).await
-    }
-
-    /// The event stream.
-    pub fn feed(&self) -> &Feed {
-        &self.feed
-    }
-
-    /// Whether the harness is ready for prompts.
-    pub fn connected(&self) -> bool {
-        *self.connected.borrow()
-    }
-}
 
 /// The state machine.
 pub struct Engine {
@@ -159,7 +62,7 @@ impl Engine {
         }
         let (calls, inbox) = mpsc::channel(64);
         let (connected, watch_connected) = watch::channel(false);
-        let handle = Handle { calls, feed: log.feed(), connected: watch_connected };
+        let handle = Handle::new(calls, log.feed(), watch_connected);
         let mut engine = Self {
             log,
             history,
@@ -208,7 +111,7 @@ impl Engine {
                     None => break,
                 },
                 () = sleep_until(deadline), if self.cancel_deadline.is_some() => self.give_up(),
-                _ = retry.tick(), if self.storage_failure.is_some() => self.stored(|log| log.flush()),
+                _ = retry.tick(), if self.storage_failure.is_some() => self.stored(Log::flush),
             }
         }
         self.stored(Log::sync);
@@ -218,7 +121,7 @@ impl Engine {
         // An answer that nobody waits for any more is no error: the caller hung up.
         match call {
             Call::Prompt(prompt, answer) => {
-                let accepted = self.accept(prompt);
+                let accepted = self.accept(&prompt);
                 let _ = answer.send(accepted);
                 self.next_turn();
             }
@@ -246,7 +149,7 @@ impl Engine {
         }
     }
 
-    fn accept(&mut self, prompt: Prompt) -> Result<PromptAccepted, StorageError> {
+    fn accept(&mut self, prompt: &Prompt) -> Result<PromptAccepted, StorageError> {
         if !self.history.known.contains_key(&prompt.message_id) {
             let record = Record::Accepted {
                 accepted: prompt.clone(),

@@ -9,6 +9,7 @@ mod artifacts;
 mod attachments;
 pub mod config;
 mod engine;
+mod handle;
 mod history;
 mod http;
 mod log;

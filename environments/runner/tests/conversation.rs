@@ -1,5 +1,7 @@
 //! Turns, queue, interrupts, crashes: shim, agent and runner as processes.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use a8s_wire::{EventBody, RunnerPhase};
@@ -7,7 +9,7 @@ use common::Pod;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_is_answered_and_recorded_in_order() {
-    let pod = Pod::start().await;
+    let pod = Pod::start();
     let accepted = pod.prompt("m1", "/plan one|two\n/say hello\n/say world", &[]).await;
     assert_eq!(accepted.turn, 1);
     let mut events = pod.events("").await;
@@ -21,9 +23,9 @@ async fn a_prompt_is_answered_and_recorded_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_wait_their_turn_and_are_taken_once_however_often_they_are_sent() {
-    let pod = Pod::start().await;
-    let first = pod.prompt("m1", "/say waiting\n/wait-for-cancel", &[]).await;
+    let pod = Pod::start();
     let mut events = pod.events("").await;
+    let first = pod.prompt("m1", "/say waiting\n/wait-for-cancel", &[]).await;
     events.until("first message", |event| matches!(event.body, EventBody::Delta { .. })).await;
     let second = pod.prompt("m2", "/say two", &[]).await;
     assert_eq!(pod.prompt("m1", "/say waiting\n/wait-for-cancel", &[]).await, first);
@@ -42,7 +44,7 @@ async fn messages_wait_their_turn_and_are_taken_once_however_often_they_are_sent
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_command_is_stopped_by_an_interrupt() {
-    let pod = Pod::start().await;
+    let pod = Pod::start();
     let marker = pod.home().join("pid");
     let accepted = pod.prompt("m1", "/shell echo $$ > pid; exec sleep 1000", &[]).await;
     let mut events = pod.events("").await;
@@ -60,16 +62,16 @@ async fn a_running_command_is_stopped_by_an_interrupt() {
     while !gone() {
         tokio::task::yield_now().await;
     }
-    let open = events.seen.iter().filter_map(|event| match &event.body {
+    let mut open = events.seen.iter().filter_map(|event| match &event.body {
         EventBody::Step { status, .. } => Some(status.as_str()),
         _ => None,
     });
-    assert_eq!(open.last(), Some("failed"));
+    assert_eq!(open.next_back(), Some("failed"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deaf_harness_is_replaced_and_the_next_message_is_answered() {
-    let pod = Pod::with_stub().await;
+    let pod = Pod::with_stub();
     let accepted = pod.prompt("m1", "be deaf", &[]).await;
     let mut events = pod.events("").await;
     events.until("step", |event| matches!(event.body, EventBody::Step { .. })).await;
@@ -84,7 +86,7 @@ async fn a_deaf_harness_is_replaced_and_the_next_message_is_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_of_the_harness_ends_its_turn_only() {
-    let pod = Pod::with_stub().await;
+    let pod = Pod::with_stub();
     pod.prompt("m1", "crash please", &[]).await;
     pod.prompt("m2", "unknown things may come", &[]).await;
     let mut events = pod.events("").await;
@@ -96,7 +98,7 @@ async fn a_crash_of_the_harness_ends_its_turn_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn permission_is_given_once_and_never_for_always() {
-    let pod = Pod::with_stub().await;
+    let pod = Pod::with_stub();
     pod.prompt("m1", "ask", &[]).await;
     let mut events = pod.events("").await;
     assert_eq!(events.turn_end("m1").await, "end_turn");
@@ -105,7 +107,7 @@ async fn permission_is_given_once_and_never_for_always() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_runner_loses_nothing_and_repeats_nothing() {
-    let mut pod = Pod::start().await;
+    let mut pod = Pod::start();
     pod.prompt("m0", "/say zero", &[]).await;
     let mut events = pod.events("").await;
     events.turn_end("m0").await;
@@ -133,7 +135,7 @@ async fn a_killed_runner_loses_nothing_and_repeats_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_conversation_goes_on_in_a_new_epoch() {
-    let mut pod = Pod::start().await;
+    let mut pod = Pod::start();
     pod.prompt("m1", "/say one", &[]).await;
     pod.events("").await.turn_end("m1").await;
     let seq = pod.state().await.seq;
@@ -149,7 +151,7 @@ async fn a_restored_conversation_goes_on_in_a_new_epoch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_resumes_exactly_after_the_last_event_seen() {
-    let pod = Pod::start().await;
+    let pod = Pod::start();
     pod.prompt("m1", "/say a\n/say b\n/say c", &[]).await;
     let mut all = pod.events("").await;
     all.turn_end("m1").await;

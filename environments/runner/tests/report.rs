@@ -1,5 +1,7 @@
 //! The report, from the attached data to the published PDF, with the figures computed a second time here.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -35,7 +37,7 @@ fn rows(answer: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_report_is_made_redirected_and_remembered_over_a_restart() {
-    let mut pod = Pod::start().await;
+    let mut pod = Pod::start();
     assert!(pod.attach("seattle-weather.csv", DATA).await.status().is_success());
     pod.prompt("m1", GOAL, &["seattle-weather.csv"]).await;
     let mut events = pod.events("").await;
@@ -71,7 +73,7 @@ async fn the_report_is_made_redirected_and_remembered_over_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_working_print_dialog_the_page_is_printed_by_command() {
-    let pod = Pod::start().await;
+    let pod = Pod::start();
     pod.desk.break_dialog();
     pod.attach("seattle-weather.csv", DATA).await;
     pod.prompt("m1", GOAL, &["seattle-weather.csv"]).await;
@@ -83,7 +85,7 @@ async fn without_a_working_print_dialog_the_page_is_printed_by_command() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_person_holds_the_desktop_the_agent_waits_and_says_so_once() {
-    let pod = Pod::start().await;
+    let pod = Pod::start();
     pod.desk.hold(true);
     pod.attach("other-town.csv", "date,precipitation,temp_max,temp_min\n2020-02-01,1.5,10,0\n2021-02-01,0,20,5\n").await;
     pod.prompt("m1", GOAL, &["other-town.csv"]).await;
@@ -99,7 +101,7 @@ async fn while_a_person_holds_the_desktop_the_agent_waits_and_says_so_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_for_the_desktop_can_be_cancelled() {
-    let pod = Pod::start().await;
+    let pod = Pod::start();
     pod.desk.hold(true);
     pod.attach("seattle-weather.csv", DATA).await;
     let accepted = pod.prompt("m1", GOAL, &["seattle-weather.csv"]).await;
@@ -110,7 +112,7 @@ async fn waiting_for_the_desktop_can_be_cancelled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_data_is_explained_and_nothing_is_published() {
-    let pod = Pod::start().await;
+    let pod = Pod::start();
     let cases = [
         ("a.csv", "date,rain\n2020-01-01,1\n", "no column `precipitation`, `temp_max`, `temp_min`"),
         ("b.csv", "date,precipitation,temp_max,temp_min\n2020-01-01,1,warm,2\n", "row 2, column `temp_max`: \"warm\""),

@@ -16,11 +16,11 @@ const TERMINAL: &str = "Weather report";
 /// Title of the terminal that is used when the print dialog does not work.
 const FALLBACK_TERMINAL: &str = "Print the report";
 /// How long the figures may take.
-const COMPUTE: Duration = Duration::from_secs(60);
+const COMPUTE: Duration = Duration::from_mins(1);
 /// How long a chosen file name may take to become a file.
 const SAVE: Duration = Duration::from_secs(8);
 /// How long the browser may take to print without its dialog.
-const HEADLESS: Duration = Duration::from_secs(60);
+const HEADLESS: Duration = Duration::from_mins(1);
 
 /// Opens the folder of the report. Nothing depends on it, so a desktop without a file manager is fine.
 pub async fn look_at_data(turn: &Turn, folder: &Path) -> Result<(), Failure> {

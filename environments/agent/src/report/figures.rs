@@ -22,7 +22,8 @@ pub struct Figures {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Year {
     /// Which.
-    pub year: i32,
+    #[serde(rename = "year")]
+    pub number: i32,
     /// Days with data.
     pub days: u32,
     /// Sum in millimetres.
@@ -55,7 +56,7 @@ impl Figures {
             let _ = writeln!(
                 text,
                 "| {} | {:.1} | {} | {:.1} | {:.1} |",
-                year.year, year.precipitation_mm, year.rainy_days, year.mean_temp_max, year.mean_temp_min
+                year.number, year.precipitation_mm, year.rainy_days, year.mean_temp_max, year.mean_temp_min
             );
         }
         text.push_str("\nA rainy day is one with more than 0 mm.");
@@ -63,7 +64,7 @@ impl Figures {
             .years
             .iter()
             .filter(|year| year.days < 365)
-            .map(|year| format!("{} ({} days)", year.year, year.days))
+            .map(|year| format!("{} ({} days)", year.number, year.days))
             .collect();
         if !partial.is_empty() {
             let _ = write!(text, " Incomplete years: {}.", partial.join(", "));

@@ -35,7 +35,7 @@ use super::{FromHarness, LinkOptions, ToHarness, translate};
 /// Longest line that is read. Harnesses put whole images into one.
 const MAX_LINE: usize = 64 << 20;
 /// A harness that is not ready by then is taken for broken. The shim may first need to end the one before.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Returns why the connection ended and whether the harness had been ready for prompts.
 pub async fn converse(

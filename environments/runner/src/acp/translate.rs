@@ -1,5 +1,7 @@
 //! ACP's types to ours. Kinds that we do not show, or do not know, are left out.
 
+use std::fmt::Write;
+
 use a8s_wire::{Prompt, event::PlanEntry};
 use agent_client_protocol::v1::schema::{
     ContentBlock, PermissionOptionKind, RequestPermissionOutcome, RequestPermissionRequest, ResourceLink,
@@ -52,7 +54,7 @@ pub fn update(update: SessionUpdate) -> Option<Update> {
 pub fn blocks(prompt: Prompt, preamble: Option<String>, home: &std::path::Path) -> Vec<ContentBlock> {
     let preamble = preamble.map(|text| ContentBlock::Text(TextContent::new(text)));
     let links = prompt.attachments.into_iter().map(|name| {
-        let uri = format!("file://{}", home.join("Attachments").join(&name).display());
+        let uri = file_uri(&home.join("Attachments").join(&name));
         ContentBlock::ResourceLink(ResourceLink::new(name, uri))
     });
     preamble
@@ -70,5 +72,29 @@ pub fn decide(policy: Permissions, request: &RequestPermissionRequest) -> Reques
             RequestPermissionOutcome::Selected(SelectedPermissionOutcome::new(option.option_id.clone()))
         }
         _ => RequestPermissionOutcome::Cancelled,
+    }
+}
+
+/// A `file://` link with everything escaped that a link may not hold.
+fn file_uri(path: &std::path::Path) -> String {
+    let mut uri = "file://".to_owned();
+    for byte in path.to_string_lossy().bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_holds_no_spaces_and_no_foreign_letters() {
+        assert_eq!(file_uri(std::path::Path::new("/home/a b/é.csv")), "file:///home/a%20b/%C3%A9.csv");
     }
 }

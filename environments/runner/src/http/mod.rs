@@ -21,7 +21,7 @@ use crate::{
     artifacts::Blobs,
     attachments::{self, MAX_ATTACHMENT},
     config::Config,
-    engine::{Handle, StorageError, Stopped},
+    handle::{Handle, StorageError, Stopped},
     mcp::Desk,
 };
 

@@ -17,7 +17,7 @@ use tokio::net::UnixListener;
 
 pub use desk::Desk;
 
-use crate::{artifacts::Blobs, engine::Handle};
+use crate::{artifacts::Blobs, handle::Handle};
 
 /// Serves one harness connection.
 #[derive(Clone)]

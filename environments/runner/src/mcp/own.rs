@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::refusal;
-use crate::{artifacts::Blobs, engine::Handle};
+use crate::{artifacts::Blobs, handle::Handle};
 
 /// Most entries that a plan can have, and the longest entry in characters.
 const MAX_PLAN: (usize, usize) = (20, 200);

@@ -51,7 +51,7 @@ impl Events {
                 }
             }
         };
-        let found = tokio::time::timeout(Duration::from_secs(60), search).await;
+        let found = tokio::time::timeout(Duration::from_mins(1), search).await;
         found.unwrap_or_else(|_| panic!("no {what} within a minute; seen: {:#?}", self.seen))
     }
 

@@ -1,6 +1,7 @@
 //! A workspace pod without a pod: shim, agent and runner as processes in a temporary directory, deskd as a fake in this process.
 
-#![allow(dead_code, missing_docs, clippy::missing_panics_doc)]
+// Not every test uses every helper.
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 pub mod desk;
 pub mod events;
@@ -75,18 +76,18 @@ impl Drop for Pod {
 
 impl Pod {
     /// A pod with the built-in agent.
-    pub async fn start() -> Self {
+    pub fn start() -> Self {
         let agent = programs().join("a8s-agent").display().to_string();
-        Self::with_harness(&[&agent], &[]).await
+        Self::with_harness(&[&agent], &[])
     }
 
     /// A pod with the stub harness.
-    pub async fn with_stub() -> Self {
+    pub fn with_stub() -> Self {
         let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stub_harness.py").display().to_string();
-        Self::with_harness(&["python3", &stub], &["--cancel-grace", "0.3"]).await
+        Self::with_harness(&["python3", &stub], &["--cancel-grace", "0.3"])
     }
 
-    pub async fn with_harness(harness: &[&str], extra: &[&str]) -> Self {
+    pub fn with_harness(harness: &[&str], extra: &[&str]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);

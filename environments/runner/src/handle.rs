@@ -1,0 +1,119 @@
+//! How the rest of the process talks to the engine: calls with answers, over a queue.
+
+use std::io;
+
+use a8s_wire::{ArtifactInfo, Prompt, PromptAccepted, RunnerState, event::PlanEntry};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::log::Feed;
+
+/// The transcript cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the transcript cannot be written ({0}); is the workspace's volume full?")]
+pub struct StorageError(#[from] pub io::Error);
+
+/// A file in the blob store that is about to be published.
+#[derive(Clone, Debug)]
+pub struct NewArtifact {
+    /// Name without version.
+    pub name: String,
+    /// Human-readable title.
+    pub title: String,
+    /// File name offered for a download.
+    pub file_name: String,
+    /// Media type.
+    pub media_type: String,
+    /// Bytes.
+    pub size: i64,
+    /// Hex SHA-256.
+    pub sha256: String,
+}
+
+/// A call, with the place for its answer.
+pub enum Call {
+    /// Take a message on.
+    Prompt(Prompt, oneshot::Sender<Result<PromptAccepted, StorageError>>),
+    /// Stop a turn.
+    Interrupt(i64, oneshot::Sender<bool>),
+    /// Tell the state.
+    State(oneshot::Sender<RunnerState>),
+    /// Bring everything to the disk.
+    Quiesce(oneshot::Sender<Result<RunnerState, StorageError>>),
+    /// Record a plan.
+    Plan(Vec<PlanEntry>, oneshot::Sender<()>),
+    /// Record that the goal is reached.
+    Finish(String, oneshot::Sender<()>),
+    /// Record an artifact.
+    Artifact(NewArtifact, oneshot::Sender<ArtifactInfo>),
+}
+
+/// The engine has stopped: the process is on its way down.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the runner is stopping")]
+pub struct Stopped;
+
+/// How the rest of the process talks to the engine.
+#[derive(Clone)]
+pub struct Handle {
+    calls: mpsc::Sender<Call>,
+    feed: Feed,
+    connected: watch::Receiver<bool>,
+}
+
+impl Handle {
+    /// A handle to the engine that reads `calls`.
+    pub fn new(calls: mpsc::Sender<Call>, feed: Feed, connected: watch::Receiver<bool>) -> Self {
+        Self { calls, feed, connected }
+    }
+
+    async fn call<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Call) -> Result<T, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.calls.send(make(answer)).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// Takes a message on, durably. A message that is known already changes nothing.
+    pub async fn prompt(&self, prompt: Prompt) -> Result<Result<PromptAccepted, StorageError>, Stopped> {
+        self.call(|answer| Call::Prompt(prompt, answer)).await
+    }
+
+    /// Stops the given turn if it is the running one.
+    pub async fn interrupt(&self, turn: i64) -> Result<bool, Stopped> {
+        self.call(|answer| Call::Interrupt(turn, answer)).await
+    }
+
+    /// The state now.
+    pub async fn state(&self) -> Result<RunnerState, Stopped> {
+        self.call(Call::State).await
+    }
+
+    /// Brings the transcript to the disk.
+    pub async fn quiesce(&self) -> Result<Result<RunnerState, StorageError>, Stopped> {
+        self.call(Call::Quiesce).await
+    }
+
+    /// Records a plan.
+    pub async fn plan(&self, entries: Vec<PlanEntry>) -> Result<(), Stopped> {
+        self.call(|answer| Call::Plan(entries, answer)).await
+    }
+
+    /// Records that the goal is reached.
+    pub async fn finish(&self, summary: String) -> Result<(), Stopped> {
+        self.call(|answer| Call::Finish(summary, answer)).await
+    }
+
+    /// Records an artifact and gives it its version.
+    pub async fn artifact(&self, artifact: NewArtifact) -> Result<ArtifactInfo, Stopped> {
+        self.call(|answer| Call::Artifact(artifact, answer)).await
+    }
+
+    /// The event stream.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Whether the harness is ready for prompts.
+    pub fn connected(&self) -> bool {
+        *self.connected.borrow()
+    }
+}

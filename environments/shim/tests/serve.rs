@@ -1,0 +1,138 @@
+//! The shim as a process: what it starts, what it carries, what it leaves behind.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+struct Shim {
+    process: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Shim {
+    fn start(script: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_a8s-shim"))
+            .args(["serve", "--grace", "0.3", "--socket"])
+            .arg(folder.path().join("agent.sock"))
+            .arg("--directory")
+            .arg(folder.path())
+            .args(["--", "sh", "-c", script])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("listening"), "{line}");
+        Self { process, folder }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("agent.sock")
+    }
+
+    fn connect(&self) -> UnixStream {
+        UnixStream::connect(self.socket()).unwrap()
+    }
+
+    fn terminate(&mut self) {
+        let _ = kill(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), Signal::SIGTERM);
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+impl Drop for Shim {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn read_line(stream: &UnixStream) -> String {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line.trim().to_owned()
+}
+
+fn wait_until_gone(pid: &str) {
+    while Path::new("/proc").join(pid).join("exe").exists() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn bytes_go_both_ways_and_each_connection_is_a_new_run() {
+    let shim = Shim::start("echo $$; cat");
+    let mut pids = Vec::new();
+    for _ in 0..2 {
+        let mut stream = shim.connect();
+        pids.push(read_line(&stream));
+        stream.write_all(b"hello\n").unwrap();
+        assert_eq!(read_line(&stream), "hello");
+    }
+    assert_ne!(pids[0], pids[1]);
+}
+
+#[test]
+fn a_harness_that_ignores_everything_is_gone_with_its_children_before_the_next_starts() {
+    let shim = Shim::start("trap '' TERM; sleep 1000 & echo $$ $!; while :; do sleep 1000; done");
+    let first = read_line(&shim.connect());
+    let second = shim.connect();
+    let next = read_line(&second);
+    assert_ne!(first, next);
+    for pid in first.split(' ') {
+        wait_until_gone(pid);
+    }
+}
+
+#[test]
+fn the_end_of_the_harness_closes_the_connection() {
+    let shim = Shim::start("echo last words; exit 3");
+    let mut text = String::new();
+    shim.connect().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "last words\n");
+}
+
+#[test]
+fn on_sigterm_the_harness_is_ended_and_the_socket_removed() {
+    let mut shim = Shim::start("echo $$; cat");
+    let stream = shim.connect();
+    let pid = read_line(&stream);
+    shim.terminate();
+    assert!(!shim.socket().exists());
+    wait_until_gone(&pid);
+}
+
+#[test]
+fn the_mcp_bridge_carries_what_is_still_on_its_way_after_the_end_of_input() {
+    let shim = Shim::start("cat");
+    let mut bridge = Command::new(env!("CARGO_BIN_EXE_a8s-shim"))
+        .args(["mcp", "--socket"])
+        .arg(shim.socket())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = bridge.stdin.take().unwrap();
+    input.write_all(b"question\n").unwrap();
+    let mut output = BufReader::new(bridge.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "question\n");
+    drop(input);
+    assert!(bridge.wait().unwrap().success());
+    let refused = UnixStream::connect(shim.folder.path().join("none"));
+    assert!(refused.is_err());
+    shim.connect().shutdown(Shutdown::Both).unwrap();
+}
