@@ -186,11 +186,33 @@ impl Turn {
     }
 
     /// Waits until the picture stands still, or does not after a while; either is fine.
-    pub async fn settled(&self, quiet_ms: u64) -> Result<(), ToolError> {
-        match self.tool("wait_settled", json!({"quiet_ms": quiet_ms, "timeout_ms": 5000})).await {
+    pub async fn settled(&self, quiet_seconds: f64) -> Result<(), ToolError> {
+        match self.tool("wait_settled", json!({"quiet_seconds": quiet_seconds, "timeout_seconds": 5})).await {
             Ok(_) | Err(ToolError::Refused(_)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes sure that keys go to the window with this title. A window manager may leave the focus where it was when a program opens a
+    /// window by itself; then the window is clicked, as a person would.
+    pub async fn focus(&self, title: &str) -> Result<(), ToolError> {
+        for attempt in 0..10 {
+            let (text, _) = self.tool("desktop_info", json!({})).await?;
+            let info: Value = serde_json::from_str(&text).unwrap_or_default();
+            let Some(windows) = info["windows"].as_array() else { return Ok(()) };
+            let matches = |window: &&Value| window["title"].as_str().is_some_and(|text| text.contains(title));
+            let Some(window) = windows.iter().rev().find(matches) else { return Ok(()) };
+            if window["active"] == json!(true) {
+                return Ok(());
+            }
+            let number = |field: &str| window[field].as_i64().unwrap_or_default();
+            if attempt >= 3 {
+                let middle = [number("x") + number("width") / 2, number("y") + number("height") / 2];
+                self.computer("left_click", json!({"coordinate": middle})).await?;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
     }
 
     /// Asks the person for permission.

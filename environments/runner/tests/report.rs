@@ -65,7 +65,7 @@ async fn the_report_is_made_redirected_and_remembered_over_a_restart() {
         let pdf = pod.get(&format!("/v1/blobs/{}", info.sha256)).await.text().await.unwrap();
         assert_eq!(pdf.matches("<figure>").count(), charts);
     }
-    let calls = pod.desk.calls();
+    let calls = pod.desk().calls();
     for what in ["\"files\"", "\"terminal\"", "python3 ~/Reports/seattle-weather/make_report.py", "\"browser\"", "ctrl+p"] {
         assert!(calls.iter().any(|call| call.contains(what)), "{what} is not in {calls:#?}");
     }
@@ -74,23 +74,23 @@ async fn the_report_is_made_redirected_and_remembered_over_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_working_print_dialog_the_page_is_printed_by_command() {
     let pod = Pod::start();
-    pod.desk.break_dialog();
+    pod.desk().break_dialog();
     pod.attach("seattle-weather.csv", DATA).await;
     pod.prompt("m1", GOAL, &["seattle-weather.csv"]).await;
     let mut events = pod.events("").await;
     assert_eq!(events.turn_end("m1").await, "end_turn");
     assert_eq!(pod.state().await.artifacts.len(), 1, "{:?}", events.messages());
-    assert!(pod.desk.calls().iter().any(|call| call.contains("--print-to-pdf=")));
+    assert!(pod.desk().calls().iter().any(|call| call.contains("--print-to-pdf=")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_person_holds_the_desktop_the_agent_waits_and_says_so_once() {
     let pod = Pod::start();
-    pod.desk.hold(true);
+    pod.desk().hold(true);
     pod.attach("other-town.csv", "date,precipitation,temp_max,temp_min\n2020-02-01,1.5,10,0\n2021-02-01,0,20,5\n").await;
     pod.prompt("m1", GOAL, &["other-town.csv"]).await;
-    pod.desk.refused(2).await;
-    pod.desk.hold(false);
+    pod.desk().refused(2).await;
+    pod.desk().hold(false);
     let mut events = pod.events("").await;
     assert_eq!(events.turn_end("m1").await, "end_turn");
     let said = events.messages();
@@ -102,10 +102,10 @@ async fn while_a_person_holds_the_desktop_the_agent_waits_and_says_so_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_for_the_desktop_can_be_cancelled() {
     let pod = Pod::start();
-    pod.desk.hold(true);
+    pod.desk().hold(true);
     pod.attach("seattle-weather.csv", DATA).await;
     let accepted = pod.prompt("m1", GOAL, &["seattle-weather.csv"]).await;
-    pod.desk.refused(1).await;
+    pod.desk().refused(1).await;
     assert!(pod.interrupt(accepted.turn).await);
     assert_eq!(pod.events("").await.turn_end("m1").await, "cancelled");
 }
@@ -130,4 +130,31 @@ async fn wrong_data_is_explained_and_nothing_is_published() {
     events.turn_end("m1").await;
     assert!(events.messages().pop().unwrap().contains("cannot read"), "{:?}", events.messages());
     assert!(pod.state().await.artifacts.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Xvnc, openbox, xterm and Chromium; run it with --ignored"]
+async fn a_real_browser_prints_the_report_to_one_page() {
+    let pod = Pod::with_real_desktop();
+    pod.attach("seattle-weather.csv", DATA).await;
+    let mut events = pod.events("").await;
+    for (message, text) in [("m1", GOAL), ("m2", "use one chart per year")] {
+        pod.prompt(message, text, &["seattle-weather.csv"][..usize::from(message == "m1")]).await;
+        let failed_step = events
+            .until("the printed page", |event| {
+                matches!(&event.body, EventBody::Step { title, status, .. } if title.starts_with("print") && status != "in_progress")
+            })
+            .await;
+        let EventBody::Step { title, status, .. } = failed_step.body else { unreachable!() };
+        assert_eq!((title.as_str(), status.as_str()), ("print to report.pdf", "completed"));
+        assert_eq!(events.turn_end(message).await, "end_turn");
+        assert_eq!(rows(&events.messages().pop().unwrap()), recompute(DATA));
+    }
+    let artifacts = pod.state().await.artifacts;
+    assert_eq!(artifacts.len(), 2);
+    for info in artifacts {
+        let pdf = pod.get(&format!("/v1/blobs/{}", info.sha256)).await.bytes().await.unwrap();
+        let text = String::from_utf8_lossy(&pdf).into_owned();
+        assert!(text.starts_with("%PDF") && text.contains("/Count 1"), "{} bytes", pdf.len());
+    }
 }

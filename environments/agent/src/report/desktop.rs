@@ -5,16 +5,12 @@ use std::{path::Path, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use super::pdf;
+use super::{pdf, state::State};
 use crate::{
     tools::ToolError,
     turn::{Failure, Turn},
 };
 
-/// Title of the terminal in which the program runs.
-const TERMINAL: &str = "Weather report";
-/// Title of the terminal that is used when the print dialog does not work.
-const FALLBACK_TERMINAL: &str = "Print the report";
 /// How long the figures may take.
 const COMPUTE: Duration = Duration::from_mins(1);
 /// How long a chosen file name may take to become a file.
@@ -30,7 +26,7 @@ pub async fn look_at_data(turn: &Turn, folder: &Path) -> Result<(), Failure> {
             Ok(()) => {
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 turn.window(&name, 5).await?;
-                turn.settled(300).await?;
+                turn.settled(0.3).await?;
             }
             Err(ToolError::Refused(_)) => {}
             Err(error) => return Err(error.into()),
@@ -41,15 +37,18 @@ pub async fn look_at_data(turn: &Turn, folder: &Path) -> Result<(), Failure> {
 }
 
 /// Types the command that computes the figures into a terminal and waits for its files.
-pub async fn run_program(turn: &Turn, slug: &str, folder: &Path) -> Result<(), Failure> {
-    turn.step("open a terminal", open_terminal(turn, TERMINAL)).await?;
-    let command = format!("python3 ~/Reports/{slug}/make_report.py");
+pub async fn run_program(turn: &Turn, state: &State, folder: &Path) -> Result<(), Failure> {
+    // The title differs each time: a terminal of last time must not be taken for the new one.
+    let title = format!("Weather report {}", state.serial);
+    turn.step("open a terminal", open_terminal(turn, &title)).await?;
+    let command = format!("python3 ~/Reports/{}/make_report.py", state.slug);
     let run = async {
+        turn.focus(&title).await?;
         turn.type_text(&command).await?;
         turn.key("Return").await?;
         let figures = folder.join("figures.json");
         if appears(COMPUTE, || figures.is_file()).await {
-            turn.settled(300).await?;
+            turn.settled(0.3).await?;
             return Ok(());
         }
         Err(Failure::new(format!(
@@ -63,18 +62,18 @@ pub async fn run_program(turn: &Turn, slug: &str, folder: &Path) -> Result<(), F
 pub async fn show_page(turn: &Turn, page: &Path, title: &str) -> Result<(), Failure> {
     let url = format!("file://{}", page.display());
     let open = async {
-        turn.launch("browser", &[&url]).await?;
+        turn.launch("browser", &["--new-window", &url]).await?;
         turn.window(title, 20).await?;
-        turn.settled(700).await?;
+        turn.settled(0.7).await?;
         Ok(())
     };
     turn.step("open report.html in the browser", open).await
 }
 
 /// Prints the page that the browser shows.
-pub async fn print(turn: &Turn, folder: &Path, target: &Path) -> Result<(), Failure> {
+pub async fn print(turn: &Turn, title: &str, folder: &Path, target: &Path) -> Result<(), Failure> {
     let by_dialog = async {
-        if print_by_dialog(turn, target).await? {
+        if print_by_dialog(turn, title, target).await? {
             return Ok(());
         }
         Err(Failure::new("the dialog left no file"))
@@ -90,12 +89,13 @@ pub async fn print(turn: &Turn, folder: &Path, target: &Path) -> Result<(), Fail
 }
 
 /// ctrl+p, "Save as PDF", the file chooser. Returns whether the file is there.
-async fn print_by_dialog(turn: &Turn, target: &Path) -> Result<bool, Failure> {
+async fn print_by_dialog(turn: &Turn, title: &str, target: &Path) -> Result<bool, Failure> {
+    turn.focus(title).await?;
     turn.key("ctrl+p").await?;
     let mut chooser = false;
     // The first Return comes too early while the preview is still being drawn.
     for _ in 0..3 {
-        turn.settled(800).await?;
+        turn.settled(0.8).await?;
         turn.key("Return").await?;
         chooser = turn.window("Save", 4).await?;
         if chooser {
@@ -103,7 +103,7 @@ async fn print_by_dialog(turn: &Turn, target: &Path) -> Result<bool, Failure> {
         }
     }
     if chooser {
-        turn.settled(300).await?;
+        turn.settled(0.3).await?;
         turn.key("ctrl+a").await?;
         turn.type_text(&target.display().to_string()).await?;
         turn.key("Return").await?;
@@ -117,7 +117,9 @@ async fn print_by_dialog(turn: &Turn, target: &Path) -> Result<bool, Failure> {
 }
 
 async fn print_by_command(turn: &Turn, folder: &Path, target: &Path) -> Result<(), Failure> {
-    open_terminal(turn, FALLBACK_TERMINAL).await?;
+    let title = format!("Print {}", jiff::Timestamp::now().as_millisecond());
+    open_terminal(turn, &title).await?;
+    turn.focus(&title).await?;
     // A profile of its own: with the shared one the running browser would take the command and print nothing.
     let command = format!(
         "chromium --headless=new --user-data-dir=$(mktemp -d) --no-pdf-header-footer --print-to-pdf={} file://{}",
@@ -135,7 +137,7 @@ async fn print_by_command(turn: &Turn, folder: &Path, target: &Path) -> Result<(
 async fn open_terminal(turn: &Turn, title: &str) -> Result<(), Failure> {
     turn.launch("terminal", &["-T", title]).await?;
     turn.window(title, 15).await?;
-    turn.settled(300).await?;
+    turn.settled(0.3).await?;
     Ok(())
 }
 

@@ -57,7 +57,7 @@ pub async fn run(turn: &Turn, request: Request) -> Result<(), Failure> {
     desktop::look_at_data(turn, &folder).await?;
 
     turn.plan(&PLAN, 1);
-    desktop::run_program(turn, &state.slug, &folder).await?;
+    desktop::run_program(turn, &state, &folder).await?;
     let figures = Figures::read(&folder.join("figures.json"))?;
 
     turn.plan(&PLAN, 2);
@@ -65,7 +65,7 @@ pub async fn run(turn: &Turn, request: Request) -> Result<(), Failure> {
 
     turn.plan(&PLAN, 3);
     let target = folder.join("report.pdf");
-    desktop::print(turn, &folder, &target).await?;
+    desktop::print(turn, &figures.page_title, &folder, &target).await?;
     match pdf::check(&target)? {
         Some(pages) if pages != 1 => turn.say(format!("The report has {pages} pages instead of one.")),
         _ => {}

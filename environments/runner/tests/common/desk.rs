@@ -100,7 +100,7 @@ impl FakeDesk {
                 let first = arguments["args"][0].as_str().unwrap_or_default().to_owned();
                 let title = match text("program").as_str() {
                     "terminal" => arguments["args"][1].as_str().unwrap_or_default().to_owned(),
-                    "browser" => page_title(&first),
+                    "browser" => page_title(arguments["args"][1].as_str().unwrap_or_default()),
                     "files" | "editor" => first,
                     other => return Err(format!("{other} is no program of this desktop")),
                 };

@@ -58,7 +58,8 @@ impl Process {
 
 pub struct Pod {
     pub folder: tempfile::TempDir,
-    pub desk: FakeDesk,
+    desk: Option<FakeDesk>,
+    deskd: Option<Process>,
     pub runner: Option<Process>,
     shim: Process,
     address: SocketAddr,
@@ -71,6 +72,9 @@ impl Drop for Pod {
     fn drop(&mut self) {
         self.runner = None;
         self.shim.terminate();
+        if let Some(deskd) = &mut self.deskd {
+            deskd.terminate();
+        }
     }
 }
 
@@ -87,11 +91,53 @@ impl Pod {
         Self::with_harness(&["python3", &stub], &["--cancel-grace", "0.3"])
     }
 
+    /// A pod with the built-in agent and a real desktop: deskd, Xvnc, openbox, xterm and Chromium.
+    pub fn with_real_desktop() -> Self {
+        let agent = programs().join("a8s-agent").display().to_string();
+        let mut pod = Self::prepare(&[&agent], &[]);
+        let folder = pod.folder.path().to_owned();
+        let at = |name: &str| folder.join(name);
+        let cargo = ["build", "--quiet", "--offline", "-p", "a8s-deskd"];
+        assert!(Command::new(env!("CARGO")).args(cargo).status().unwrap().success(), "deskd does not build");
+        let browser = ["chromium", "--no-sandbox", "--no-first-run", "--disable-gpu", "--user-data-dir"];
+        let profile = at("profile").display().to_string();
+        let browser: Vec<&str> = browser.into_iter().chain([profile.as_str()]).collect();
+        let config = json!({
+            "services": [{"name": "openbox", "command": ["openbox"], "restart": true, "after": "display"}],
+            "applications": {"terminal": ["xterm"], "browser": browser}
+        });
+        std::fs::write(at("desktop.json"), config.to_string()).unwrap();
+        let deskd = Command::new(programs().join("a8s-deskd"))
+            .args(["--listen", "127.0.0.1:0", "--display", ":87", "--workspace-uid", UID])
+            .args(["--tls".into(), at("tls"), "--socket".into(), at("deskd.sock"), "--home".into(), at("home")])
+            .args(["--skel".into(), at("skel"), "--run-dir".into(), at("run"), "--config".into(), at("desktop.json")])
+            .spawn()
+            .unwrap();
+        pod.deskd = Some(Process(deskd));
+        pod.started()
+    }
+
     pub fn with_harness(harness: &[&str], extra: &[&str]) -> Self {
+        let mut pod = Self::prepare(harness, extra);
+        pod.desk = Some(FakeDesk::listen(&pod.folder.path().join("deskd.sock"), &pod.home()));
+        pod.started()
+    }
+
+    fn started(mut self) -> Self {
+        self.start_runner();
+        self
+    }
+
+    /// The desktop that has no display.
+    pub fn desk(&self) -> &FakeDesk {
+        self.desk.as_ref().unwrap()
+    }
+
+    fn prepare(harness: &[&str], extra: &[&str]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        for name in ["home", "state", "tls"] {
+        for name in ["home", "state", "tls", "skel", "run"] {
             std::fs::create_dir(at(name)).unwrap();
         }
         let key = SigningKey::from_bytes(&[7; 32]);
@@ -100,7 +146,6 @@ impl Pod {
         std::fs::write(at("tls/tls.key"), made.signing_key.serialize_pem()).unwrap();
         let public = key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
         std::fs::write(at("tls/tokens.pub"), public).unwrap();
-        let desk = FakeDesk::listen(&at("deskd.sock"), &at("home"));
         let shim = Command::new(programs().join("a8s-shim"))
             .args(["serve", "--grace", "0.5", "--socket"])
             .arg(at("agent.sock"))
@@ -113,9 +158,8 @@ impl Pod {
             .unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let extra = extra.iter().map(|&argument| argument.to_owned()).collect();
-        let mut pod = Self { folder, desk, runner: None, shim: Process(shim), address, key, epoch: 0, extra };
-        pod.start_runner();
-        pod
+        let shim = Process(shim);
+        Self { folder, desk: None, deskd: None, runner: None, shim, address, key, epoch: 0, extra }
     }
 
     pub fn home(&self) -> PathBuf {
