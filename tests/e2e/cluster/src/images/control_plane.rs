@@ -80,8 +80,14 @@ impl Libraries {
 pub fn source(paths: &Paths, progress: &Progress) -> Result<Layer, ImageError> {
     let packages = ["libc6", "libgcc-s1", "ca-certificates", "tzdata"].map(str::to_owned).to_vec();
     // "extract" runs no installation script, so nothing but these packages' files is in it.
-    let recipe =
-        Recipe { name: "libraries", variant: "extract", packages, dpkg_options: None, customize: None };
+    let recipe = Recipe {
+        name: "libraries",
+        variant: "extract",
+        packages,
+        dpkg_options: None,
+        customize: None,
+        pack: false,
+    };
     recipe.layer(paths, progress)
 }
 

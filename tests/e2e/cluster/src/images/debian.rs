@@ -29,6 +29,8 @@ pub struct Recipe<'a> {
     pub dpkg_options: Option<PathBuf>,
     /// A program that is called with the root folder once all is installed.
     pub customize: Option<PathBuf>,
+    /// Pack the layer: for a large one that goes into an image as it is.
+    pub pack: bool,
 }
 
 impl Recipe<'_> {
@@ -51,25 +53,29 @@ impl Recipe<'_> {
 
     /// The layer, from the cache or made now.
     pub fn layer(&self, paths: &Paths, progress: &Progress) -> Result<Layer, ImageError> {
-        let path = paths.images_cache().join(format!("debian-{}-{}.tar", self.name, self.key()?));
-        let known = path.with_extension("sha256");
+        let extension = if self.pack { "tar.zst" } else { "tar" };
+        let stem = format!("debian-{}-{}", self.name, self.key()?);
+        let path = paths.images_cache().join(format!("{stem}.{extension}"));
+        let known = paths.images_cache().join(format!("{stem}.sha256"));
         if path.exists()
-            && let Ok(digest) = fs::read_to_string(&known)
+            && let Ok(digests) = fs::read_to_string(&known)
+            && let Some((digest, diff)) = digests.trim().split_once(' ')
         {
-            return Layer::of(path, digest.trim().to_owned());
+            return Layer::of(path, digest.to_owned(), diff.to_owned());
         }
         progress.note(&format!(
             "{}: installing Debian {SUITE} and {} packages",
             self.name,
             self.packages.len()
         ));
-        let unfinished = path.with_extension("unfinished.tar");
+        let unfinished = paths.images_cache().join(format!("{stem}.unfinished.tar"));
         run(&mut self.command(&unfinished))?;
-        let digest = digest(&unfinished)?;
-        fs::rename(&unfinished, &path).map_err(file(&path))?;
-        fs::write(&known, &digest).map_err(file(&known))?;
-        self.remove_older(&path)?;
-        Layer::of(path, digest)
+        let diff = digest(&unfinished)?;
+        let (finished, digest) = if self.pack { pack(&unfinished)? } else { (unfinished, diff.clone()) };
+        fs::rename(&finished, &path).map_err(file(&path))?;
+        fs::write(&known, format!("{digest} {diff}")).map_err(file(&known))?;
+        self.remove_older(&stem, paths)?;
+        Layer::of(path, digest, diff)
     }
 
     fn command(&self, target: &Path) -> Command {
@@ -89,17 +95,25 @@ impl Recipe<'_> {
         command
     }
 
-    fn remove_older(&self, keep: &Path) -> Result<(), ImageError> {
-        let (Some(folder), prefix) = (keep.parent(), format!("debian-{}-", self.name)) else { return Ok(()) };
-        for entry in fs::read_dir(folder).map_err(file(folder))? {
-            let path = entry.map_err(file(folder))?.path();
+    fn remove_older(&self, keep: &str, paths: &Paths) -> Result<(), ImageError> {
+        let (folder, prefix) = (paths.images_cache(), format!("debian-{}-", self.name));
+        for entry in fs::read_dir(&folder).map_err(file(&folder))? {
+            let path = entry.map_err(file(&folder))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with(&prefix) && path.file_stem() != keep.file_stem() {
+            if name.starts_with(&prefix) && name.split('.').next() != Some(keep) {
                 fs::remove_file(&path).map_err(file(&path))?;
             }
         }
         Ok(())
     }
+}
+
+/// Packs a tar archive, removes it, and returns the result with its digest.
+fn pack(tar: &Path) -> Result<(PathBuf, String), ImageError> {
+    let packed = tar.with_extension("tar.zst");
+    run(Command::new("zstd").args(["-6", "-T0", "--quiet", "--force", "--rm", "-o"]).arg(&packed).arg(tar))?;
+    let digest = digest(&packed)?;
+    Ok((packed, digest))
 }
 
 /// Reads a list of packages: names separated by blanks, `#` starts a comment.
@@ -139,6 +153,7 @@ mod tests {
             packages: packages.iter().map(|&package| package.to_owned()).collect(),
             dpkg_options: None,
             customize: None,
+            pack: false,
         }
     }
 

@@ -68,6 +68,7 @@ fn base(paths: &Paths, recipe: &Path, progress: &Progress) -> Result<Layer, Imag
         packages,
         dpkg_options: Some(recipe.join("dpkg.cfg")),
         customize: Some(recipe.join("customize.sh")),
+        pack: true,
     };
     recipe.layer(paths, progress)
 }

@@ -15,10 +15,13 @@ mod runner;
 mod wallpaper;
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::{Paths, Progress};
 
@@ -86,28 +89,36 @@ pub enum ImageError {
 /// Builds every image that is not built already and returns all of them. The release binaries must exist.
 pub fn build_all(paths: &Paths, progress: &Progress) -> Result<Vec<BuiltImage>, ImageError> {
     let mut images = build_small(paths, progress)?;
+    let _lock = lock(paths)?;
     images.push(desktop::build(paths, progress)?);
     Ok(images)
 }
 
 /// Builds every image but the desktop.
 pub fn build_small(paths: &Paths, progress: &Progress) -> Result<Vec<BuiltImage>, ImageError> {
-    Ok(vec![
-        build_pause(paths, progress)?,
-        control_plane::build(paths, progress)?,
-        runner::build(paths, progress)?,
-    ])
+    let pause = build_pause(paths, progress)?;
+    let _lock = lock(paths)?;
+    Ok(vec![pause, control_plane::build(paths, progress)?, runner::build(paths, progress)?])
 }
 
 /// Builds the image that the container runtime needs for every pod, and nothing else.
 pub fn build_pause(paths: &Paths, progress: &Progress) -> Result<BuiltImage, ImageError> {
-    fs::create_dir_all(paths.images_cache()).map_err(file(&paths.images_cache()))?;
+    let _lock = lock(paths)?;
     pause::build(paths, progress)
+}
+
+/// Two clusters that start at the same time share the cache: one builds, the other waits and finds it built.
+fn lock(paths: &Paths) -> Result<Flock<File>, ImageError> {
+    let folder = paths.images_cache();
+    fs::create_dir_all(&folder).map_err(file(&folder))?;
+    let path = folder.join("lock");
+    let open = File::options().create(true).truncate(false).write(true).open(&path).map_err(file(&path))?;
+    Flock::lock(open, FlockArg::LockExclusive).map_err(|(_, errno)| file(&path)(errno.into()))
 }
 
 /// Unpacks the desktop image, without our programs, into an empty folder: for tests of its look.
 pub fn unpack_desktop(paths: &Paths, progress: &Progress, folder: &Path) -> Result<(), ImageError> {
-    fs::create_dir_all(paths.images_cache()).map_err(file(&paths.images_cache()))?;
+    let _lock = lock(paths)?;
     desktop::unpack(paths, progress, folder)
 }
 
