@@ -21,7 +21,7 @@ const PROGRAMS: &[&str] = &[
     "ip",
     "nft",
     "mkfs.btrfs",
-    "buildah",
+    "zstd",
     "mmdebstrap",
     "gcc",
 ];
