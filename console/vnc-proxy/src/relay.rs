@@ -128,8 +128,8 @@ async fn down(
     pong: tokio::sync::watch::Receiver<Instant>,
 ) -> Close {
     let sent = proxy.metrics.bytes.get_or_create_owned(&Direction { direction: "to_browser" });
-    let mut ping = tokio::time::interval_at(Instant::now() + proxy.timing.ping, proxy.timing.ping);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut interval = tokio::time::interval_at(Instant::now() + proxy.timing.ping, proxy.timing.ping);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pinged = Instant::now();
     let mut measured = pinged;
     let mut chunk = BytesMut::new();
@@ -143,7 +143,7 @@ async fn down(
                     Message::Binary(chunk.split().freeze())
                 }
             },
-            _ = ping.tick() => {
+            _ = interval.tick() => {
                 let answered = *pong.borrow();
                 if answered.elapsed() > proxy.timing.silence {
                     return Close::Silent;

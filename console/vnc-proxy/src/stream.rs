@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -20,6 +20,7 @@ const PREFIX: &str = "a8s.ticket.";
 /// RFB messages of a browser are small; only a clipboard is not, and noVNC sends that in pieces of 10 KiB.
 const MAX_FRAME: usize = 64 * 1024;
 const MAX_BUFFERED: usize = 1 << 20;
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// `GET /vnc/stream`.
 pub async fn upgrade(
@@ -77,8 +78,17 @@ async fn run(proxy: Arc<Proxy>, mut socket: WebSocket, grant: Option<Grant>) {
     if let Some(close) = close {
         let frame = CloseFrame { code: close.code(), reason: close.reason().into() };
         // A browser that does not read will not read this either.
-        let _ = tokio::time::timeout(proxy.timing.connect, socket.send(Message::Close(Some(frame)))).await;
+        let _ = tokio::time::timeout(GOODBYE, say_goodbye(&mut socket, frame)).await;
     }
+}
+
+/// Sends the code and reads until the browser has answered: closing with unread input would make TCP throw the code away.
+async fn say_goodbye(socket: &mut WebSocket, frame: CloseFrame) -> Result<(), axum::Error> {
+    socket.send(Message::Close(Some(frame))).await?;
+    while let Some(message) = socket.recv().await {
+        message?;
+    }
+    Ok(())
 }
 
 async fn open(proxy: &Proxy, socket: &mut WebSocket, grant: &Grant) -> Option<Close> {

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let options = a8s_deskd::options::Options::parse();
-    let filter = EnvFilter::try_from_env("A8S_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("A8S_LOG").unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn"));
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
     // A second installation in one process is the only way this fails, and it would be the same provider.
     let _ = rustls::crypto::ring::default_provider().install_default();

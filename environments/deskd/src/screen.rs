@@ -175,9 +175,9 @@ impl Screen {
         self.picture.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Where the agent's pointer is and which buttons it holds.
-    pub async fn pointer(&self) -> ((u16, u16), u8) {
-        self.seat.pointer().await
+    /// Buttons that the agent holds down.
+    pub async fn buttons(&self) -> u8 {
+        self.seat.buttons().await
     }
 
     /// The connection is still there.

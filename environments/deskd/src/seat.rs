@@ -122,11 +122,11 @@ impl Seat {
         if bytes.is_empty() { Ok(()) } else { write(writer, &bytes).await }
     }
 
-    /// Where the agent's pointer is and which buttons it holds.
-    pub async fn pointer(&self) -> ((u16, u16), u8) {
+    /// Buttons that the agent holds down, as a pointer event's mask.
+    pub async fn buttons(&self) -> u8 {
         match &self.line.lock().await.held {
-            Held::Agent(pressed) => (pressed.position(), pressed.buttons()),
-            Held::Person(_) => ((0, 0), 0),
+            Held::Agent(pressed) => pressed.buttons(),
+            Held::Person(_) => 0,
         }
     }
 }

@@ -77,12 +77,19 @@ impl Windows {
 
     /// All application windows.
     pub async fn list(&self) -> Result<Vec<WindowInfo>, DeskError> {
-        self.ask(|session| session.list()).await
+        self.ask(Session::list).await
     }
 
     /// Whether a window manager has announced itself.
     pub async fn managed(&self) -> Result<bool, DeskError> {
-        self.ask(|session| session.managed()).await
+        self.ask(Session::managed).await
+    }
+
+    /// Where the pointer is, whoever moved it last.
+    pub async fn pointer(&self) -> Result<(u16, u16), DeskError> {
+        let found = self.ask(|session| Ok(session.connection.query_pointer(session.root)?.reply()?)).await?;
+        let positive = |value: i16| u16::try_from(value).unwrap_or_default();
+        Ok((positive(found.root_x), positive(found.root_y)))
     }
 
     async fn ask<T: Send + 'static>(

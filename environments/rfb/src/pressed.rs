@@ -48,8 +48,9 @@ impl Pressed {
 
     fn key(&mut self, key: Key, down: bool) -> bool {
         let same = |held: &Key| match (*held, key) {
-            (Key::Symbol(a), Key::Symbol(b)) => a == b,
-            (Key::Qemu { code: a, .. }, Key::Qemu { code: b, .. }) => a == b,
+            (Key::Symbol(a), Key::Symbol(b)) | (Key::Qemu { code: a, .. }, Key::Qemu { code: b, .. }) => {
+                a == b
+            }
             _ => false,
         };
         if !down {
@@ -71,11 +72,6 @@ impl Pressed {
     /// Buttons held down, as a pointer event's mask.
     pub fn buttons(&self) -> u8 {
         self.buttons
-    }
-
-    /// Where this client last put the pointer.
-    pub fn position(&self) -> (u16, u16) {
-        (self.x, self.y)
     }
 
     /// The messages that let everything go, last pressed first; afterwards nothing is held.

@@ -1,5 +1,8 @@
 //! Properties of the filter and the decoder over whole streams.
 
+// clippy.toml allows this in test functions; these are their helpers.
+#![allow(clippy::unwrap_used)]
+
 use std::time::Instant;
 
 use a8s_rfb::{

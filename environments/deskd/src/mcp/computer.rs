@@ -23,7 +23,7 @@ pub async fn act(desk: &Desk, input: &ComputerInput) -> Result<Value, DeskError>
     match input.action {
         Action::Screenshot => {}
         Action::CursorPosition => {
-            let ((x, y), _) = desk.screen.pointer().await;
+            let (x, y) = desk.windows.pointer().await?;
             return Ok(json!({"x": x, "y": y}));
         }
         Action::Wait => wait(desk, seconds(input.duration, 1.0)?).await?,
@@ -41,7 +41,7 @@ pub async fn act(desk: &Desk, input: &ComputerInput) -> Result<Value, DeskError>
         desk.screen.barrier().await?;
         Some(desk.screen.settled(SETTLE.0, SETTLE.1).await)
     };
-    let ((x, y), _) = desk.screen.pointer().await;
+    let (x, y) = desk.windows.pointer().await?;
     let (width, height) = desk.screen.size();
     Ok(json!({"pointer": [x, y], "size": [width, height], "settled": settled}))
 }
@@ -51,8 +51,7 @@ async fn mouse(desk: &Desk, input: &ComputerInput) -> Result<(), DeskError> {
         Some(text) if !text.is_empty() => combination(text)?,
         _ => Vec::new(),
     };
-    let ((x, y), buttons) = desk.screen.pointer().await;
-    let here = (x, y);
+    let (here, buttons) = (desk.windows.pointer().await?, desk.screen.buttons().await);
     let target = match input.coordinate {
         Some(coordinate) => inside(desk, coordinate)?,
         None => here,

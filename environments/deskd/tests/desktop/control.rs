@@ -58,6 +58,16 @@ async fn losing_the_lease_lets_go_of_the_pressed_button_and_key() {
     jane.send(&encode::pointer(0, 400, 400)).await;
     jane.barrier().await;
     assert_eq!(host.pointer().0, (50, 60), "the loser still moves the pointer");
+    host.set_control(&to("jane", 3)).await;
+    jane.send(&encode::pointer(0, 300, 200)).await;
+    jane.barrier().await;
+    host.set_control(&to_agent(4)).await;
+    let position = agent.must("computer", json!({"action": "cursor_position"})).await.json;
+    assert_eq!(
+        position,
+        json!({"x": 300, "y": 200}),
+        "the agent does not know where the person left the pointer"
+    );
 }
 
 #[tokio::test]
