@@ -13,17 +13,19 @@ use crate::{Paths, Progress, network};
 
 /// Programs that packages bring; on other distributions they are looked for by name.
 const PROGRAMS: &[&str] = &[
-    "unshare",
-    "nsenter",
-    "setsid",
-    "losetup",
-    "mount",
+    "cc",
     "ip",
-    "nft",
+    "losetup",
     "mkfs.btrfs",
-    "zstd",
     "mmdebstrap",
-    "gcc",
+    "modprobe",
+    "mount",
+    "nft",
+    "nsenter",
+    "prlimit",
+    "setsid",
+    "unshare",
+    "zstd",
 ];
 /// Kernel abilities: a file system or module, and what it is for.
 const FILE_SYSTEMS: &[(&str, &str)] = &[("overlay", "container images"), ("btrfs", "volumes and snapshots")];

@@ -1,6 +1,7 @@
 //! Builds what this repository itself contributes: the web page and the release binaries.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -36,11 +37,16 @@ pub fn build(paths: &Paths, packages: &[&str], progress: &Progress) -> Result<()
     command.current_dir(&paths.repo).env("CARGO_TARGET_DIR", &paths.target);
     command.args(["build", "--release", "--locked", "--bins"]);
     command.args(packages.iter().flat_map(|p| ["-p", p]));
-    command.stdin(Stdio::null());
-    // Cargo's own progress is shown only where somebody watches a build that takes long.
-    let output = command.output().context("starting cargo")?;
-    if !output.status.success() {
-        bail!("cargo build --release failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("starting cargo")?;
+    let mut said = Vec::new();
+    for line in child.stderr.take().into_iter().flat_map(|pipe| BufReader::new(pipe).lines()) {
+        let line = line.context("reading what cargo says")?;
+        progress.doing(line.trim());
+        said.push(line);
+    }
+    if !child.wait().context("waiting for cargo")?.success() {
+        bail!("cargo build --release failed:\n{}", said.join("\n"));
     }
     Ok(())
 }

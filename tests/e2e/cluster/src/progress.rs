@@ -1,7 +1,8 @@
 //! Prints what the tool is doing, one line for each step with the time it took. It never decides anything.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Printer of numbered steps: `step 3/9 images ... 12.3s`. Clones share the same counter.
@@ -14,9 +15,18 @@ struct Inner {
     total: usize,
     done: usize,
     started: Instant,
-    open_line: bool,
     quiet: bool,
+    terminal: bool,
+    /// The step that runs, and when it began.
+    current: Option<(String, Instant)>,
+    /// What it is doing, as far as it says.
+    detail: String,
+    /// The current line is not ended.
+    open_line: bool,
 }
+
+/// Time between two signs of life of a long step where nobody can be shown a running clock.
+const SIGN_OF_LIFE: Duration = Duration::from_mins(1);
 
 impl Progress {
     /// A printer for `total` steps on standard error.
@@ -30,19 +40,28 @@ impl Progress {
     }
 
     fn with(total: usize, quiet: bool) -> Self {
-        let inner = Inner { total, done: 0, started: Instant::now(), open_line: false, quiet };
+        let inner = Inner {
+            total,
+            done: 0,
+            started: Instant::now(),
+            quiet,
+            terminal: io::stderr().is_terminal(),
+            current: None,
+            detail: String::new(),
+            open_line: false,
+        };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs one step and prints its number, name and duration, or that it failed.
     pub fn step<T, E>(&self, name: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let began = self.begin(name);
+        let _clock = self.begin(name);
         let result = work();
-        self.end(name, began, result.is_ok());
+        self.end(result.is_ok());
         result
     }
 
@@ -52,9 +71,9 @@ impl Progress {
         name: &str,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let began = self.begin(name);
+        let _clock = self.begin(name);
         let result = work.await;
-        self.end(name, began, result.is_ok());
+        self.end(result.is_ok());
         result
     }
 
@@ -62,9 +81,14 @@ impl Progress {
     pub fn note(&self, text: &str) {
         let mut inner = self.lock();
         if !inner.quiet {
-            close_line(&mut inner);
+            inner.close_line();
             eprintln!("    {text}");
         }
+    }
+
+    /// What the current step is doing now; shown with its clock and forgotten.
+    pub fn doing(&self, text: &str) {
+        text.clone_into(&mut self.lock().detail);
     }
 
     /// Time since the printer was made.
@@ -72,36 +96,66 @@ impl Progress {
         self.lock().started.elapsed()
     }
 
-    fn begin(&self, name: &str) -> Instant {
+    /// Prints the head of a step. The clock runs until the returned sender is dropped.
+    fn begin(&self, name: &str) -> Option<mpsc::Sender<()>> {
         let mut inner = self.lock();
         inner.done += 1;
-        if !inner.quiet {
-            close_line(&mut inner);
-            eprint!("{}", head(inner.done, inner.total, name));
-            inner.open_line = true;
-            // A failed flush of a progress line is no reason to stop the work.
-            let _ = io::stderr().flush();
+        inner.detail.clear();
+        let head = head(inner.done, inner.total, name);
+        if inner.quiet {
+            return None;
         }
-        Instant::now()
+        inner.close_line();
+        eprint!("{head}");
+        inner.open_line = true;
+        inner.current = Some((head, Instant::now()));
+        // A failed flush of a progress line is no reason to stop the work.
+        let _ = io::stderr().flush();
+        let (stop, stopped) = mpsc::channel();
+        let (this, pause) =
+            (self.clone(), if inner.terminal { Duration::from_secs(1) } else { SIGN_OF_LIFE });
+        std::thread::spawn(move || {
+            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                this.lock().tick();
+            }
+        });
+        Some(stop)
     }
 
-    fn end(&self, name: &str, began: Instant, ok: bool) {
+    fn end(&self, ok: bool) {
         let mut inner = self.lock();
-        if inner.quiet {
-            return;
-        }
-        if !inner.open_line {
-            eprint!("{}", head(inner.done, inner.total, name));
+        let Some((head, began)) = inner.current.take() else { return };
+        if inner.terminal {
+            eprint!("\r\x1b[K{head}");
+        } else if !inner.open_line {
+            eprint!("{head}");
         }
         inner.open_line = false;
         eprintln!(" {}{}", seconds(began.elapsed()), if ok { "" } else { " FAILED" });
     }
 }
 
-fn close_line(inner: &mut Inner) {
-    if inner.open_line {
-        eprintln!();
-        inner.open_line = false;
+impl Inner {
+    fn close_line(&mut self) {
+        if self.open_line {
+            eprintln!();
+            self.open_line = false;
+        }
+    }
+
+    /// A sign of life: on a terminal the step's line is written anew, elsewhere a line is added.
+    fn tick(&mut self) {
+        let Some((head, began)) = self.current.clone() else { return };
+        let (time, detail) = (seconds(began.elapsed()), self.detail.clone());
+        if self.terminal {
+            let line: String = format!("{head} {time} {detail}").chars().take(100).collect();
+            eprint!("\r\x1b[K{line}");
+            self.open_line = true;
+            let _ = io::stderr().flush();
+        } else {
+            self.close_line();
+            eprintln!("    {time} {detail}");
+        }
     }
 }
 
