@@ -6,7 +6,11 @@ use a8s_wire::paths;
 use clap::{Parser, ValueEnum};
 
 #[derive(Parser)]
-#[command(name = "a8s-agent", about = "The built-in agent: speaks the Agent Client Protocol on stdio", version)]
+#[command(
+    name = "a8s-agent",
+    about = "The built-in agent: speaks the Agent Client Protocol on stdio",
+    version
+)]
 struct Arguments {
     /// Which brain answers.
     #[arg(long, env = "A8S_AGENT_BRAIN", default_value = "scripted")]

@@ -72,12 +72,15 @@ pub async fn serve(options: Options) -> Result<(), Error> {
             on_receive_request!(),
         )
         .on_receive_request(
-            async move |request: NewSessionRequest, responder, _connection| match sessions::create(&home_new) {
+            async move |request: NewSessionRequest, responder, _connection| match sessions::create(&home_new)
+            {
                 Ok(id) => {
                     open(&for_new, &id, request.mcp_servers);
                     responder.respond(NewSessionResponse::new(id))
                 }
-                Err(error) => responder.respond_with_internal_error(format!("cannot keep a session: {error}")),
+                Err(error) => {
+                    responder.respond_with_internal_error(format!("cannot keep a session: {error}"))
+                }
             },
             on_receive_request!(),
         )
@@ -102,7 +105,8 @@ pub async fn serve(options: Options) -> Result<(), Error> {
         .on_receive_notification(
             async move |cancel: CancelNotification, _connection| {
                 let id = cancel.session_id.to_string();
-                if let Some(running) = lock(&for_cancel).get(&id).and_then(|session| session.running.clone()) {
+                if let Some(running) = lock(&for_cancel).get(&id).and_then(|session| session.running.clone())
+                {
                     running.cancel();
                 }
                 Ok(())

@@ -56,7 +56,10 @@ impl Toolbox {
         request.arguments = arguments.as_object().cloned();
         let peer = {
             let mut connection = self.connection.lock().await;
-            if connection.as_ref().is_none_or(|open| open.client.is_closed() || open.client.is_transport_closed()) {
+            if connection
+                .as_ref()
+                .is_none_or(|open| open.client.is_closed() || open.client.is_transport_closed())
+            {
                 *connection = Some(self.connect().await?);
             }
             let Some(open) = connection.as_ref() else {
@@ -73,8 +76,10 @@ impl Toolbox {
 
     async fn connect(&self) -> Result<Connection, ToolError> {
         let unavailable = |text: String| ToolError::Unavailable(text);
-        let server =
-            self.server.as_ref().ok_or_else(|| unavailable("this session was opened without an MCP server".to_owned()))?;
+        let server = self
+            .server
+            .as_ref()
+            .ok_or_else(|| unavailable("this session was opened without an MCP server".to_owned()))?;
         let mut process = Command::new(&server.command)
             .args(&server.args)
             .envs(server.env.iter().map(|variable| (&variable.name, &variable.value)))
@@ -96,7 +101,11 @@ fn read(result: CallToolResult) -> Result<(String, Value), ToolError> {
         result.content.iter().filter_map(|block| block.as_text().map(|text| text.text.as_str())).collect();
     let text = texts.join("\n");
     if result.is_error == Some(true) {
-        return Err(if text.contains("control_held_by_user") { ToolError::Held } else { ToolError::Refused(text) });
+        return Err(if text.contains("control_held_by_user") {
+            ToolError::Held
+        } else {
+            ToolError::Refused(text)
+        });
     }
     Ok((text, result.structured_content.unwrap_or_default()))
 }

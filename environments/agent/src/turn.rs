@@ -15,9 +15,10 @@ use agent_client_protocol::{
     v1::{
         ConnectionTo,
         schema::{
-            ContentBlock, ContentChunk, MessageId, PermissionOption, PermissionOptionKind, Plan, PlanEntry, PlanEntryPriority,
-            PlanEntryStatus, RequestPermissionOutcome, RequestPermissionRequest, SessionId, SessionNotification,
-            SessionUpdate, TextContent, ToolCall, ToolCallStatus, ToolCallUpdate, ToolCallUpdateFields, ToolKind,
+            ContentBlock, ContentChunk, MessageId, PermissionOption, PermissionOptionKind, Plan, PlanEntry,
+            PlanEntryPriority, PlanEntryStatus, RequestPermissionOutcome, RequestPermissionRequest,
+            SessionId, SessionNotification, SessionUpdate, TextContent, ToolCall, ToolCallStatus,
+            ToolCallUpdate, ToolCallUpdateFields, ToolKind,
         },
     },
 };
@@ -96,7 +97,8 @@ impl Turn {
 
     /// Says something: one message in the chat.
     pub fn say(&self, text: impl Into<String>) {
-        let chunk = ContentChunk::new(ContentBlock::Text(TextContent::new(text.into()))).message_id(MessageId::new(self.id()));
+        let chunk = ContentChunk::new(ContentBlock::Text(TextContent::new(text.into())))
+            .message_id(MessageId::new(self.id()));
         self.update(SessionUpdate::AgentMessageChunk(chunk));
     }
 
@@ -126,7 +128,8 @@ impl Turn {
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let id = self.id();
-        let call = ToolCall::new(id.clone(), title).kind(ToolKind::Execute).status(ToolCallStatus::InProgress);
+        let call =
+            ToolCall::new(id.clone(), title).kind(ToolKind::Execute).status(ToolCallStatus::InProgress);
         self.update(SessionUpdate::ToolCall(call));
         let result = work.await;
         let status = if result.is_ok() { ToolCallStatus::Completed } else { ToolCallStatus::Failed };
@@ -143,7 +146,9 @@ impl Turn {
             match self.tools.call(name, arguments.clone()).await {
                 Err(ToolError::Held) if Instant::now() < give_up => {
                     if !self.told_held.swap(true, Ordering::Relaxed) {
-                        self.say("You have control of the desktop. I wait and go on as soon as you hand it back.");
+                        self.say(
+                            "You have control of the desktop. I wait and go on as soon as you hand it back.",
+                        );
                     }
                     sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(5));

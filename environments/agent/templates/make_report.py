@@ -161,7 +161,7 @@ STYLE = """
 html { background: #eef1f5 }
 body { width: 210mm; height: 296mm; overflow: hidden; margin: 0 auto; padding: 16mm 15mm 12mm; background: white;
   color: #1f2937; font: 10.5pt/1.45 Inter, "DejaVu Sans", sans-serif; display: flex; flex-direction: column }
-h1 { font-size: 18pt; line-height: 1.2; letter-spacing: -0.01em }
+h1 { font-size: 16pt; line-height: 1.2; letter-spacing: -0.01em }
 h2 { font-size: 12.5pt; margin-top: 7mm }
 .sub { color: #5b6472; margin-top: 1.5mm; padding-bottom: 4mm; border-bottom: 2.5pt solid #3b7dd8 }
 table { border-collapse: collapse; width: 100%; margin-top: 6mm; font-variant-numeric: tabular-nums }

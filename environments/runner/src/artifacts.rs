@@ -66,13 +66,15 @@ impl Blobs {
 
     /// Where the content with this hash is, if `sha256` is one and the content is here.
     pub fn path(&self, sha256: &str) -> Option<PathBuf> {
-        let valid = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let valid =
+            sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         valid.then(|| self.directory.join(sha256)).filter(|path| path.is_file())
     }
 
     /// Copies a file of the agent into the store. Blocking.
     pub fn publish(&self, path: &str, title: &str, name: Option<&str>) -> Result<NewArtifact, PublishError> {
-        let wanted = path.strip_prefix("~/").map_or_else(|| self.home.join(path), |rest| self.home.join(rest));
+        let wanted =
+            path.strip_prefix("~/").map_or_else(|| self.home.join(path), |rest| self.home.join(rest));
         let open_error = |source| PublishError::Open { path: path.to_owned(), source };
         // Without O_NONBLOCK, opening a pipe would wait for a writer for ever.
         let mut file = OpenOptions::new()
@@ -199,7 +201,10 @@ mod tests {
         std::fs::write(home.join("My Report.pdf"), "abc").unwrap();
         let new = blobs.publish("~/My Report.pdf", "A report", None).unwrap();
         assert_eq!(new.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!((new.name.as_str(), new.media_type.as_str(), new.size), ("my-report", "application/pdf", 3));
+        assert_eq!(
+            (new.name.as_str(), new.media_type.as_str(), new.size),
+            ("my-report", "application/pdf", 3)
+        );
         assert_eq!(std::fs::read(blobs.path(&new.sha256).unwrap()).unwrap(), b"abc");
     }
 
@@ -221,7 +226,10 @@ mod tests {
         let (_folder, blobs, home) = store();
         nix::unistd::mkfifo(&home.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         for path in ["", "pipe"] {
-            assert!(matches!(blobs.publish(path, "x", None).unwrap_err(), PublishError::NotAFile(_)), "{path}");
+            assert!(
+                matches!(blobs.publish(path, "x", None).unwrap_err(), PublishError::NotAFile(_)),
+                "{path}"
+            );
         }
         std::fs::write(home.join("big"), vec![0; (1 << 20) + 1]).unwrap();
         assert!(matches!(blobs.publish("big", "x", None).unwrap_err(), PublishError::TooLarge(1)));

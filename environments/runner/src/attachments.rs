@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn only_plain_names_are_taken() {
-        for bad in ["", ".", "..", "a/b", "../a", "/etc/passwd", "a\\b", ".hidden", "a\nb", &"x".repeat(256)] {
+        for bad in ["", ".", "..", "a/b", "../a", "/etc/passwd", "a\\b", ".hidden", "a\nb", &"x".repeat(256)]
+        {
             assert!(!valid_name(bad), "{bad:?}");
         }
         assert!(valid_name("Weather 2012–2015 (final).csv"));

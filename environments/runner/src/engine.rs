@@ -7,7 +7,8 @@
 use std::{collections::HashMap, io, time::Duration};
 
 use a8s_wire::{
-    ArtifactInfo, Event, EventBody, EventId, Prompt, PromptAccepted, RunnerPhase, RunnerState, event::PlanEntry,
+    ArtifactInfo, Event, EventBody, EventId, Prompt, PromptAccepted, RunnerPhase, RunnerState,
+    event::PlanEntry,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -167,7 +168,9 @@ impl Engine {
 
     fn publish(&mut self, artifact: NewArtifact) -> ArtifactInfo {
         let newest = self.history.newest(&artifact.name);
-        if let Some(same) = newest.filter(|info| info.sha256 == artifact.sha256 && info.title == artifact.title) {
+        if let Some(same) =
+            newest.filter(|info| info.sha256 == artifact.sha256 && info.title == artifact.title)
+        {
             return same.clone();
         }
         let info = ArtifactInfo {
@@ -311,14 +314,18 @@ impl Engine {
     fn end_turn(&mut self, stop_reason: &str, detail: Option<String>) {
         self.cancel_deadline = None;
         self.flush_text();
-        let open = self.steps.drain().filter(|(_, (_, status))| status == "pending" || status == "in_progress");
+        let open =
+            self.steps.drain().filter(|(_, (_, status))| status == "pending" || status == "in_progress");
         let open: Vec<_> = open.collect();
         for (id, (title, _)) in open {
             self.record(EventBody::Step { id, title, status: "failed".to_owned() });
         }
         let Some(turn) = &self.history.running else { return };
         let (number, message_id) = (turn.number, turn.prompt.message_id.clone());
-        self.record_in(number, EventBody::TurnEnded { message_id, stop_reason: stop_reason.to_owned(), detail });
+        self.record_in(
+            number,
+            EventBody::TurnEnded { message_id, stop_reason: stop_reason.to_owned(), detail },
+        );
     }
 
     fn flush_text(&mut self) {
@@ -410,7 +417,10 @@ impl Engine {
         }
         lines.reverse();
         (!lines.is_empty()).then(|| {
-            format!("[You were restarted. This is the conversation so far; do not answer it again.]\n{}", lines.join("\n"))
+            format!(
+                "[You were restarted. This is the conversation so far; do not answer it again.]\n{}",
+                lines.join("\n")
+            )
         })
     }
 }

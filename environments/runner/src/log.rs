@@ -86,7 +86,9 @@ impl Log {
                     records.push(record);
                 }
                 // Written by a newer runner, or damaged: one unreadable line must not cost the whole conversation.
-                Err(error) => tracing::warn!(line = number + 1, %error, "skipped an unreadable line of the transcript"),
+                Err(error) => {
+                    tracing::warn!(line = number + 1, %error, "skipped an unreadable line of the transcript")
+                }
             }
         }
         file.seek(SeekFrom::End(0))?;

@@ -58,7 +58,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listen = config.listen;
     let router = http::router(Shared { engine: engine.clone(), blobs, desk, auth, config });
     let handle = axum_server::Handle::new();
-    let server = axum_server::bind_rustls(listen, tls).handle(handle.clone()).serve(router.into_make_service());
+    let server =
+        axum_server::bind_rustls(listen, tls).handle(handle.clone()).serve(router.into_make_service());
     let server = tokio::spawn(server);
     if let Some(address) = handle.listening().await {
         tracing::info!(%address, "listening");

@@ -18,7 +18,10 @@ async fn a_prompt_is_answered_and_recorded_in_order() {
     let kinds: Vec<&str> = events.recorded().iter().map(|event| event.body.type_name()).collect();
     assert_eq!(kinds, ["turnStarted", "plan", "message", "message", "turnEnded"]);
     let state = pod.state().await;
-    assert_eq!((state.state, state.consumed, state.plan.len()), (RunnerPhase::Idle, vec!["m1".to_owned()], 2));
+    assert_eq!(
+        (state.state, state.consumed, state.plan.len()),
+        (RunnerPhase::Idle, vec!["m1".to_owned()], 2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +96,12 @@ async fn a_crash_of_the_harness_ends_its_turn_only() {
     let mut events = pod.events("").await;
     assert_eq!(events.turn_end("m1").await, "error");
     assert_eq!(events.turn_end("m2").await, "end_turn");
-    assert!(events.seen.iter().any(|event| matches!(&event.body, EventBody::Notice { text } if text.contains("restarted"))));
+    assert!(
+        events
+            .seen
+            .iter()
+            .any(|event| matches!(&event.body, EventBody::Notice { text } if text.contains("restarted")))
+    );
     assert_eq!(events.messages()[0], "half a mess", "what was said before the crash is kept");
 }
 
@@ -113,7 +121,12 @@ async fn a_killed_runner_loses_nothing_and_repeats_nothing() {
     let mut events = pod.events("").await;
     events.turn_end("m0").await;
     pod.prompt("m1", "/say one\n/shell echo run >> runs\n/wait-for-cancel", &[]).await;
-    events.until("output of m1", |event| matches!(&event.body, EventBody::Delta { text } if text.contains("```"))).await;
+    events
+        .until(
+            "output of m1",
+            |event| matches!(&event.body, EventBody::Delta { text } if text.contains("```")),
+        )
+        .await;
     pod.prompt("m2", "/say two", &[]).await;
     let before = events.recorded();
 

@@ -25,7 +25,10 @@ async fn a_published_file_comes_out_as_it_was_and_under_its_hash() {
     for (info, content) in artifacts.iter().zip(["some content\n", "other content\n"]) {
         let blob = pod.get(&format!("/v1/blobs/{}", info.sha256)).await.bytes().await.unwrap();
         assert_eq!(blob, content);
-        assert_eq!((info.size, info.media_type.as_str()), (i64::try_from(content.len()).unwrap(), "text/plain"));
+        assert_eq!(
+            (info.size, info.media_type.as_str()),
+            (i64::try_from(content.len()).unwrap(), "text/plain")
+        );
         assert_eq!(hex::encode(Sha256::digest(content)), info.sha256);
     }
 }
@@ -38,7 +41,11 @@ async fn the_runners_own_files_cannot_be_published() {
     pod.prompt("m1", &script, &[]).await;
     let mut events = pod.events("").await;
     events.turn_end("m1").await;
-    assert!(events.messages().pop().unwrap().contains("outside the home directory"), "{:?}", events.messages());
+    assert!(
+        events.messages().pop().unwrap().contains("outside the home directory"),
+        "{:?}",
+        events.messages()
+    );
     assert!(pod.state().await.artifacts.is_empty());
 }
 
@@ -55,7 +62,8 @@ async fn attachments_arrive_whole_and_cannot_leave_their_directory() {
         assert!(status.is_client_error(), "{name}: {status}");
     }
     assert_eq!(std::fs::read_dir(pod.home().join("Attachments")).unwrap().count(), 1);
-    let prompt = json!({"messageId": "m1", "content": "x", "author": "jane", "attachments": ["../../etc/passwd"]});
+    let prompt =
+        json!({"messageId": "m1", "content": "x", "author": "jane", "attachments": ["../../etc/passwd"]});
     assert_eq!(pod.post("/v1/prompt", prompt).await.status(), StatusCode::BAD_REQUEST);
 }
 
@@ -67,7 +75,12 @@ async fn every_call_needs_a_token_for_this_workspace_with_the_right_scope() {
         (client.get(pod.url("/v1/state")), Scope::Files),
         (client.get(pod.url("/v1/events")), Scope::Control),
         (client.get(pod.url("/v1/blobs/x")), Scope::Stream),
-        (client.post(pod.url("/v1/prompt")).json(&json!({"messageId": "a", "content": "a", "author": "a"})), Scope::Stream),
+        (
+            client
+                .post(pod.url("/v1/prompt"))
+                .json(&json!({"messageId": "a", "content": "a", "author": "a"})),
+            Scope::Stream,
+        ),
         (client.post(pod.url("/v1/interrupt")).json(&json!({"turn": 1})), Scope::View),
         (client.post(pod.url("/v1/quiesce")), Scope::Stream),
         (client.put(pod.url("/v1/attachments/a")).body("x"), Scope::Stream),
@@ -78,7 +91,10 @@ async fn every_call_needs_a_token_for_this_workspace_with_the_right_scope() {
         assert_eq!(status(again()).await, StatusCode::UNAUTHORIZED);
         assert_eq!(status(again().bearer_auth("a8s1.x.y")).await, StatusCode::UNAUTHORIZED);
         assert_eq!(status(again().bearer_auth(pod.token(&[wrong], UID))).await, StatusCode::FORBIDDEN);
-        assert_eq!(status(again().bearer_auth(pod.token(&[Scope::Admin], "other"))).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            status(again().bearer_auth(pod.token(&[Scope::Admin], "other"))).await,
+            StatusCode::UNAUTHORIZED
+        );
     }
     assert!(pod.state().await.consumed.is_empty());
 }

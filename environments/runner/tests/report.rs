@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use a8s_wire::EventBody;
 use common::Pod;
 
-const GOAL: &str = "Make a one-page PDF report of yearly rain and temperature with a chart, from the attached data.";
+const GOAL: &str =
+    "Make a one-page PDF report of yearly rain and temperature with a chart, from the attached data.";
 const DATA: &str = include_str!("../../agent/tests/data/seattle-weather.csv");
 
 /// Rain, rainy days, mean high, mean low by year, as the answer's table shows them.
@@ -55,7 +56,8 @@ async fn the_report_is_made_redirected_and_remembered_over_a_restart() {
     assert_eq!(rows(&events.messages().pop().unwrap()), recompute(DATA));
 
     let state = pod.state().await;
-    let versions: Vec<(&str, i64)> = state.artifacts.iter().map(|info| (info.name.as_str(), info.version)).collect();
+    let versions: Vec<(&str, i64)> =
+        state.artifacts.iter().map(|info| (info.name.as_str(), info.version)).collect();
     assert_eq!(versions, [("report", 1), ("report", 2)]);
     assert_eq!(state.artifacts[0].title, "Seattle weather 2012–2015: yearly rain and temperature");
     assert_eq!(state.artifacts[0].media_type, "application/pdf");
@@ -66,7 +68,13 @@ async fn the_report_is_made_redirected_and_remembered_over_a_restart() {
         assert_eq!(pdf.matches("<figure>").count(), charts);
     }
     let calls = pod.desk().calls();
-    for what in ["\"files\"", "\"terminal\"", "python3 ~/Reports/seattle-weather/make_report.py", "\"browser\"", "ctrl+p"] {
+    for what in [
+        "\"files\"",
+        "\"terminal\"",
+        "python3 ~/Reports/seattle-weather/make_report.py",
+        "\"browser\"",
+        "ctrl+p",
+    ] {
         assert!(calls.iter().any(|call| call.contains(what)), "{what} is not in {calls:#?}");
     }
 }
@@ -87,7 +95,11 @@ async fn without_a_working_print_dialog_the_page_is_printed_by_command() {
 async fn while_a_person_holds_the_desktop_the_agent_waits_and_says_so_once() {
     let pod = Pod::start();
     pod.desk().hold(true);
-    pod.attach("other-town.csv", "date,precipitation,temp_max,temp_min\n2020-02-01,1.5,10,0\n2021-02-01,0,20,5\n").await;
+    pod.attach(
+        "other-town.csv",
+        "date,precipitation,temp_max,temp_min\n2020-02-01,1.5,10,0\n2021-02-01,0,20,5\n",
+    )
+    .await;
     pod.prompt("m1", GOAL, &["other-town.csv"]).await;
     pod.desk().refused(2).await;
     pod.desk().hold(false);
@@ -115,7 +127,11 @@ async fn wrong_data_is_explained_and_nothing_is_published() {
     let pod = Pod::start();
     let cases = [
         ("a.csv", "date,rain\n2020-01-01,1\n", "no column `precipitation`, `temp_max`, `temp_min`"),
-        ("b.csv", "date,precipitation,temp_max,temp_min\n2020-01-01,1,warm,2\n", "row 2, column `temp_max`: \"warm\""),
+        (
+            "b.csv",
+            "date,precipitation,temp_max,temp_min\n2020-01-01,1,warm,2\n",
+            "row 2, column `temp_max`: \"warm\"",
+        ),
         ("c.csv", "", "it is empty"),
     ];
     let mut events = pod.events("").await;

@@ -89,10 +89,9 @@ async fn run(
     stream: UnixStream,
     stop: impl Future<Output = ()>,
 ) -> io::Result<End> {
-    let (program, arguments) = options
-        .command
-        .split_first()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no harness command was given after --"))?;
+    let (program, arguments) = options.command.split_first().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, "no harness command was given after --")
+    })?;
     reaper.forget();
     let mut child = Command::new(program)
         .args(arguments)
@@ -101,7 +100,9 @@ async fn run(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot start the harness {program}: {error}")))?;
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot start the harness {program}: {error}"))
+        })?;
     let pid = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::Error::other("the harness has no pipes"));
@@ -142,7 +143,8 @@ async fn carry_out(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + U
 }
 
 async fn finish(reaper: &Reaper, pid: Pid, grace: Duration) {
-    for (signal, wait) in [(None, grace / 5), (Some(Signal::SIGTERM), grace), (Some(Signal::SIGKILL), grace)] {
+    for (signal, wait) in [(None, grace / 5), (Some(Signal::SIGTERM), grace), (Some(Signal::SIGKILL), grace)]
+    {
         if let Some(signal) = signal {
             let _ = killpg(pid, signal);
         }

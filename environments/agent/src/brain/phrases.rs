@@ -31,10 +31,12 @@ impl Phrase {
         {
             return Some(Self::Note(note));
         }
-        if lower.contains("open") && (lower.contains("browser") || lower.contains("http") || lower.contains("www.")) {
-            let url = text.split_whitespace().find(|word| {
-                word.contains("://") || word.starts_with("www.") || word.starts_with("about:")
-            });
+        if lower.contains("open")
+            && (lower.contains("browser") || lower.contains("http") || lower.contains("www."))
+        {
+            let url = text
+                .split_whitespace()
+                .find(|word| word.contains("://") || word.starts_with("www.") || word.starts_with("about:"));
             let url = url.map(|url| url.trim_end_matches(['.', ',', '!', ')']));
             return Some(Self::Browse(match url {
                 Some(url) if url.contains(':') => url.to_owned(),
@@ -52,7 +54,10 @@ impl Phrase {
                 let path = turn.home.join("Notes/note.txt");
                 files::write(&path, format!("{note}\n"))?;
                 let shown = path.display().to_string();
-                turn.step("open the note in the editor", async { Ok(turn.launch("editor", &[&shown]).await?) }).await?;
+                turn.step("open the note in the editor", async {
+                    Ok(turn.launch("editor", &[&shown]).await?)
+                })
+                .await?;
                 turn.say("I wrote the note to `~/Notes/note.txt` and opened it.");
             }
             Self::Browse(url) => {

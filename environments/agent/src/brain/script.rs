@@ -36,8 +36,9 @@ async fn act(turn: &Turn, command: &str, rest: &str) -> Result<(), Failure> {
         }
         "/launch" => {
             let words: Vec<&str> = rest.split_whitespace().collect();
-            let (program, args) =
-                words.split_first().ok_or_else(|| Failure::new("`/launch` needs a program, for example `/launch terminal`"))?;
+            let (program, args) = words
+                .split_first()
+                .ok_or_else(|| Failure::new("`/launch` needs a program, for example `/launch terminal`"))?;
             turn.step(format!("launch {rest}"), async { Ok(turn.launch(program, args).await?) }).await?;
         }
         "/type" => turn.step("type text", async { Ok(turn.type_text(rest).await?) }).await?,
@@ -51,7 +52,9 @@ async fn act(turn: &Turn, command: &str, rest: &str) -> Result<(), Failure> {
             turn.step(format!("click at {x}, {y}"), click).await?;
         }
         "/wait-window" => {
-            let found = turn.step(format!("wait for the window {rest}"), async { Ok(turn.window(rest, 20).await?) }).await?;
+            let found = turn
+                .step(format!("wait for the window {rest}"), async { Ok(turn.window(rest, 20).await?) })
+                .await?;
             if !found {
                 return Err(Failure::new(format!("no window with the title {rest:?} came up")));
             }
@@ -63,13 +66,17 @@ async fn act(turn: &Turn, command: &str, rest: &str) -> Result<(), Failure> {
         "/write" => {
             let (path, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             let target = files::in_home(&turn.home, path);
-            turn.step(format!("write {path}"), async { Ok(files::write(&target, format!("{text}\n"))?) }).await?;
+            turn.step(format!("write {path}"), async { Ok(files::write(&target, format!("{text}\n"))?) })
+                .await?;
         }
         "/publish" => {
             let (path, title) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             let arguments = json!({"path": path, "title": title});
-            let (text, _) =
-                turn.step(format!("publish {path}"), async { Ok(turn.tool("publish_artifact", arguments).await?) }).await?;
+            let (text, _) = turn
+                .step(format!("publish {path}"), async {
+                    Ok(turn.tool("publish_artifact", arguments).await?)
+                })
+                .await?;
             turn.say(text);
         }
         "/ask" => {

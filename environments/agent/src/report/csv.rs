@@ -79,8 +79,11 @@ pub fn check(content: &[u8]) -> Result<usize, Problem> {
             return Err(Problem::Short { row, found: cells.len(), expected: header.len() });
         }
         for (name, cell) in header.iter().zip(&cells) {
-            check_cell(name, cell, &mut dates)
-                .map_err(|what| Problem::Cell { row, column: name.clone(), what })?;
+            check_cell(name, cell, &mut dates).map_err(|what| Problem::Cell {
+                row,
+                column: name.clone(),
+                what,
+            })?;
         }
     }
     if dates.is_empty() { Err(Problem::NoRows) } else { Ok(dates.len()) }
@@ -160,7 +163,10 @@ mod tests {
             problem(&format!("{head}2012/01/01,0,NaN,1\n")),
             "row 2, column `temp_max`: \"NaN\" is not a number."
         );
-        assert_eq!(problem("\u{feff}date,precipitation,temp_max,temp_min\r\n2012-01-01,0,1,\r\n"), "row 2, column `temp_min`: \"\" is not a number.");
+        assert_eq!(
+            problem("\u{feff}date,precipitation,temp_max,temp_min\r\n2012-01-01,0,1,\r\n"),
+            "row 2, column `temp_min`: \"\" is not a number."
+        );
         assert_eq!(check(&[0xff, 0xfe, 0x00]), Err(Problem::NotText));
     }
 }

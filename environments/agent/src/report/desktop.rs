@@ -13,8 +13,10 @@ use crate::{
 
 /// How long the figures may take.
 const COMPUTE: Duration = Duration::from_mins(1);
+/// How long the table stays in view before the browser covers it.
+const READ: Duration = Duration::from_secs(2);
 /// How long a chosen file name may take to become a file.
-const SAVE: Duration = Duration::from_secs(8);
+const SAVE: Duration = Duration::from_secs(3);
 /// How long the browser may take to print without its dialog.
 const HEADLESS: Duration = Duration::from_mins(1);
 
@@ -49,6 +51,7 @@ pub async fn run_program(turn: &Turn, state: &State, folder: &Path) -> Result<()
         let figures = folder.join("figures.json");
         if appears(COMPUTE, || figures.is_file()).await {
             turn.settled(0.3).await?;
+            sleep(READ).await;
             return Ok(());
         }
         Err(Failure::new(format!(
@@ -106,9 +109,13 @@ async fn print_by_dialog(turn: &Turn, title: &str, target: &Path) -> Result<bool
         turn.settled(0.3).await?;
         turn.key("ctrl+a").await?;
         turn.type_text(&target.display().to_string()).await?;
-        turn.key("Return").await?;
-        if appears(SAVE, || pdf::finished(target)).await {
-            return Ok(true);
+        // The chooser reads the typed folder first, and a Return during that time is lost; its button has a key of its own.
+        for keys in ["Return", "alt+s", "Return"] {
+            turn.settled(0.4).await?;
+            turn.key(keys).await?;
+            if appears(SAVE, || pdf::finished(target)).await {
+                return Ok(true);
+            }
         }
         turn.key("Escape").await?;
     }
@@ -131,7 +138,9 @@ async fn print_by_command(turn: &Turn, folder: &Path, target: &Path) -> Result<(
     if appears(HEADLESS, || pdf::finished(target)).await {
         return Ok(());
     }
-    Err(Failure::new("The browser did not print the page: neither its dialog nor its command left a PDF file."))
+    Err(Failure::new(
+        "The browser did not print the page: neither its dialog nor its command left a PDF file.",
+    ))
 }
 
 async fn open_terminal(turn: &Turn, title: &str) -> Result<(), Failure> {

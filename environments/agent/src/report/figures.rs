@@ -40,17 +40,22 @@ impl Figures {
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let content = std::fs::read(path)?;
-        serde_json::from_slice(&content)
-            .map_err(|error| Failure::new(format!("The figures in `{}` cannot be read: {error}.", path.display())))
+        serde_json::from_slice(&content).map_err(|error| {
+            Failure::new(format!("The figures in `{}` cannot be read: {error}.", path.display()))
+        })
     }
 
     /// The chat's answer: the figures as a table.
     pub fn answer(&self, version: i64, layout: Layout) -> String {
         let mut text = match layout {
             Layout::Overview => format!("The report is ready: **{}** (version {version}).\n\n", self.title),
-            Layout::PerYear => format!("The report now has one chart per year: **{}** (version {version}).\n\n", self.title),
+            Layout::PerYear => {
+                format!("The report now has one chart per year: **{}** (version {version}).\n\n", self.title)
+            }
         };
-        text.push_str("| Year | Rain (mm) | Rainy days | Mean high (°C) | Mean low (°C) |\n|---|---:|---:|---:|---:|\n");
+        text.push_str(
+            "| Year | Rain (mm) | Rainy days | Mean high (°C) | Mean low (°C) |\n|---|---:|---:|---:|---:|\n",
+        );
         for year in &self.years {
             // Writing to a String cannot fail.
             let _ = writeln!(

@@ -16,7 +16,11 @@ use serde_json::json;
 
 pub use request::Request;
 
-use self::{figures::Figures, request::Subject, state::{Layout, State}};
+use self::{
+    figures::Figures,
+    request::Subject,
+    state::{Layout, State},
+};
 use crate::{
     files,
     turn::{Failure, Turn},
@@ -50,7 +54,9 @@ pub async fn run(turn: &Turn, request: Request) -> Result<(), Failure> {
     let folder = state.folder(&turn.home);
     turn.plan(&PLAN, 0);
     turn.say(match state.layout {
-        Layout::Overview => format!("I make the report from `{}`. You can watch me on the desktop.", state.source),
+        Layout::Overview => {
+            format!("I make the report from `{}`. You can watch me on the desktop.", state.source)
+        }
         Layout::PerYear => format!("I draw the report on `{}` again, with one chart per year.", state.source),
     });
     prepare(&state, &folder)?;
@@ -88,9 +94,11 @@ pub async fn run(turn: &Turn, request: Request) -> Result<(), Failure> {
 /// Checks the data and makes the folder of a new report, or takes up the one that is there.
 fn begin(turn: &Turn, path: &Path) -> Result<State, Failure> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let content = std::fs::read(path).map_err(|error| Failure::new(format!("I cannot read the attached `{name}`: {error}.")))?;
-    csv::check(&content)
-        .map_err(|problem| Failure::new(format!("I cannot make a report of `{name}`: {problem} I published nothing.")))?;
+    let content = std::fs::read(path)
+        .map_err(|error| Failure::new(format!("I cannot read the attached `{name}`: {error}.")))?;
+    csv::check(&content).map_err(|problem| {
+        Failure::new(format!("I cannot make a report of `{name}`: {problem} I published nothing."))
+    })?;
     let state = State::of_source(&turn.home, &name);
     files::write(&state.folder(&turn.home).join("data.csv"), content)?;
     Ok(state)

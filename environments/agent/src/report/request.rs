@@ -56,7 +56,16 @@ fn layout(text: &str) -> Option<Layout> {
         return None;
     }
     let per_year = ["per year", "each year", "every year", "by year", "a year", "for all years separately"];
-    let one = ["one chart", "one graph", "one plot", "separate", "charts per", "own chart", "chart for each", "chart per"];
+    let one = [
+        "one chart",
+        "one graph",
+        "one plot",
+        "separate",
+        "charts per",
+        "own chart",
+        "chart for each",
+        "chart per",
+    ];
     if per_year.iter().any(|words| text.contains(words)) && one.iter().any(|words| text.contains(words)) {
         return Some(Layout::PerYear);
     }
@@ -70,7 +79,9 @@ fn is_csv(path: &std::path::Path) -> bool {
 
 fn newest_csv(folder: &std::path::Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok).map(|entry| entry.path());
-    entries.filter(|path| is_csv(path)).max_by_key(|path| path.metadata().and_then(|data| data.modified()).ok())
+    entries
+        .filter(|path| is_csv(path))
+        .max_by_key(|path| path.metadata().and_then(|data| data.modified()).ok())
 }
 
 #[cfg(test)]
@@ -79,14 +90,16 @@ mod tests {
 
     #[test]
     fn the_goal_of_the_sample_asks_for_an_overview() {
-        let goal = "make a one-page pdf report of yearly rain and temperature with a chart, from the attached data.";
+        let goal =
+            "make a one-page pdf report of yearly rain and temperature with a chart, from the attached data.";
         assert!(asks_for_report(goal));
         assert_eq!(layout(goal), None);
     }
 
     #[test]
     fn a_redirection_names_a_layout() {
-        for text in ["use one chart per year", "please draw a chart for each year", "separate charts by year"] {
+        for text in ["use one chart per year", "please draw a chart for each year", "separate charts by year"]
+        {
             assert_eq!(layout(text), Some(Layout::PerYear), "{text}");
         }
         assert_eq!(layout("go back to one chart"), Some(Layout::Overview));

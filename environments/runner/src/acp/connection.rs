@@ -16,8 +16,8 @@ use agent_client_protocol::{
     v1::{
         ConnectionTo,
         schema::{
-            CancelNotification, EnvVariable, Implementation, InitializeRequest, LoadSessionRequest, McpServer,
-            McpServerStdio, NewSessionRequest, PromptRequest, RequestPermissionRequest,
+            CancelNotification, EnvVariable, Implementation, InitializeRequest, LoadSessionRequest,
+            McpServer, McpServerStdio, NewSessionRequest, PromptRequest, RequestPermissionRequest,
             RequestPermissionResponse, SessionId, SessionNotification,
         },
     },

@@ -105,7 +105,11 @@ pub struct LinkOptions {
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
 /// Runs the link until the engine is gone.
-pub async fn run(options: LinkOptions, mut commands: UnboundedReceiver<ToHarness>, events: Sender<FromHarness>) {
+pub async fn run(
+    options: LinkOptions,
+    mut commands: UnboundedReceiver<ToHarness>,
+    events: Sender<FromHarness>,
+) {
     let mut backoff = Duration::from_millis(50);
     loop {
         let (reason, was_up) = match UnixStream::connect(&options.socket).await {

@@ -25,7 +25,9 @@ impl Auth {
             .get(AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
-            .ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "an access token is needed (Authorization: Bearer)"))?;
+            .ok_or_else(|| {
+                Refusal::new(StatusCode::UNAUTHORIZED, "an access token is needed (Authorization: Bearer)")
+            })?;
         let pem = std::fs::read_to_string(&self.keys).map_err(|error| {
             tracing::error!(%error, path = %self.keys.display(), "the keys for access tokens cannot be read");
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the keys for access tokens cannot be read")

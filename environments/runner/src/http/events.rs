@@ -32,7 +32,9 @@ pub async fn stream(
     app.auth.check(&headers, &[Scope::Stream, Scope::Admin])?;
     let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let after: EventId = match resumed.or(parameters.after).filter(|text| !text.is_empty()) {
-        Some(text) => text.parse().map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("{error}")))?,
+        Some(text) => {
+            text.parse().map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("{error}")))?
+        }
         None => EventId::default(),
     };
     let keep_alive = KeepAlive::new().interval(HEARTBEAT).text("heartbeat");

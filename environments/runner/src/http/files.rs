@@ -15,7 +15,11 @@ use super::{App, Refusal};
 use crate::attachments;
 
 /// `GET /v1/blobs/{sha256}`.
-pub async fn blob(State(app): App, headers: HeaderMap, Path(sha256): Path<String>) -> Result<Response, Refusal> {
+pub async fn blob(
+    State(app): App,
+    headers: HeaderMap,
+    Path(sha256): Path<String>,
+) -> Result<Response, Refusal> {
     app.auth.check(&headers, &[Scope::Files, Scope::Admin])?;
     let missing = || Refusal::new(StatusCode::NOT_FOUND, "there is no such content");
     let path = app.blobs.path(&sha256).ok_or_else(missing)?;

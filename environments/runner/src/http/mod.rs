@@ -21,7 +21,7 @@ use crate::{
     artifacts::Blobs,
     attachments::{self, MAX_ATTACHMENT},
     config::Config,
-    handle::{Handle, StorageError, Stopped},
+    handle::{Handle, Stopped, StorageError},
     mcp::Desk,
 };
 

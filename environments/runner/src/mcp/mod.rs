@@ -8,8 +8,8 @@ use std::{os::unix::fs::PermissionsExt, path::Path};
 use rmcp::{
     RoleServer, ServerHandler, ServiceExt,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, InitializeResult,
-        ListToolsResult, PaginatedRequestParams, ServerCapabilities,
+        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
+        InitializeResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities,
     },
     service::RequestContext,
 };

@@ -94,7 +94,10 @@ async fn publish(engine: &Handle, blobs: &Blobs, arguments: Value) -> Result<Cal
     let copy = tokio::task::spawn_blocking(move || blobs.publish(&path, &title, name.as_deref()));
     let new = copy.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let info = engine.artifact(new).await.map_err(|error| error.to_string())?;
-    let text = format!("published {} as {} version {}, {} bytes", info.file_name, info.name, info.version, info.size);
+    let text = format!(
+        "published {} as {} version {}, {} bytes",
+        info.file_name, info.name, info.version, info.size
+    );
     let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
     result.structured_content = serde_json::to_value(info).ok();
     Ok(result)

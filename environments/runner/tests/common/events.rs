@@ -30,7 +30,8 @@ impl Events {
                     continue;
                 }
                 let event: Event = serde_json::from_str(data.trim()).unwrap();
-                let id = block.lines().find_map(|line| line.strip_prefix("id:")).map(|id| id.trim().to_owned());
+                let id =
+                    block.lines().find_map(|line| line.strip_prefix("id:")).map(|id| id.trim().to_owned());
                 let recorded = !matches!(event.body, EventBody::Delta { .. });
                 assert_eq!(id, recorded.then(|| event.id.to_string()), "{block}");
                 self.seen.push(event.clone());

@@ -109,8 +109,22 @@ impl Pod {
         std::fs::write(at("desktop.json"), config.to_string()).unwrap();
         let deskd = Command::new(programs().join("a8s-deskd"))
             .args(["--listen", "127.0.0.1:0", "--display", ":87", "--workspace-uid", UID])
-            .args(["--tls".into(), at("tls"), "--socket".into(), at("deskd.sock"), "--home".into(), at("home")])
-            .args(["--skel".into(), at("skel"), "--run-dir".into(), at("run"), "--config".into(), at("desktop.json")])
+            .args([
+                "--tls".into(),
+                at("tls"),
+                "--socket".into(),
+                at("deskd.sock"),
+                "--home".into(),
+                at("home"),
+            ])
+            .args([
+                "--skel".into(),
+                at("skel"),
+                "--run-dir".into(),
+                at("run"),
+                "--config".into(),
+                at("desktop.json"),
+            ])
             .spawn()
             .unwrap();
         pod.deskd = Some(Process(deskd));
@@ -276,7 +290,8 @@ impl Pod {
     }
 
     pub async fn interrupt(&self, turn: i64) -> bool {
-        let answer: serde_json::Value = self.post("/v1/interrupt", json!({"turn": turn})).await.json().await.unwrap();
+        let answer: serde_json::Value =
+            self.post("/v1/interrupt", json!({"turn": turn})).await.json().await.unwrap();
         answer["applied"].as_bool().unwrap()
     }
 
@@ -287,7 +302,8 @@ impl Pod {
 
     /// The event stream after `after` (all of it if empty).
     pub async fn events(&self, after: &str) -> Events {
-        let request = self.authorized(self.client().get(self.url("/v1/events"))).header("Last-Event-ID", after);
+        let request =
+            self.authorized(self.client().get(self.url("/v1/events"))).header("Last-Event-ID", after);
         Events::new(request.send().await.unwrap())
     }
 }
