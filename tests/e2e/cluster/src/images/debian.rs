@@ -163,6 +163,18 @@ mod tests {
     }
 
     #[test]
+    fn a_packed_layer_replaces_the_archive_and_unpacks_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let tar = folder.path().join("base.unfinished.tar");
+        fs::write(&tar, "content ".repeat(1000)).unwrap();
+        let (packed, packed_digest) = pack(&tar).unwrap();
+        assert!(!tar.exists() && fs::metadata(&packed).unwrap().len() < 1000);
+        assert_eq!(packed_digest, digest(&packed).unwrap());
+        let back = run(Command::new("zstd").args(["-dc"]).arg(&packed)).unwrap();
+        assert_eq!(back, "content ".repeat(1000));
+    }
+
+    #[test]
     fn another_package_or_another_hook_is_another_base() {
         let folder = tempfile::tempdir().unwrap();
         let hook = folder.path().join("hook");

@@ -248,6 +248,19 @@ mod tests {
     }
 
     #[test]
+    fn a_packed_layer_is_named_so_and_counts_as_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("base.tar.zst");
+        fs::write(&path, "packed").unwrap();
+        let layer = Layer::of(path, "aa".to_owned(), "bb".to_owned()).unwrap();
+        let descriptor = layer.descriptor();
+        assert_eq!(descriptor["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
+        assert_eq!(descriptor["digest"], "sha256:aa");
+        let config = configuration(&RunConfig::default(), &[layer], "amd64");
+        assert_eq!(config["rootfs"]["diff_ids"][0], "sha256:bb");
+    }
+
+    #[test]
     fn a_tag_changes_with_the_content_and_only_the_newest_archive_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let (paths, layer) = setup(folder.path());
