@@ -21,12 +21,12 @@ pub const EXTENDED_CLIPBOARD: i32 = 0xc0a1_e5ce_u32.cast_signed();
 fn allowed(encoding: i32, clipboard: bool) -> bool {
     match encoding {
         EXTENDED_CLIPBOARD => clipboard,
-        // RRE, CoRRE, Hextile, ZLib, Tight, ZRLE, H.264, TightPNG; JPEG quality and compression level; cursors, QEMU keys, LED state,
+        // RRE, CoRRE, Hextile, ZLib, Tight, ZRLE, JPEG, H.264, TightPNG; JPEG quality and compression level; cursors, QEMU keys, LED state,
         // desktop name, extended desktop size
         other => matches!(
             other,
             RAW | COPY_RECT | DESKTOP_SIZE | LAST_RECT | FENCE | CONTINUOUS_UPDATES
-                | 2 | 4..=7 | 16 | 50 | -260
+                | 2 | 4..=7 | 16 | 21 | 50 | -260
                 | -32..=-23 | -256..=-247
                 | -239 | 0x574d_5664 | -258 | -261 | -307 | -308
         ),

@@ -135,6 +135,13 @@ impl Viewer {
         length
     }
 
+    /// Reads until so many bytes that were not decoded are there.
+    pub async fn raw(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.stream.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
     /// Reads until deskd closes.
     pub async fn closed(&mut self) {
         while self.receive().await > 0 {}
