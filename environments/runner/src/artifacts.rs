@@ -19,7 +19,7 @@ use crate::handle::NewArtifact;
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// It is not there, or not readable.
-    #[error("cannot open {path}: {source}")]
+    #[error("cannot open {path}: {source}; it must exist and be readable for the group (chmod g+r)")]
     Open {
         /// What was asked for.
         path: String,

@@ -21,10 +21,9 @@ use crate::{
     history::{History, Turn},
     log::Log,
     record::Record,
+    summary,
 };
 
-/// The longest summary given to a harness that lost its memory, in bytes.
-const MAX_PREAMBLE: usize = 8 * 1024;
 /// How often lines that could not be written are tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Attempts to start the harness before the runner calls it failed. It goes on trying.
@@ -301,7 +300,11 @@ impl Engine {
             return;
         }
         let Some(Turn { number, prompt }) = self.history.queue.front().cloned() else { return };
-        let preamble = if std::mem::take(&mut self.needs_summary) { self.summary() } else { None };
+        let preamble = if std::mem::take(&mut self.needs_summary) {
+            summary::of(&self.log.feed().after(EventId::default()))
+        } else {
+            None
+        };
         let started = EventBody::TurnStarted {
             message_id: prompt.message_id.clone(),
             content: prompt.content.clone(),
@@ -397,30 +400,5 @@ impl Engine {
             artifacts: self.history.artifacts.clone(),
             last_activity: self.history.last_activity.clone(),
         }
-    }
-
-    /// The conversation in short, newest last, for a harness that starts without memory. `None` if there was none.
-    fn summary(&self) -> Option<String> {
-        let mut lines = Vec::new();
-        let mut size = 0;
-        for event in self.log.feed().after(EventId::default()).iter().rev() {
-            let line = match &event.body {
-                EventBody::TurnStarted { content, author, .. } => format!("{author}: {content}"),
-                EventBody::Message { text } => format!("agent: {text}"),
-                _ => continue,
-            };
-            size += line.len();
-            if size > MAX_PREAMBLE {
-                break;
-            }
-            lines.push(line);
-        }
-        lines.reverse();
-        (!lines.is_empty()).then(|| {
-            format!(
-                "[You were restarted. This is the conversation so far; do not answer it again.]\n{}",
-                lines.join("\n")
-            )
-        })
     }
 }

@@ -16,5 +16,6 @@ mod log;
 mod mcp;
 mod record;
 mod run;
+mod summary;
 
 pub use run::run;

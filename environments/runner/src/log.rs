@@ -87,7 +87,7 @@ impl Log {
                 }
                 // Written by a newer runner, or damaged: one unreadable line must not cost the whole conversation.
                 Err(error) => {
-                    tracing::warn!(line = number + 1, %error, "skipped an unreadable line of the transcript")
+                    tracing::warn!(line = number + 1, %error, "skipped an unreadable line of the transcript");
                 }
             }
         }

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
+
 use a8s_wire::{EventBody, Scope};
 use common::{Pod, UID};
 use reqwest::StatusCode;
@@ -13,11 +15,23 @@ use sha2::{Digest, Sha256};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_published_file_comes_out_as_it_was_and_under_its_hash() {
     let pod = Pod::start();
-    pod.prompt("m1", "/write notes/a.txt some content\n/publish notes/a.txt A note", &[]).await;
+    pod.prompt(
+        "m1",
+        "/write notes/a.txt some content\n/shell chmod 600 notes/a.txt\n/publish notes/a.txt A note",
+        &[],
+    )
+    .await;
     let mut events = pod.events("").await;
     events.turn_end("m1").await;
-    pod.prompt("m2", "/write notes/a.txt other content\n/publish ~/notes/a.txt A note", &[]).await;
+    pod.prompt(
+        "m2",
+        "/write notes/a.txt other content\n/shell chmod 600 notes/a.txt\n/publish ~/notes/a.txt A note",
+        &[],
+    )
+    .await;
     events.turn_end("m2").await;
+    let mode = std::fs::metadata(pod.home().join("notes/a.txt")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o040, 0o040, "the runner is only in the group of the agent's files");
     let artifacts = pod.state().await.artifacts;
     let versions: Vec<(&str, i64, i64)> =
         artifacts.iter().map(|info| (info.name.as_str(), info.version, info.turn)).collect();

@@ -20,7 +20,7 @@ enum Command {
         /// Socket to listen on.
         #[arg(long, env = "A8S_AGENT_SOCKET", default_value = paths::AGENT_SOCKET)]
         socket: PathBuf,
-        /// Working directory of the harness.
+        /// Working directory and HOME of the harness.
         #[arg(long, default_value = paths::HOME)]
         directory: PathBuf,
         /// Seconds between SIGTERM and SIGKILL.

@@ -32,7 +32,7 @@ pub struct ServeOptions {
     pub socket: PathBuf,
     /// The harness and its arguments.
     pub command: Vec<String>,
-    /// Its working directory.
+    /// Its working directory and home.
     pub directory: PathBuf,
     /// Time between the polite signal and the deadly one.
     pub grace: Duration,
@@ -96,6 +96,7 @@ async fn run(
     let mut child = Command::new(program)
         .args(arguments)
         .current_dir(&options.directory)
+        .env("HOME", &options.directory)
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -71,6 +71,8 @@ async fn act(turn: &Turn, command: &str, rest: &str) -> Result<(), Failure> {
         }
         "/publish" => {
             let (path, title) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            // What cannot be shared is refused by the runner, with the reason.
+            let _ = files::share(&files::in_home(&turn.home, path));
             let arguments = json!({"path": path, "title": title});
             let (text, _) = turn
                 .step(format!("publish {path}"), async {

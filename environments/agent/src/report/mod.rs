@@ -78,6 +78,7 @@ pub async fn run(turn: &Turn, request: Request) -> Result<(), Failure> {
     }
 
     turn.plan(&PLAN, 4);
+    files::share(&target)?;
     let arguments = json!({"path": target, "title": figures.title, "name": "report", "kind": "PDF"});
     let publish = async { Ok(turn.tool("publish_artifact", arguments).await?) };
     let (_, published) = turn.step("publish report.pdf", publish).await?;

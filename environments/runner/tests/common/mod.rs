@@ -167,7 +167,6 @@ impl Pod {
             .arg(at("home"))
             .arg("--")
             .args(harness)
-            .env("HOME", at("home"))
             .spawn()
             .unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
