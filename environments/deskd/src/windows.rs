@@ -87,7 +87,7 @@ impl Windows {
 
     /// Where the pointer is, whoever moved it last.
     pub async fn pointer(&self) -> Result<(u16, u16), DeskError> {
-        let found = self.ask(|session| Ok(session.connection.query_pointer(session.root)?.reply()?)).await?;
+        let found = self.ask(|session| session.connection.query_pointer(session.root)?.reply()).await?;
         let positive = |value: i16| u16::try_from(value).unwrap_or_default();
         Ok((positive(found.root_x), positive(found.root_y)))
     }
