@@ -4,6 +4,7 @@
 
 use std::{
     ffi::OsStr,
+    fs::File,
     io,
     path::Path,
     process::{Command, Stdio},
@@ -51,11 +52,18 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
+    run_with(program, args, Stdio::null())
+}
+
+fn run_with<I, S>(program: &str, args: I, stdin: Stdio) -> Result<String, CommandError>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
     let mut command = Command::new(program);
     // Messages are matched by text, so they must not be translated.
-    command.args(args).stdin(Stdio::null()).env("LC_ALL", "C");
-    let shown = || format!("{command:?}").replace('"', "").replace("LC_ALL=C ", "");
-    let shown = shown();
+    command.args(args).stdin(stdin).env("LC_ALL", "C");
+    let shown = format!("{command:?}").replace('"', "").replace("LC_ALL=C ", "");
     let output =
         command.output().map_err(|source| CommandError::Start { program: program.to_owned(), source })?;
     if output.status.success() {
@@ -66,53 +74,75 @@ where
     Err(CommandError::Failed { command: shown, message })
 }
 
-fn btrfs<const N: usize>(args: [&OsStr; N]) -> Result<String, CommandError> {
-    run("btrfs", args)
+/// The operations on a pool.
+///
+/// Each started program also holds the pool's lock file, as its standard input: after a kill the next driver gets the lock
+/// only when the last program of the killed one has ended, so none can change the pool behind its back.
+#[derive(Debug)]
+pub struct Btrfs {
+    lock: File,
 }
 
-/// Makes an empty subvolume at `path`.
-pub fn create(path: &Path) -> Result<(), CommandError> {
-    btrfs(["subvolume".as_ref(), "create".as_ref(), path.as_ref()]).map(drop)
-}
+impl Btrfs {
+    /// Operations that hold the open file `lock`.
+    pub fn new(lock: File) -> Self {
+        Self { lock }
+    }
 
-/// Makes a writable snapshot of the subvolume `from` at `to`.
-pub fn copy(from: &Path, to: &Path) -> Result<(), CommandError> {
-    btrfs(["subvolume".as_ref(), "snapshot".as_ref(), from.as_ref(), to.as_ref()]).map(drop)
-}
+    /// Makes an empty subvolume at `path`.
+    pub fn create(&self, path: &Path) -> Result<(), CommandError> {
+        self.btrfs(["subvolume".as_ref(), "create".as_ref(), path.as_ref()]).map(drop)
+    }
 
-/// Makes a read-only snapshot of the subvolume `from` at `to`.
-pub fn freeze(from: &Path, to: &Path) -> Result<(), CommandError> {
-    btrfs(["subvolume".as_ref(), "snapshot".as_ref(), "-r".as_ref(), from.as_ref(), to.as_ref()]).map(drop)
-}
+    /// Makes a writable snapshot of the subvolume `from` at `to`.
+    pub fn copy(&self, from: &Path, to: &Path) -> Result<(), CommandError> {
+        self.btrfs(["subvolume".as_ref(), "snapshot".as_ref(), from.as_ref(), to.as_ref()]).map(drop)
+    }
 
-/// Deletes the subvolume at `path`. Its space is freed later, in the background.
-pub fn delete(path: &Path) -> Result<(), CommandError> {
-    btrfs(["subvolume".as_ref(), "delete".as_ref(), path.as_ref()]).map(drop)
-}
+    /// Makes a read-only snapshot of the subvolume `from` at `to`.
+    pub fn freeze(&self, from: &Path, to: &Path) -> Result<(), CommandError> {
+        self.btrfs(["subvolume".as_ref(), "snapshot".as_ref(), "-r".as_ref(), from.as_ref(), to.as_ref()])
+            .map(drop)
+    }
 
-/// Turns accounting by subvolume on; harmless if it is on.
-pub fn enable_quota(root: &Path) -> Result<(), CommandError> {
-    btrfs(["quota".as_ref(), "enable".as_ref(), root.as_ref()]).map(drop)
-}
+    /// Deletes the subvolume at `path`. Its space is freed later, in the background.
+    pub fn delete(&self, path: &Path) -> Result<(), CommandError> {
+        self.btrfs(["subvolume".as_ref(), "delete".as_ref(), path.as_ref()]).map(drop)
+    }
 
-/// Limits what the subvolume at `path` may refer to: shared data of a snapshot counts in full.
-pub fn limit(path: &Path, bytes: i64) -> Result<(), CommandError> {
-    let bytes = bytes.to_string();
-    btrfs(["qgroup".as_ref(), "limit".as_ref(), bytes.as_ref(), path.as_ref()]).map(drop)
-}
+    /// Turns accounting by subvolume on; harmless if it is on.
+    pub fn enable_quota(&self, root: &Path) -> Result<(), CommandError> {
+        self.btrfs(["quota".as_ref(), "enable".as_ref(), root.as_ref()]).map(drop)
+    }
 
-/// Takes any limit from the subvolume at `path`. A snapshot inherits its source's.
-pub fn unlimit(path: &Path) -> Result<(), CommandError> {
-    btrfs(["qgroup".as_ref(), "limit".as_ref(), "none".as_ref(), path.as_ref()]).map(drop)
-}
+    /// Limits what the subvolume at `path` may refer to: shared data of a snapshot counts in full.
+    pub fn limit(&self, path: &Path, bytes: i64) -> Result<(), CommandError> {
+        let bytes = bytes.to_string();
+        self.btrfs(["qgroup".as_ref(), "limit".as_ref(), bytes.as_ref(), path.as_ref()]).map(drop)
+    }
 
-/// Bytes that the subvolume at `path` refers to.
-pub fn used(path: &Path) -> Result<i64, CommandError> {
-    let output = btrfs(["qgroup".as_ref(), "show".as_ref(), "--raw".as_ref(), "-F".as_ref(), path.as_ref()])?;
-    parse_used(&output).ok_or_else(|| CommandError::Output {
-        command: format!("btrfs qgroup show {}", path.display()),
-        output,
-    })
+    /// Takes any limit from the subvolume at `path`. A snapshot inherits its source's.
+    pub fn unlimit(&self, path: &Path) -> Result<(), CommandError> {
+        self.btrfs(["qgroup".as_ref(), "limit".as_ref(), "none".as_ref(), path.as_ref()]).map(drop)
+    }
+
+    /// Bytes that the subvolume at `path` refers to.
+    pub fn used(&self, path: &Path) -> Result<i64, CommandError> {
+        let output =
+            self.btrfs(["qgroup".as_ref(), "show".as_ref(), "--raw".as_ref(), "-F".as_ref(), path.as_ref()])?;
+        parse_used(&output).ok_or_else(|| CommandError::Output {
+            command: format!("btrfs qgroup show {}", path.display()),
+            output,
+        })
+    }
+
+    fn btrfs<const N: usize>(&self, args: [&OsStr; N]) -> Result<String, CommandError> {
+        let lock = self
+            .lock
+            .try_clone()
+            .map_err(|source| CommandError::Start { program: "btrfs".to_owned(), source })?;
+        run_with("btrfs", args, lock.into())
+    }
 }
 
 /// The second column of the one line that describes a subvolume's own group.

@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -17,10 +18,13 @@ use nix::{
 };
 
 use crate::{
-    btrfs::{self, CommandError},
+    btrfs::{self, Btrfs, CommandError},
     mounts,
     naming::Kind,
 };
+
+/// How long a predecessor's last programs may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the pool cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> PoolError {
 #[derive(Debug)]
 pub struct Pool {
     root: PathBuf,
+    btrfs: Btrfs,
     // Held for its lock: two drivers on one pool would undo each other's work.
     _lock: Flock<File>,
 }
@@ -67,7 +72,8 @@ impl Pool {
     pub fn open(state: &Path, image: &Path, bytes: u64) -> Result<Self, PoolError> {
         fs::create_dir_all(state).map_err(at(state))?;
         let state = state.canonicalize().map_err(at(state))?;
-        let lock = lock(&state.join("lock"))?;
+        let lock = lock(&state.join("lock"), PATIENCE)?;
+        let btrfs = Btrfs::new(lock.try_clone().map_err(at(&state))?);
         if !image.exists() {
             format(image, bytes)?;
         }
@@ -79,17 +85,22 @@ impl Pool {
             Some(mount) if mount.fs_type == "btrfs" && backing_file(&mount.device) == Some(image) => {}
             Some(mount) => return Err(PoolError::Foreign { point: root, device: mount.device }),
         }
-        btrfs::enable_quota(&root)?;
+        btrfs.enable_quota(&root)?;
         for kind in [Kind::Volume, Kind::Snapshot] {
             let folder = root.join(kind.folder());
             fs::create_dir_all(&folder).map_err(at(&folder))?;
         }
-        Ok(Self { root, _lock: lock })
+        Ok(Self { root, btrfs, _lock: lock })
     }
 
     /// The mounted root.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Operations on the pool.
+    pub fn btrfs(&self) -> &Btrfs {
+        &self.btrfs
     }
 
     /// Size of the whole pool and what is free of it, in bytes.
@@ -118,12 +129,21 @@ pub struct Space {
     pub free: i64,
 }
 
-fn lock(path: &Path) -> Result<Flock<File>, PoolError> {
-    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(at(path))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => PoolError::InUse(path.to_owned()),
-        errno => at(path)(errno.into()),
-    })
+/// Takes the lock. Programs that a killed driver started hold it until they end, which is worth waiting for.
+fn lock(path: &Path, patience: Duration) -> Result<Flock<File>, PoolError> {
+    let mut file = File::options().create(true).truncate(false).write(true).open(path).map_err(at(path))?;
+    let start = Instant::now();
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((_, Errno::EWOULDBLOCK)) if start.elapsed() >= patience => {
+                return Err(PoolError::InUse(path.to_owned()));
+            }
+            Err((file, Errno::EWOULDBLOCK)) => file,
+            Err((_, errno)) => return Err(at(path)(errno.into())),
+        };
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn format(image: &Path, bytes: u64) -> Result<(), PoolError> {
@@ -165,10 +185,23 @@ mod tests {
     fn a_second_driver_on_the_same_folder_is_told_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let first = lock(&path).unwrap();
-        assert!(matches!(lock(&path), Err(PoolError::InUse(_))));
+        let first = lock(&path, Duration::ZERO).unwrap();
+        assert!(matches!(lock(&path, Duration::ZERO), Err(PoolError::InUse(_))));
         drop(first);
-        assert!(lock(&path).is_ok());
+        assert!(lock(&path, Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn a_program_that_outlives_its_driver_keeps_the_next_one_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        // As after a kill: only the program's copy of the descriptor is left, and nobody unlocked it.
+        let held = File::options().create(true).truncate(false).write(true).open(&path).unwrap();
+        let program = held.try_clone().unwrap();
+        std::mem::forget(Flock::lock(held, FlockArg::LockExclusiveNonblock).unwrap());
+        assert!(matches!(lock(&path, Duration::from_millis(20)), Err(PoolError::InUse(_))));
+        drop(Flock::lock(program, FlockArg::LockExclusiveNonblock).unwrap());
+        assert!(lock(&path, Duration::ZERO).is_ok());
     }
 
     #[test]

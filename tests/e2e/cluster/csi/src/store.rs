@@ -8,7 +8,7 @@ use std::{io, path::PathBuf};
 use jiff::Timestamp;
 
 use crate::{
-    btrfs::{self, CommandError},
+    btrfs::CommandError,
     locks::Locks,
     naming::{Id, Kind},
     pool::Pool,
@@ -163,10 +163,10 @@ impl Store {
         let path = self.path(Kind::Volume, &id);
         self.discard(Kind::Volume, &id)?;
         match origin {
-            None => btrfs::create(&path)?,
-            Some((from, _)) => btrfs::copy(&from, &path)?,
+            None => self.pool.btrfs().create(&path)?,
+            Some((from, _)) => self.pool.btrfs().copy(&from, &path)?,
         }
-        btrfs::limit(&path, capacity_bytes)?;
+        self.pool.btrfs().limit(&path, capacity_bytes)?;
         let record =
             VolumeRecord { name: name.to_owned(), capacity_bytes, source, created: Timestamp::now() };
         self.volumes.put(&id, &record).map_err(|source| file(&path, source))?;
@@ -188,8 +188,8 @@ impl Store {
         let path = self.path(Kind::Snapshot, &id);
         self.discard(Kind::Snapshot, &id)?;
         let created = Timestamp::now();
-        btrfs::freeze(&self.path(Kind::Volume, &source), &path)?;
-        btrfs::unlimit(&path)?;
+        self.pool.btrfs().freeze(&self.path(Kind::Volume, &source), &path)?;
+        self.pool.btrfs().unlimit(&path)?;
         let record = SnapshotRecord {
             name: name.to_owned(),
             volume: volume.to_owned(),
@@ -231,7 +231,7 @@ impl Store {
 
     /// Bytes in use by a volume.
     pub fn used(&self, id: &Id) -> Result<i64, StoreError> {
-        Ok(btrfs::used(&self.path(Kind::Volume, id))?)
+        Ok(self.pool.btrfs().used(&self.path(Kind::Volume, id))?)
     }
 
     fn origin(&self, source: &Source) -> Result<(PathBuf, i64), StoreError> {
@@ -270,7 +270,7 @@ impl Store {
     /// Deletes the subvolume of an id that has no record.
     fn discard(&self, kind: Kind, id: &Id) -> Result<(), StoreError> {
         let path = self.path(kind, id);
-        if path.symlink_metadata().is_ok() { Ok(btrfs::delete(&path)?) } else { Ok(()) }
+        if path.symlink_metadata().is_ok() { Ok(self.pool.btrfs().delete(&path)?) } else { Ok(()) }
     }
 
     fn sweep(&self, kind: Kind) -> Result<(), StoreError> {

@@ -84,6 +84,7 @@ impl Rig {
     pub fn start(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.folder.join("log")).unwrap();
         let path = |name: &str| self.folder.join(name);
+        let served = self.starts();
         let child = Command::new(env!("CARGO_BIN_EXE_a8s-csi-btrfs"))
             .arg("--state-dir")
             .arg(path("state"))
@@ -102,7 +103,15 @@ impl Rig {
             .unwrap();
         fs::write(path("pid"), child.id().to_string()).unwrap();
         self.child = Some(child);
-        eventually("the registration socket answers", || StdStream::connect(self.registry()).is_ok());
+        // The socket of a killed driver may still answer for a moment, from a program it was just starting.
+        eventually("the driver serves", || {
+            self.starts() > served && StdStream::connect(self.registry()).is_ok()
+        });
+    }
+
+    /// How often a driver has come up here.
+    fn starts(&self) -> usize {
+        self.log().matches("serving").count()
     }
 
     /// Kills the driver as a crash would.
