@@ -53,13 +53,18 @@ pub async fn serve(listener: UnixListener, info: PluginInfo) -> io::Result<()> {
         let (stream, _) = listener.accept().await?;
         let info = info.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection(stream, &info).await
-                && error.kind() != io::ErrorKind::UnexpectedEof
-            {
-                tracing::warn!(%error, "a registration connection ended");
+            match connection(stream, &info).await {
+                Err(error) if !hung_up(&error) => tracing::warn!(%error, "a registration connection ended"),
+                _ => {}
             }
         });
     }
+}
+
+/// The kubelet closes its connection as soon as it knows enough.
+fn hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 struct Frame {
