@@ -26,8 +26,8 @@ use crate::{
 
 /// How often lines that could not be written are tried again.
 const RETRY: Duration = Duration::from_secs(2);
-/// Attempts to start the harness before the runner calls it failed. It goes on trying.
-const FAILED_AFTER: u32 = 5;
+/// Attempts to start the harness, about half a minute, before the runner calls it failed. It goes on trying.
+const FAILED_AFTER: u32 = 20;
 
 /// The state machine.
 pub struct Engine {

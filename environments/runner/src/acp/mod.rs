@@ -102,7 +102,7 @@ pub struct LinkOptions {
 }
 
 /// Longest wait between two attempts to connect.
-const MAX_BACKOFF: Duration = Duration::from_secs(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
 /// Runs the link until the engine is gone.
 pub async fn run(

@@ -19,7 +19,8 @@ use super::refusal;
 const CALL_TIMEOUT: Duration = Duration::from_secs(150);
 /// How long a call waits for deskd to come back, so that a restart of deskd costs a moment and no failure.
 const ABSENCE: Duration = Duration::from_secs(5);
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Trying a socket costs nothing, and the pod is not ready before deskd answers.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// deskd's tools.
 #[derive(Clone)]
