@@ -47,7 +47,8 @@ pub fn ensure(paths: &Paths, network: &Network, tool: &Path, list: &[Component])
     if !same {
         write_private(&file, &text)?;
     }
-    if let Some(running) = running(paths) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while let Some(running) = running(paths) {
         if is_supervised(paths) {
             if !network.is_connected() {
                 // An `up` was interrupted between starting it and giving it its link.
@@ -58,7 +59,11 @@ pub fn ensure(paths: &Paths, network: &Network, tool: &Path, list: &[Component])
             }
             return Ok(());
         }
-        bail!("cluster {} is half started or ending: run `make down`, or try again in a moment", paths.name);
+        // It is just starting, or just ending.
+        if Instant::now() > until {
+            bail!("cluster {} neither starts nor ends: run `make down`", paths.name);
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
     start(paths, network, tool)
 }

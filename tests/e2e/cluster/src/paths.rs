@@ -111,6 +111,10 @@ impl Paths {
     pub fn kubeconfig(&self) -> PathBuf {
         self.state.join("admin.kubeconfig")
     }
+    /// What processes of the cluster see as `/etc/resolv.conf`.
+    pub fn resolv_conf(&self) -> PathBuf {
+        self.config().join("resolv.conf")
+    }
     /// The Go module pins beside the tool.
     pub fn go_pins(&self) -> PathBuf {
         self.repo.join("tests/e2e/cluster/go")

@@ -88,8 +88,8 @@ fn kubelet(inputs: &Inputs<'_>, authority: &Authority) -> Result<Component> {
     kubeconfig(authority, &Login { server: &server, file: "kubelet", subject, context: name }, &login)?;
     let serving =
         authority.issue("kubelet-serving", &Subject::server(name, &[name.as_str()], &[IpAddr::V4(node)]))?;
-    let resolv = inputs.config_file("resolv.conf");
-    config(&resolv, "nameserver 127.0.0.1\n")?;
+    let resolv = inputs.paths.resolv_conf();
+    config(&resolv, &format!("nameserver {node}\n"))?;
     let mut settings = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",

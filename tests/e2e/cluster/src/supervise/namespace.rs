@@ -2,7 +2,7 @@
 //! machine, and its end of the network link. Every change here is invisible outside and ends with PID 1.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,27 @@ fn mounts(paths: &Paths) -> Result<()> {
         fs::create_dir_all(place)?;
         mount(&["--bind", &folder.display().to_string(), place])?;
     }
-    mount(&["--make-rshared", "/"])
+    mount(&["--make-rshared", "/"])?;
+    name_servers(paths).context("giving the cluster its own /etc/resolv.conf")
+}
+
+/// The machine's name servers cannot be reached from here: waiting for them would delay every "no such image".
+fn name_servers(paths: &Paths) -> Result<()> {
+    let mut shown = PathBuf::from("/etc/resolv.conf");
+    while let Ok(target) = fs::read_link(&shown) {
+        shown = shown.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    if !shown.exists() {
+        // It led into /run, which is another one by now; anywhere else a new file would be the machine's.
+        if !["/run", "/var/run", "/etc/../run", "/etc/../var/run"].iter().any(|dir| shown.starts_with(dir)) {
+            return Ok(());
+        }
+        if let Some(folder) = shown.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&shown, "")?;
+    }
+    mount(&["--bind", &paths.resolv_conf().display().to_string(), &shown.display().to_string()])
 }
 
 fn kernel_settings() -> Result<()> {
