@@ -1,0 +1,1 @@
+//! Decisions for the kind snapshot.

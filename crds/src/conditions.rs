@@ -1,0 +1,269 @@
+//! The closed vocabulary of conditions and reasons, and how a condition changes.
+//!
+//! kstatus reads `Ready`, `Stalled` and `Reconciling`; everything that says `True` names evidence that was observed.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+
+/// Condition types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// The object does what its spec asks.
+    Ready,
+    /// It cannot get there without a person's help. Present only while it applies.
+    Stalled,
+    /// Workspace: the claim is bound.
+    StorageReady,
+    /// Workspace: the pod's containers run.
+    PodReady,
+    /// Workspace: deskd reports display, window manager and panel.
+    DesktopReady,
+    /// Workspace: the runner reports a connected harness.
+    AgentReady,
+    /// Session: everything that the spec refers to exists.
+    ReferencesResolved,
+    /// Session: the Workspace is ready.
+    WorkspaceReady,
+    /// Session: the agent declared the goal reached and nothing is queued.
+    Finished,
+    /// Message: handed to the agent.
+    Delivered,
+}
+
+impl ConditionType {
+    /// All types.
+    pub const ALL: [Self; 10] = [
+        Self::Ready,
+        Self::Stalled,
+        Self::StorageReady,
+        Self::PodReady,
+        Self::DesktopReady,
+        Self::AgentReady,
+        Self::ReferencesResolved,
+        Self::WorkspaceReady,
+        Self::Finished,
+        Self::Delivered,
+    ];
+
+    /// As written in `conditions[].type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Stalled => "Stalled",
+            Self::StorageReady => "StorageReady",
+            Self::PodReady => "PodReady",
+            Self::DesktopReady => "DesktopReady",
+            Self::AgentReady => "AgentReady",
+            Self::ReferencesResolved => "ReferencesResolved",
+            Self::WorkspaceReady => "WorkspaceReady",
+            Self::Finished => "Finished",
+            Self::Delivered => "Delivered",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident),* $(,)?) => {
+        /// Reasons of conditions and Events.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason { $($(#[doc = $doc])+ $name),* }
+        impl Reason {
+            /// All reasons with what they mean.
+            pub const ALL: &'static [(Self, &'static str)] = &[$((Self::$name, concat!($($doc),+))),*];
+            /// As written in `conditions[].reason` and Events.
+            pub fn as_str(self) -> &'static str { match self { $(Self::$name => stringify!($name)),* } }
+        }
+    };
+}
+
+reasons! {
+    /// Everything asked for is observed.
+    Ready,
+    /// Work is under way.
+    Progressing,
+    /// The object is being deleted.
+    Deleting,
+    /// Suspended as asked.
+    Suspended,
+    /// Terminated as asked.
+    Terminated,
+    /// The named Environment does not exist.
+    EnvironmentNotFound,
+    /// No Environment exists that could be chosen.
+    NoEnvironment,
+    /// The named Snapshot does not exist.
+    SnapshotNotFound,
+    /// The named Snapshot is not ready yet.
+    SnapshotNotReady,
+    /// The named ConfigMap or its key does not exist.
+    ConfigMapNotFound,
+    /// The named Artifact does not exist or holds no content yet.
+    ArtifactNotFound,
+    /// The named Session does not exist.
+    SessionNotFound,
+    /// The named Workspace does not exist.
+    WorkspaceNotFound,
+    /// An object of that name belongs to somebody else.
+    NameTaken,
+    /// The claim is not bound yet.
+    ClaimPending,
+    /// The claim lost its volume.
+    ClaimLost,
+    /// The volume is full.
+    VolumeFull,
+    /// No node can take the pod.
+    Unschedulable,
+    /// A quota or policy refused the object.
+    Forbidden,
+    /// The image cannot be pulled.
+    ImagePullFailed,
+    /// A container ends again and again.
+    CrashLoop,
+    /// A container ran out of memory.
+    OutOfMemory,
+    /// The pod is starting.
+    PodStarting,
+    /// The pod failed or was evicted.
+    PodFailed,
+    /// The desktop is starting.
+    DesktopStarting,
+    /// The agent is starting.
+    AgentStarting,
+    /// The agent's program cannot be started.
+    AgentFailed,
+    /// Published files are being stored before the desktop goes.
+    SavingArtifacts,
+    /// No VolumeSnapshotClass fits the claim's driver, or the cluster has no snapshot API.
+    SnapshotClassMissing,
+    /// The driver is taking the snapshot.
+    SnapshotInProgress,
+    /// The driver reports an error.
+    SnapshotFailed,
+    /// The backend no longer has the snapshot.
+    SnapshotLost,
+    /// The content is being stored.
+    Storing,
+    /// The content does not have the announced SHA-256.
+    ChecksumMismatch,
+    /// The content was gone before it could be stored.
+    ContentLost,
+    /// The artifact store refused the content.
+    StoreFailed,
+    /// The agent works on a turn.
+    Working,
+    /// The agent waits for the next message.
+    WaitingForMessage,
+    /// The goal is reached.
+    GoalReached,
+    /// Waiting for its turn.
+    Queued,
+    /// Handed to the agent.
+    HandedToAgent,
+    /// It was dropped; the message says why.
+    Dropped,
+    /// The user took or returned control.
+    ControlChanged,
+    /// A file was published.
+    ArtifactPublished,
+    /// A turn began.
+    TurnStarted,
+    /// A turn ended.
+    TurnEnded,
+    /// The spec cannot work; the message says which field.
+    InvalidSpec,
+    /// The API server or driver reported an error; it is tried again.
+    RetryableError,
+}
+
+/// Value of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Observed to hold.
+    True,
+    /// Observed not to hold.
+    False,
+    /// Could not be observed.
+    Unknown,
+}
+
+impl Status {
+    /// As written in `conditions[].status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Status {
+    fn from(value: bool) -> Self {
+        if value { Self::True } else { Self::False }
+    }
+}
+
+/// Sets one condition. The transition time changes only when the status does; nothing changes when nothing differs.
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    kind: ConditionType,
+    status: Status,
+    reason: Reason,
+    message: impl Into<String>,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let mut message: String = message.into();
+    // The API allows 32768 bytes; a condition is read in a terminal.
+    if message.len() > 1024 {
+        message = message.chars().take(1000).collect::<String>() + " …";
+    }
+    let old = conditions.iter().find(|c| c.type_ == kind.as_str());
+    let since = old.filter(|c| c.status == status.as_str()).map_or(Time(now), |c| c.last_transition_time.clone());
+    let new = Condition {
+        type_: kind.as_str().into(),
+        status: status.as_str().into(),
+        reason: reason.as_str().into(),
+        message,
+        observed_generation: generation,
+        last_transition_time: since,
+    };
+    match conditions.iter_mut().find(|c| c.type_ == kind.as_str()) {
+        Some(slot) => *slot = new,
+        None => conditions.push(new),
+    }
+}
+
+/// Removes a condition that is present only while it applies.
+pub fn clear(conditions: &mut Vec<Condition>, kind: ConditionType) {
+    conditions.retain(|c| c.type_ != kind.as_str());
+}
+
+/// The condition of this type.
+pub fn get(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|c| c.type_ == kind.as_str())
+}
+
+/// Whether the condition is there and `True`.
+pub fn is_true(conditions: &[Condition], kind: ConditionType) -> bool {
+    get(conditions, kind).is_some_and(|c| c.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_transition_time_changes_only_with_the_status() {
+        let (t1, t2) = (Timestamp::from_second(1).unwrap(), Timestamp::from_second(2).unwrap());
+        let mut all = Vec::new();
+        set(&mut all, ConditionType::Ready, Status::False, Reason::Progressing, "a", Some(1), t1);
+        set(&mut all, ConditionType::Ready, Status::False, Reason::Progressing, "b", Some(2), t2);
+        assert_eq!((all[0].last_transition_time.0, all[0].message.as_str()), (t1, "b"));
+        set(&mut all, ConditionType::Ready, Status::True, Reason::Ready, "", Some(2), t2);
+        assert_eq!(all[0].last_transition_time.0, t2);
+        assert_eq!(all.len(), 1);
+    }
+}

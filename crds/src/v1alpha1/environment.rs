@@ -1,0 +1,112 @@
+//! Environment: an entry of the administrators' catalogue.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::{ListMerge, Rule};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DesktopSize, Resources, Storage};
+
+/// A kind of desktop that administrators offer: image, agent, resources and when it fits.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "a8s.dev", version = "v1alpha1", kind = "Environment", shortname = "env", category = "a8s",
+ status = "EnvironmentStatus", derive = "PartialEq",
+    doc = "A kind of desktop that administrators offer: image, agent, resources and when it fits.",
+    printcolumn(name = "Title", type_ = "string", json_path = ".spec.title"),
+    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+pub struct EnvironmentSpec {
+    /// For people.
+    #[schemars(length(min = 1, max = 128))]
+    pub title: String,
+    /// One paragraph for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub description: Option<String>,
+    /// Image of desktop and agent.
+    #[schemars(length(min = 1, max = 512))]
+    pub image: String,
+    /// Names of image pull Secrets in the Workspace's namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub image_pull_secrets: Vec<String>,
+    /// Size of the desktop.
+    #[serde(default)]
+    pub desktop: DesktopSize,
+    /// Agent programs that the image offers. Default: the built-in agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("self.filter(h, h.default).size() <= 1").message("at most one harness may be the default"))]
+    pub harnesses: Vec<Harness>,
+    /// When the Environment is chosen for a Session that names none.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matching: Option<Matching>,
+    /// Settings of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodSettings>,
+    /// Default volume of its Workspaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+}
+
+/// An agent program: anything that speaks the Agent Client Protocol over its standard input and output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Harness {
+    /// Name in the catalogue.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Whether it is used when a Session names none.
+    #[serde(default)]
+    pub default: bool,
+    /// Program and arguments; empty for the built-in agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub command: Vec<String>,
+}
+
+/// Matching rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Matching {
+    /// Words of a goal that speak for this Environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub keywords: Vec<String>,
+    /// The higher wins if as many words fit.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+/// Settings of the pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSettings {
+    /// CPU and memory of desktop and agent together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// RuntimeClass, for example of gVisor or Kata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub runtime_class_name: Option<String>,
+}
+
+/// What is known of an Environment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentStatus {
+    /// The generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready: the entry is complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,115 @@
+//! Message: one final utterance of a Session.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::core::{ListMerge, Rule};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One final utterance of a Session. People create Messages to talk to the agent; what the agent says is recorded as Messages too.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "a8s.dev", version = "v1alpha1", kind = "Message", namespaced, shortname = "msg", category = "a8s",
+ status = "MessageStatus", derive = "PartialEq", selectable = ".spec.session",
+    doc = "One final utterance of a Session. People create Messages to talk to the agent; what the agent says is recorded as Messages too.",
+    printcolumn(name = "Session", type_ = "string", json_path = ".spec.session"),
+    printcolumn(name = "Seq", type_ = "integer", json_path = ".status.seq"),
+    printcolumn(name = "Author", type_ = "string", json_path = ".spec.author.name"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Content", type_ = "string", json_path = ".spec.content", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(validation = Rule::new("self == oldSelf").message("a Message cannot be changed; send another"))]
+#[x_kube(validation = Rule::new("has(self.content) || self.delivery == 'Interrupt'").message("content may be empty only if delivery is Interrupt, which then means Stop"))]
+pub struct MessageSpec {
+    /// Name of the Session in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub session: String,
+    /// Markdown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32768))]
+    pub content: Option<String>,
+    /// When the agent gets it.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// For Interrupt: the turn that is meant; another turn is left alone. Default: the one that runs when the Message arrives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub turn: Option<i64>,
+    /// Who said it. Stamped by the webhook from the request; what a client writes here is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<Author>,
+}
+
+/// When the agent gets a Message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Delivery {
+    /// After the running turn.
+    #[default]
+    Queue,
+    /// At once: the running turn is interrupted and this Message is next.
+    Steer,
+    /// The running turn is stopped; content, if any, is the next Message.
+    Interrupt,
+}
+
+/// Who said it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Author {
+    /// A person (or a program with a Kubernetes account), the agent, or a8s itself.
+    pub kind: AuthorKind,
+    /// Kubernetes user name, or the harness's name.
+    #[schemars(length(min = 1, max = 512))]
+    pub name: String,
+}
+
+/// Kind of author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AuthorKind {
+    /// A person, or a program with an account.
+    User,
+    /// The agent.
+    Agent,
+    /// a8s itself.
+    System,
+}
+
+/// What became of a Message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MessageState {
+    /// It has its place in the order and waits.
+    Queued,
+    /// The runner has it.
+    Delivered,
+    /// Its turn is over, or (agent's Messages) it is recorded.
+    Consumed,
+    /// It will not be delivered; the condition says why.
+    Dropped,
+}
+
+/// What is known of a Message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageStatus {
+    /// The generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready and Delivered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// Place in the conversation; creation times have a resolution of one second only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<i64>,
+    /// What became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<MessageState>,
+    /// The turn that it started, or that it was said in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<i64>,
+    /// When it was said (agent) or handed over (people).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+}

@@ -1,0 +1,186 @@
+//! Session: a conversation with a goal; it owns one Workspace.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::core::{ListMerge, Rule};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DesktopSize, ObjectRef, Resources, Source, Storage};
+
+/// A conversation with a goal. The agent works on the goal in a desktop of its own; Messages redirect it; what it makes becomes Artifacts.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "a8s.dev", version = "v1alpha1", kind = "Session", namespaced, shortname = "sess", category = "a8s",
+ status = "SessionStatus", derive = "PartialEq",
+    doc = "A conversation with a goal: an agent works on it in a desktop of its own, Messages redirect it, what it makes becomes Artifacts.",
+    validation = Rule::new("size(self.metadata.name) <= 48").message("the name may have at most 48 characters, because pods and claims are named after it"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Doing", type_ = "string", json_path = ".status.doing"),
+    printcolumn(name = "Environment", type_ = "string", json_path = ".status.environment"),
+    printcolumn(name = "Turn", type_ = "integer", json_path = ".status.turn"),
+    printcolumn(name = "Queued", type_ = "integer", json_path = ".status.queued", priority = 1),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(validation = Rule::new("has(self.goal) || has(self.source)").message("a Session needs a goal, a source, or both"))]
+pub struct SessionSpec {
+    /// What is to be reached, in the person's own words (markdown). It is the first message of the conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32768))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable; send a Message to change the course"))]
+    pub goal: Option<String>,
+    /// Name of an Environment. Default: the one whose matching rules fit the goal best; `status.rationale` says why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
+    pub environment: Option<String>,
+    /// Start from a Snapshot, conversation included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
+    pub source: Option<Source>,
+    /// What the agent finds in `~/Attachments` before it begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub attachments: Vec<Attachment>,
+    /// What the Workspace gets instead of the Environment's defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceOverrides>,
+    /// `Suspended` removes the pod and keeps the volume; `Terminated` ends the Session for good and removes its Workspace.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("oldSelf != 'Terminated' || self == 'Terminated'").message("a terminated Session cannot come back; start a new one from a Snapshot"))]
+    pub state: SessionState,
+}
+
+/// What a person wants of the Session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SessionState {
+    /// The agent may work.
+    #[default]
+    Active,
+    /// No pod; the volume stays.
+    Suspended,
+    /// Over; Artifacts and Snapshots stay.
+    Terminated,
+}
+
+/// A file for the agent. Exactly one source is set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.configMap) ? 1 : 0) + (has(self.artifact) ? 1 : 0) + (has(self.text) ? 1 : 0) == 1").message("exactly one of configMap, artifact and text must be set"))]
+pub struct Attachment {
+    /// File name below `~/Attachments`.
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._ -]*$"))]
+    pub name: String,
+    /// A key of a ConfigMap in the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapKey>,
+    /// The content of an Artifact in the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactName>,
+    /// The content itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536))]
+    pub text: Option<String>,
+}
+
+/// One key of a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapKey {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key in `data` or `binaryData`.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// An Artifact by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactName {
+    /// Name of the Artifact.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Overrides for the Session's Workspace. They apply when it is created.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceOverrides {
+    /// CPU and memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+    /// Size of the desktop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desktop: Option<DesktopSize>,
+}
+
+/// What is known of a Session.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionStatus {
+    /// The generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, ReferencesResolved, WorkspaceReady, Finished; Stalled while a person's help is needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// One word: Pending, Provisioning, Working, Waiting, Finished, Suspended, Terminated, Stalled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// What the agent does just now, or what is waited for; one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doing: Option<String>,
+    /// The running or last turn; 0 before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<i64>,
+    /// Messages that wait for their turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<i64>,
+    /// The agent's newest plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub plan: Vec<PlanStep>,
+    /// The chosen Environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Why this Environment, one reason a line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub rationale: Vec<String>,
+    /// The Workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<ObjectRef>,
+    /// Conversation epoch; it grows by one with every restore of a Snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
+    /// Sequence number of the last event that became objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<i64>,
+    /// Highest `status.seq` given to a Message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_message: Option<i64>,
+    /// Time of the last event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_activity: Option<Time>,
+}
+
+/// One line of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStep {
+    /// What is to be done.
+    #[schemars(length(max = 200))]
+    pub title: String,
+    /// `pending`, `in_progress` or `completed`.
+    pub status: String,
+}

@@ -1,0 +1,184 @@
+//! Workspace: one remote desktop.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::core::{ListMerge, Rule};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DesktopSize, Resources, Source, Storage};
+
+/// One remote desktop: a volume, a pod, a Service and a NetworkPolicy.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "a8s.dev", version = "v1alpha1", kind = "Workspace", namespaced, shortname = "ws", category = "a8s",
+ status = "WorkspaceStatus", derive = "PartialEq",
+    doc = "One remote desktop: a volume, a pod, a Service and a NetworkPolicy. It stands on its own or belongs to a Session.",
+    validation = Rule::new("size(self.metadata.name) <= 48").message("the name may have at most 48 characters, because pods and claims are named after it"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Control", type_ = "string", json_path = ".status.control.summary"),
+    printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment"),
+    printcolumn(name = "Node", type_ = "string", json_path = ".status.node"),
+    printcolumn(name = "Start", type_ = "string", json_path = ".status.startup.total"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+pub struct WorkspaceSpec {
+    /// Name of the Environment that the desktop is made from.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
+    pub environment: String,
+    /// Start from a Snapshot instead of an empty home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
+    pub source: Option<Source>,
+    /// CPU and memory; default: the Environment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Volume; default: the Environment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
+    pub storage: Option<Storage>,
+    /// Size of the desktop; default: the Environment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desktop: Option<DesktopSize>,
+    /// `Suspended` removes the pod and keeps the volume.
+    #[serde(default)]
+    pub state: WorkspaceState,
+    /// Who may use mouse and keyboard.
+    #[serde(default)]
+    pub control: Control,
+}
+
+/// What a person wants of the Workspace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WorkspaceState {
+    /// The desktop runs.
+    #[default]
+    Running,
+    /// No pod; the volume stays.
+    Suspended,
+}
+
+/// Who may send input. Set `holder: User` to take over; the webhook fills in `user` with the name of whoever writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.holder == 'User' || !has(self.user)").message("user may be set only while holder is User"))]
+pub struct Control {
+    /// The agent or a person.
+    #[serde(default)]
+    pub holder: ControlHolder,
+    /// The person's Kubernetes user name. It is stamped from the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub user: Option<String>,
+    /// While true the agent sees nothing either.
+    #[serde(default)]
+    pub private: bool,
+}
+
+/// Holder of the control lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ControlHolder {
+    /// The agent.
+    #[default]
+    Agent,
+    /// A person.
+    User,
+}
+
+/// What is known of a Workspace.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceStatus {
+    /// The generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// StorageReady, PodReady, DesktopReady, AgentReady, Ready; Stalled while a person's help is needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// One word: Pending, Starting, Running, Suspending, Suspended, Stalled, Deleting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The control lease as deskd confirmed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlStatus>,
+    /// The volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageStatus>,
+    /// The pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The node it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Host name under which console and proxy reach the desktop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Conversation epoch of the volume: how many restores lie behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
+    /// How long the last start took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup: Option<Startup>,
+}
+
+/// The control lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ControlStatus {
+    /// The agent or a person.
+    pub holder: ControlHolder,
+    /// The person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Whether the agent is blinded.
+    #[serde(default)]
+    pub private: bool,
+    /// Grows with every change; deskd refuses older ones.
+    pub epoch: i64,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// For people: `agent`, `jane`, `jane (private)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+}
+
+/// The volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageStatus {
+    /// The PersistentVolumeClaim.
+    pub claim: String,
+    /// The Snapshot that it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_from: Option<String>,
+}
+
+/// Stages of the last start, each the time from the request for a running desktop until the stage was reached, for people: `1.12s`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Startup {
+    /// When the start was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Time>,
+    /// Claim bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<String>,
+    /// Containers running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<String>,
+    /// Desktop ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desktop: Option<String>,
+    /// Agent ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// All of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<String>,
+}
