@@ -1,1 +1,21 @@
-//! a8s-controller
+//! The controller: gathers what a plan needs to know, carries the plan out, writes the status. It decides nothing; decisions are in
+//! `a8s-plan`. It never serves people.
+
+pub mod artifact;
+pub mod bridge;
+pub mod context;
+pub mod environment;
+pub mod errors;
+pub mod execute;
+pub mod install;
+pub mod lease;
+pub mod message;
+pub mod pods;
+pub mod serving;
+pub mod session;
+pub mod snapshot;
+pub mod store;
+pub mod workspace;
+
+pub use context::{Context, Settings};
+pub use errors::Error;

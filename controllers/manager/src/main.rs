@@ -1,2 +1,62 @@
-//! a8s-controller
-fn main() {}
+//! `a8s-controller`: reads its settings, waits for the lease, runs the controllers of all kinds until it is told to end.
+
+use std::sync::Arc;
+
+use a8s_controller::{Context, Settings, install, lease, pods::PodClient, store};
+use clap::Parser;
+
+/// Reconciles every kind of a8s.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Args {
+    /// Namespace of the control plane.
+    #[arg(long, env = "A8S_SYSTEM_NAMESPACE", default_value = "a8s-system")]
+    system_namespace: String,
+    /// Image of the runner container of workspace pods.
+    #[arg(long, env = "A8S_RUNNER_IMAGE")]
+    runner_image: String,
+    /// Artifact store: `file:///path`.
+    #[arg(long, env = "A8S_STORE_URL", default_value = "file:///var/lib/a8s/artifacts")]
+    store_url: String,
+    #[command(flatten)]
+    process: a8s_process::Options,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let process = a8s_process::start(&args.process).await?;
+    let client = kube::Client::try_default().await?;
+    let store = store::open(&args.store_url)?;
+    let install = install::ensure(&client, &args.system_namespace).await?;
+    let pods = PodClient::new(&install.authority.certificate_pem, install.signing_key)?;
+    let identity = std::env::var("POD_NAME").unwrap_or_else(|_| format!("process-{}", std::process::id()));
+    // A replica that waits for the lease is healthy; it does nothing, as it should.
+    process.ready();
+    let held = tokio::select! {
+        held = lease::acquire(client.clone(), &args.system_namespace, &identity) => held,
+        () = process.shutdown() => return Ok(()),
+    };
+    tracing::info!(identity, "leading");
+    let settings = Settings { system_namespace: args.system_namespace, runner_image: args.runner_image };
+    let ctx = Arc::new(Context::new(client, settings, pods, store, install.authority));
+    tokio::select! {
+        () = run(ctx) => anyhow::bail!("a controller ended by itself"),
+        () = held.keep() => anyhow::bail!("the lease is lost"),
+        () = process.shutdown() => {}
+    }
+    held.release().await;
+    Ok(())
+}
+
+async fn run(ctx: Arc<Context>) {
+    use a8s_controller::{artifact, environment, message, session, snapshot, workspace};
+    tokio::select! {
+        () = workspace::run(ctx.clone()) => {}
+        () = session::run(ctx.clone()) => {}
+        () = message::run(ctx.clone()) => {}
+        () = snapshot::run(ctx.clone()) => {}
+        () = artifact::run(ctx.clone()) => {}
+        () = environment::run(ctx) => {}
+    }
+}

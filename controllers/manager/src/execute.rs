@@ -1,0 +1,198 @@
+//! Carries a plan out: operations in order, then the status, then the Events. It leaves nothing to its own judgement.
+
+use std::time::Duration;
+
+use a8s_plan::{Effect, Notice, Op, Plan, Target, Wake};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
+    core::{ApiResource, GroupVersionKind, TypeMeta},
+    runtime::{
+        controller::Action,
+        events::{Event, EventType},
+    },
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{context::Context, errors::Error, pods::PodAddress};
+
+/// Does the plan's steps for `object`, writes its status and says when to come back.
+pub async fn carry_out<K, S>(ctx: &Context, object: &K, plan: Plan<S>) -> Result<Action, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    S: Serialize,
+{
+    let Plan { ops, status, wake, notices } = plan;
+    for op in &ops {
+        step(ctx, op).await?;
+    }
+    if let Some(status) = status {
+        write_status(ctx, object, &serde_json::to_value(status)?).await?;
+    }
+    for notice in &notices {
+        report(ctx, object, notice).await;
+    }
+    Ok(match wake {
+        Wake::OnChange => Action::await_change(),
+        Wake::AfterMillis(ms) => Action::requeue(Duration::from_millis(ms)),
+    })
+}
+
+/// One step.
+pub async fn step(ctx: &Context, op: &Op) -> Result<(), Error> {
+    match op {
+        Op::Apply { object, manager } => {
+            let object: DynamicObject = serde_json::from_value(object.clone())?;
+            let params = PatchParams::apply(&format!("a8s/{manager}")).force();
+            api_of(ctx, &object)?.patch(&object.name_any(), &params, &Patch::Apply(&object)).await?;
+            Ok(())
+        }
+        Op::Create { object } => create(ctx, object).await,
+        Op::Delete { target, grace } => {
+            let preconditions = Some(Preconditions { uid: Some(target.uid.clone()), resource_version: None });
+            let params = DeleteParams { grace_period_seconds: *grace, preconditions, ..DeleteParams::default() };
+            match api(ctx, target).delete(&target.name, &params).await {
+                // Gone, or replaced by another object of that name: either way the target is no more.
+                Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(()),
+                other => other.map(drop).map_err(Error::from),
+            }
+        }
+        Op::Finalizer { target, finalizer, present } => set_finalizer(ctx, target, finalizer, *present).await,
+        Op::Effect(effect) => take_effect(ctx, effect).await,
+    }
+}
+
+async fn take_effect(ctx: &Context, effect: &Effect) -> Result<(), Error> {
+    match effect {
+        Effect::ServingSecret { owner, name } => crate::serving::ensure_secret(ctx, owner, name).await,
+        Effect::SetControl { workspace, lease } => {
+            let at = address(ctx, workspace).await?;
+            ctx.pods.set_control(&at, lease).await?;
+            Ok(())
+        }
+        Effect::StoreContent { artifact, workspace, sha256, key } => {
+            crate::store::store_content(ctx, artifact, workspace, sha256, key).await
+        }
+        Effect::DeleteContent { key } => crate::store::delete_content(ctx, key).await,
+        Effect::Quiesce { workspace } => {
+            let at = address(ctx, workspace).await?;
+            ctx.pods.quiesce(&at).await?;
+            Ok(())
+        }
+    }
+}
+
+/// Where the pod of a Workspace answers: the pod's own address, which is there before Service and DNS know of it.
+pub async fn address(ctx: &Context, workspace: &Target) -> Result<PodAddress, Error> {
+    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(ctx.client.clone(), &workspace.namespace);
+    let pod = pods.get_opt(&a8s_crds::names::pod(&workspace.name)).await?;
+    let ip = pod.and_then(|p| p.status).and_then(|s| s.pod_ip);
+    let host = ip.ok_or_else(|| Error::Other(format!("the pod of Workspace {} has no address yet", workspace.name)))?;
+    Ok(PodAddress { uid: workspace.uid.clone(), host })
+}
+
+async fn create(ctx: &Context, object: &Value) -> Result<(), Error> {
+    let wanted: DynamicObject = serde_json::from_value(object.clone())?;
+    let api = api_of(ctx, &wanted)?;
+    match api.create(&PostParams { field_manager: Some("a8s".into()), ..PostParams::default() }, &wanted).await {
+        Err(kube::Error::Api(s)) if s.code == 409 && s.reason == "AlreadyExists" => {
+            let found = api.get(&wanted.name_any()).await?;
+            if same_object(&wanted, &found) {
+                return Ok(());
+            }
+            Err(Error::Other(format!("{} exists and belongs to somebody else", wanted.name_any())))
+        }
+        other => other.map(drop).map_err(Error::from),
+    }
+}
+
+/// Whether what is there is what a lost answer, or an earlier life of this process, made.
+fn same_object(wanted: &DynamicObject, found: &DynamicObject) -> bool {
+    let owner = |o: &DynamicObject| o.owner_references().iter().find(|r| r.controller == Some(true)).map(|r| r.uid.clone());
+    match owner(wanted) {
+        Some(uid) => owner(found) == Some(uid),
+        None => found.data.get("spec") == wanted.data.get("spec"),
+    }
+}
+
+async fn set_finalizer(ctx: &Context, target: &Target, finalizer: &str, present: bool) -> Result<(), Error> {
+    let api = api(ctx, target);
+    let Some(found) = api.get_opt(&target.name).await? else { return Ok(()) };
+    if found.uid().as_deref() != Some(&target.uid) || found.finalizers().iter().any(|f| f == finalizer) == present {
+        return Ok(());
+    }
+    let mut all = found.finalizers().to_vec();
+    if present {
+        all.push(finalizer.to_owned());
+    } else {
+        all.retain(|f| f != finalizer);
+    }
+    // The resource version makes it a compare-and-swap: finalizers of others are never lost.
+    let patch = json!({"metadata": {"finalizers": all, "resourceVersion": found.resource_version()}});
+    match api.patch(&target.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Err(kube::Error::Api(s)) if s.code == 404 => Ok(()),
+        other => other.map(drop).map_err(Error::from),
+    }
+}
+
+/// Writes the whole status as one field manager.
+pub async fn write_status<K>(ctx: &Context, object: &K, status: &Value) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let name = object.name_any();
+    let body = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+        "metadata": {"name": name, "namespace": object.namespace(), "uid": object.uid()},
+        "status": status,
+    });
+    let resource = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = match object.namespace() {
+        Some(namespace) => Api::namespaced_with(ctx.client.clone(), &namespace, &resource),
+        None => Api::all_with(ctx.client.clone(), &resource),
+    };
+    let manager = format!("a8s/{}-status", K::kind(&()).to_lowercase());
+    match api.patch_status(&name, &PatchParams::apply(&manager).force(), &Patch::Apply(&body)).await {
+        // Deleted meanwhile, or replaced by another of that name: there is nobody to tell.
+        Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(()),
+        other => other.map(drop).map_err(Error::from),
+    }
+}
+
+/// Sends an Event; that it cannot be sent is never a reason to fail.
+pub async fn report<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, notice: &Notice) {
+    let event = Event {
+        type_: if notice.warning { EventType::Warning } else { EventType::Normal },
+        reason: notice.reason.as_str().into(),
+        note: Some(notice.note.chars().take(1000).collect()),
+        action: "Reconcile".into(),
+        secondary: None,
+    };
+    if let Err(error) = ctx.recorder.publish(&event, &object.object_ref(&())).await {
+        tracing::debug!(%error, "event not sent");
+    }
+}
+
+fn api(ctx: &Context, target: &Target) -> Api<DynamicObject> {
+    let resource = resource(&target.api_version, &target.kind);
+    if target.namespace.is_empty() {
+        Api::all_with(ctx.client.clone(), &resource)
+    } else {
+        Api::namespaced_with(ctx.client.clone(), &target.namespace, &resource)
+    }
+}
+
+fn api_of(ctx: &Context, object: &DynamicObject) -> Result<Api<DynamicObject>, Error> {
+    let types: &TypeMeta = object.types.as_ref().ok_or_else(|| Error::Plan("an object without a kind".into()))?;
+    let resource = resource(&types.api_version, &types.kind);
+    Ok(match object.namespace() {
+        Some(namespace) => Api::namespaced_with(ctx.client.clone(), &namespace, &resource),
+        None => Api::all_with(ctx.client.clone(), &resource),
+    })
+}
+
+fn resource(api_version: &str, kind: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
