@@ -1,1 +1,1 @@
-//! a8s-e2e
+//! End-to-end cases against a real cluster, by topic in `tests/`.

@@ -1,0 +1,169 @@
+//! What the cases share: one cluster a test file, waiting on conditions, and the figures of a weather table.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use a8s_cluster::{Cluster, Options};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// Namespace that the cases work in.
+pub const DEMO: &str = "demo";
+
+/// Repository root.
+pub fn repo() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// A cluster with a8s in it; it is removed when the test ends, however it ends.
+pub struct Desk {
+    cluster: Option<Cluster>,
+}
+
+impl Desk {
+    /// Brings the cluster up without the sample.
+    pub fn up(name: &str) -> Result<Self> {
+        let tool = std::env::var_os("A8S_CLUSTER_BIN").map(PathBuf::from);
+        let options = Options { product: true, sample: false, tool, verbose: true };
+        Ok(Self { cluster: Some(Cluster::up(name, &options)?) })
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Cluster {
+        self.cluster.as_ref().expect("present until drop")
+    }
+
+    /// kubectl in the demo namespace.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        let mut all = vec!["-n", DEMO];
+        all.extend_from_slice(args);
+        self.cluster().kubectl().run(&all)
+    }
+
+    /// One object as JSON; `None` if it is not there.
+    pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        let text = self.kubectl(&["get", kind, name, "-o", "json", "--ignore-not-found"]).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// All objects of a kind.
+    pub fn list(&self, kind: &str) -> Vec<Value> {
+        let text = self.kubectl(&["get", kind, "-o", "json"]).unwrap_or_default();
+        let list: Value = serde_json::from_str(&text).unwrap_or_default();
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Applies manifests in the demo namespace.
+    pub fn apply(&self, manifests: &str) -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), manifests)?;
+        self.kubectl(&["apply", "-f", &file.path().display().to_string()]).map(drop)
+    }
+
+    /// Waits until `probe` gives something; on time-out the cluster's state is printed.
+    pub fn until<T>(&self, what: &str, limit: Duration, mut probe: impl FnMut(&Self) -> Option<T>) -> Result<T> {
+        let begun = Instant::now();
+        while begun.elapsed() < limit {
+            if let Some(found) = probe(self) {
+                eprintln!("  {what}: {:.1} s", begun.elapsed().as_secs_f64());
+                return Ok(found);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        for kind in ["sessions", "workspaces", "snapshots", "artifacts", "messages", "pods", "pvc"] {
+            eprintln!("--- {kind}\n{}", self.kubectl(&["get", kind, "-o", "wide"]).unwrap_or_default());
+        }
+        eprintln!("{}", self.kubectl(&["get", "events", "--sort-by=.lastTimestamp"]).unwrap_or_default());
+        eprintln!("{}", self.kubectl(&["get", "sessions,workspaces", "-o", "yaml"]).unwrap_or_default());
+        let logs = ["-n", "a8s-system", "logs", "deployment/a8s-controller", "--tail=60"];
+        eprintln!("{}", self.cluster().kubectl().run(&logs).unwrap_or_default());
+        bail!("{what}: not within {limit:?}")
+    }
+
+    /// Downloads an Artifact as a person would: through the console, with a token of the demo account.
+    pub fn download(&self, artifact: &str, to: &Path) -> Result<()> {
+        let url = self.cluster().console_url();
+        let jar = tempfile::NamedTempFile::new()?;
+        let body = tempfile::NamedTempFile::new()?;
+        std::fs::write(body.path(), serde_json::json!({"token": self.cluster().token()?.trim()}).to_string())?;
+        let origin = format!("Origin: {url}");
+        curl(Command::new("curl").args(["-sS", "--fail-with-body", "-X", "POST", "-H", &origin, "-H", "X-A8s: 1"])
+            .args(["-H", "Content-Type: application/json", "--data-binary"])
+            .arg(format!("@{}", body.path().display()))
+            .arg("-c").arg(jar.path()).arg(format!("{url}/api/login")))
+        .context("logging in to the console")?;
+        // curl keeps a Secure cookie from http, browsers trust localhost: write the cookie out by hand.
+        let cookie = std::fs::read_to_string(jar.path())?;
+        let pair = cookie.lines().filter_map(|l| {
+            let fields: Vec<_> = l.trim_start_matches("#HttpOnly_").split('\t').collect();
+            (fields.len() == 7).then(|| format!("{}={}", fields[5], fields[6]))
+        });
+        let header = format!("Cookie: {}", pair.collect::<Vec<_>>().join("; "));
+        curl(Command::new("curl").args(["-sS", "--fail-with-body", "-H", &header, "-o"]).arg(to)
+            .arg(format!("{url}/api/namespaces/{DEMO}/artifacts/{artifact}/content")))
+        .with_context(|| format!("downloading {artifact}"))
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        if std::env::var_os("A8S_KEEP_CLUSTER").is_some() {
+            return;
+        }
+        if let Some(Err(error)) = self.cluster.take().map(Cluster::down) {
+            eprintln!("the cluster could not be removed: {error:#}");
+        }
+    }
+}
+
+fn curl(command: &mut Command) -> Result<()> {
+    let output = command.output().context("starting curl")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    bail!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Status of a condition.
+pub fn condition(object: &Value, kind: &str) -> Option<(String, String)> {
+    let all = object["status"]["conditions"].as_array()?;
+    let found = all.iter().find(|c| c["type"] == kind)?;
+    Some((found["status"].as_str()?.to_owned(), found["reason"].as_str()?.to_owned()))
+}
+
+/// Whether a condition is `True`.
+pub fn is_true(object: &Value, kind: &str) -> bool {
+    condition(object, kind).is_some_and(|(status, _)| status == "True")
+}
+
+/// Total rain of each year in a table, computed here and not by the product.
+pub fn yearly_rain(csv: &str) -> Vec<(String, f64)> {
+    let mut years: std::collections::BTreeMap<String, f64> = std::collections::BTreeMap::new();
+    for line in csv.lines().skip(1).filter(|l| !l.trim().is_empty()) {
+        let mut fields = line.split(',');
+        let year: String = fields.next().unwrap_or_default().chars().take(4).collect();
+        let rain: f64 = fields.next().and_then(|f| f.parse().ok()).unwrap_or(0.0);
+        *years.entry(year).or_default() += rain;
+    }
+    years.into_iter().collect()
+}
+
+/// Words of a PDF.
+pub fn pdf_text(file: &Path) -> Result<String> {
+    let output = Command::new("pdftotext").arg("-layout").arg(file).arg("-").output().context("pdftotext")?;
+    Ok(String::from_utf8_lossy(&output.stdout).replace([',', '\u{202f}', '\u{a0}'], ""))
+}
+
+/// The figures of `csv` are in the PDF, each rounded as people read them.
+pub fn assert_figures(pdf: &Path, csv: &str) -> Result<()> {
+    let text = pdf_text(pdf)?;
+    for (year, rain) in yearly_rain(csv) {
+        let spellings = [format!("{rain:.1}"), format!("{rain:.0}")];
+        let there = text.contains(&year) && spellings.iter().any(|s| text.contains(s));
+        anyhow::ensure!(there, "{year} with {rain:.1} mm of rain is not in the PDF:\n{text}");
+    }
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! T4: the whole way in a real cluster, as the README tells it. Needs root; `make test` runs it.
+
+mod common;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use common::{DEMO, Desk, assert_figures, is_true, repo};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// One cluster serves all cases; each is named by what it shows.
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn from_one_manifest_to_a_finished_artifact_and_on() -> Result<()> {
+    let desk = Desk::up("e2e")?;
+    let cases: &[(&str, fn(&Desk) -> Result<()>)] = &[
+        ("bad manifests are refused with the path of the field", bad_manifests_are_refused),
+        ("a session that names what is missing says so and heals", a_missing_environment_is_named_and_heals),
+        ("the sample ends with an artifact whose pdf holds the right figures", the_sample_ends_with_a_report),
+        ("a snapshot is ready and knows its place in the conversation", a_snapshot_knows_its_place),
+        ("a message redirects the agent to a second version", a_message_makes_a_second_version),
+        ("a fork starts at the snapshot's state", a_fork_starts_at_the_first_version),
+        ("another table gives that table's figures", another_table_gives_its_own_figures),
+        ("a person watches, takes over, hands back and downloads in a browser", a_person_uses_the_console),
+        ("killing the controller at ten points changes nothing in the end", killed_at_ten_points),
+        ("a suspended workspace comes back with its files", suspend_and_resume),
+        ("deleting the workspace loses no artifact", deleting_the_workspace_loses_nothing),
+        ("deleting everything leaves nothing behind", nothing_is_left),
+    ];
+    let only = std::env::var("A8S_CASE").unwrap_or_default();
+    for (name, case) in cases.iter().filter(|(name, _)| name.contains(&only)) {
+        eprintln!("case: {name}");
+        case(&desk).with_context(|| format!("case failed: {name}"))?;
+    }
+    Ok(())
+}
+
+fn sample(file: &str) -> Result<String> {
+    Ok(std::fs::read_to_string(repo().join("config/samples").join(file))?)
+}
+
+fn csv() -> Result<String> {
+    Ok(std::fs::read_to_string(repo().join("environments/agent/tests/data/seattle-weather.csv"))?)
+}
+
+fn artifact_ready(desk: &Desk, session: &str, version: i64) -> Option<String> {
+    desk.list("artifacts").iter().find_map(|a| {
+        let hit = a["spec"]["session"] == session && a["spec"]["version"] == version && is_true(a, "Ready");
+        hit.then(|| a["metadata"]["name"].as_str().map(str::to_owned)).flatten()
+    })
+}
+
+fn bad_manifests_are_refused(desk: &Desk) -> Result<()> {
+    let head = "apiVersion: a8s.dev/v1alpha1\nkind: ";
+    for (text, expected) in [
+        ("Session\nmetadata: {name: bad}\nspec: {goal: x, colour: red}\n", "spec.colour"),
+        ("Session\nmetadata: {name: bad}\nspec: {}\n", "goal"),
+        ("Workspace\nmetadata: {name: bad}\nspec: {environment: desktop, desktop: {width: 1, height: 800}}\n", "spec.desktop.width"),
+        ("Session\nmetadata: {name: bad}\nspec: {goal: x, attachments: [{name: a.csv}]}\n", "spec.attachments[0]"),
+    ] {
+        let refused = desk.apply(&format!("{head}{text}")).err().map(|e| format!("{e:#}")).unwrap_or_default();
+        ensure!(refused.contains(expected), "expected a refusal that names {expected}, got: {refused}");
+    }
+    Ok(())
+}
+
+fn a_missing_environment_is_named_and_heals(desk: &Desk) -> Result<()> {
+    desk.apply("apiVersion: a8s.dev/v1alpha1\nkind: Session\nmetadata: {name: orphan}\nspec: {goal: /say hello, environment: later}\n")?;
+    desk.until("the missing Environment is named", Duration::from_secs(10), |d| {
+        let session = d.get("session", "orphan")?;
+        let text = session["status"]["conditions"].to_string();
+        (text.contains("EnvironmentNotFound") && text.contains("later")).then_some(())
+    })?;
+    let desktop = desk.cluster().kubectl().run(&["get", "environment", "desktop", "-o", "json"])?;
+    let mut later: serde_json::Value = serde_json::from_str(&desktop)?;
+    later["metadata"] = serde_json::json!({"name": "later"});
+    later.as_object_mut().map(|o| o.remove("status"));
+    desk.cluster().kubectl().apply(&later.to_string())?;
+    desk.until("the Session heals", MINUTE, |d| d.get("session", "orphan").filter(|s| is_true(s, "Ready")))?;
+    desk.until("the agent answers", MINUTE, |d| {
+        d.list("messages").iter().any(|m| m["spec"]["session"] == "orphan" && m["spec"]["content"] == "hello").then_some(())
+    })?;
+    desk.kubectl(&["delete", "session", "orphan", "--timeout=60s"])?;
+    desk.cluster().kubectl().run(&["delete", "environment", "later"])?;
+    Ok(())
+}
+
+fn the_sample_ends_with_a_report(desk: &Desk) -> Result<()> {
+    desk.apply(&sample("seattle-report.yaml")?)?;
+    let name = desk.until("first version", 5 * MINUTE, |d| artifact_ready(d, "seattle-report", 1))?;
+    desk.kubectl(&["wait", "session/seattle-report", "--for=condition=Finished", "--timeout=60s"])?;
+    let file = tempfile::Builder::new().suffix(".pdf").tempfile()?;
+    desk.download(&name, file.path())?;
+    assert_figures(file.path(), &csv()?)
+}
+
+fn a_snapshot_knows_its_place(desk: &Desk) -> Result<()> {
+    desk.apply("apiVersion: a8s.dev/v1alpha1\nkind: Snapshot\nmetadata: {name: first-version}\nspec: {workspace: seattle-report}\n")?;
+    let snapshot = desk.until("Snapshot ready", MINUTE, |d| d.get("snapshot", "first-version").filter(|s| is_true(s, "Ready")))?;
+    let status = &snapshot["status"];
+    ensure!(status["handle"].is_string() && status["driver"].is_string(), "handle and driver are recorded: {status}");
+    ensure!(status["consistency"] == "Turn" && status["checkpoint"]["turn"] == 1, "{status}");
+    Ok(())
+}
+
+fn a_message_makes_a_second_version(desk: &Desk) -> Result<()> {
+    desk.kubectl(&["create", "-f", &repo().join("config/samples/redirect.yaml").display().to_string()])?;
+    let name = desk.until("second version", 5 * MINUTE, |d| artifact_ready(d, "seattle-report", 2))?;
+    let file = tempfile::Builder::new().suffix(".pdf").tempfile()?;
+    desk.download(&name, file.path())?;
+    assert_figures(file.path(), &csv()?)?;
+    let author = desk.list("messages").into_iter().find(|m| m["spec"]["author"]["kind"] == "User");
+    ensure!(author.is_some(), "the message carries the author that the webhook stamped");
+    Ok(())
+}
+
+fn a_fork_starts_at_the_first_version(desk: &Desk) -> Result<()> {
+    desk.apply("apiVersion: a8s.dev/v1alpha1\nkind: Session\nmetadata: {name: fork}\nspec: {source: {snapshot: first-version}}\n")?;
+    desk.until("fork ready", 2 * MINUTE, |d| d.get("session", "fork").filter(|s| is_true(s, "Ready")))?;
+    let versions = |session: &str| {
+        let shell = "cat /home/agent/Reports/*/state.json";
+        desk.kubectl(&["exec", &format!("{session}-desktop"), "-c", "desktop", "--", "sh", "-c", shell])
+    };
+    let (fork, original) = (versions("fork")?, versions("seattle-report")?);
+    ensure!(fork != original, "the fork has the second version's state: {fork}");
+    let artifacts = desk.list("artifacts");
+    ensure!(!artifacts.iter().any(|a| a["spec"]["session"] == "fork"), "a fork republishes nothing by itself");
+    desk.kubectl(&["delete", "session", "fork", "--timeout=60s"]).map(drop)
+}
+
+fn another_table_gives_its_own_figures(desk: &Desk) -> Result<()> {
+    let mut table = String::from("date,precipitation,temp_max,temp_min,wind,weather\n");
+    for day in 1..=28 {
+        table += &format!("2019/02/{day:02},{},10.0,2.0,3.0,rain\n2020/02/{day:02},{},12.0,4.0,3.0,rain\n", day, 2 * day);
+    }
+    desk.kubectl(&["create", "configmap", "other", &format!("--from-literal=table={table}")])?;
+    desk.apply(
+        "apiVersion: a8s.dev/v1alpha1\nkind: Session\nmetadata: {name: other}\nspec:\n  goal: Make a one-page PDF report of yearly rain and temperature with a chart.\n  attachments: [{name: other-weather.csv, configMap: {name: other, key: table}}]\n",
+    )?;
+    let name = desk.until("other report", 5 * MINUTE, |d| artifact_ready(d, "other", 1))?;
+    let file = tempfile::Builder::new().suffix(".pdf").tempfile()?;
+    desk.download(&name, file.path())?;
+    assert_figures(file.path(), &table)?;
+    desk.kubectl(&["delete", "session", "other", "--timeout=60s"]).map(drop)
+}
+
+fn a_person_uses_the_console(desk: &Desk) -> Result<()> {
+    let manifest = sample("seattle-report.yaml")?.replace("name: seattle-report", "name: browser");
+    desk.apply(&manifest)?;
+    let folder = repo().join("tests/e2e/browser");
+    let pictures = std::env::var("A8S_SCREENSHOTS").unwrap_or_else(|_| std::env::temp_dir().display().to_string());
+    let install = std::process::Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder).status()?;
+    ensure!(install.success(), "npm ci in tests/e2e/browser");
+    let run = std::process::Command::new("node")
+        .args(["--test", "first-light.spec.mjs"])
+        .current_dir(&folder)
+        .env("A8S_CONSOLE_URL", desk.cluster().console_url())
+        .env("A8S_TOKEN", desk.cluster().token()?.trim())
+        .env("A8S_NAMESPACE", DEMO)
+        .env("A8S_SESSION", "browser")
+        .env("A8S_SCREENSHOTS", pictures)
+        .status()?;
+    ensure!(run.success(), "the browser test failed");
+    desk.kubectl(&["delete", "session", "browser", "--timeout=60s"]).map(drop)
+}
+
+/// Ends the controller's process of this cluster with SIGKILL; its container is started again by the kubelet.
+fn kill_controller() -> Result<bool> {
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let folder = entry.path();
+        let exe = std::fs::read_link(folder.join("exe")).unwrap_or_default();
+        let group = std::fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
+        if exe.file_name().is_some_and(|n| n == "a8s-controller") && group.contains("/a8s-e2e/") {
+            let pid = entry.file_name().to_string_lossy().into_owned();
+            return Ok(std::process::Command::new("kill").args(["-9", &pid]).status()?.success());
+        }
+    }
+    Ok(false)
+}
+
+fn killed_at_ten_points(desk: &Desk) -> Result<()> {
+    desk.apply(&sample("seattle-report.yaml")?.replace("name: seattle-report", "name: killed"))?;
+    // Each change of what the Session shows is a point of the run; the controller dies at the first ten of them.
+    let (mut seen, mut kills) = (String::new(), 0);
+    desk.until("ten kills and a finished run", 10 * MINUTE, |d| {
+        let session = d.get("session", "killed")?;
+        let of_session = |kind: &str| d.list(kind).iter().filter(|o| o["spec"]["session"] == "killed").count();
+        let point = format!("{} {} {} {}", session["status"]["state"], session["status"]["doing"], of_session("messages"), of_session("artifacts"));
+        if point != seen && kills < 10 && kill_controller().ok()? {
+            kills += 1;
+            seen = point;
+        }
+        (kills >= 10 && is_true(&session, "Finished") && artifact_ready(d, "killed", 1).is_some()).then_some(())
+    })?;
+    let artifacts: Vec<_> = desk.list("artifacts").into_iter().filter(|a| a["spec"]["session"] == "killed").collect();
+    ensure!(artifacts.len() == 1, "one Artifact, not {}", artifacts.len());
+    let workspaces: Vec<_> = desk.list("workspaces").into_iter().filter(|w| w["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("killed"))).collect();
+    ensure!(workspaces.len() == 1, "one Workspace, not {}", workspaces.len());
+    let mut said: Vec<String> = desk.list("messages").iter().filter(|m| m["spec"]["session"] == "killed").map(|m| m["spec"]["content"].to_string()).collect();
+    let all = said.len();
+    said.sort();
+    said.dedup();
+    ensure!(all == said.len() && all > 0, "no Message is there twice");
+    desk.kubectl(&["delete", "session", "killed", "--timeout=60s"]).map(drop)
+}
+
+fn suspend_and_resume(desk: &Desk) -> Result<()> {
+    let patch = |state: &str| desk.kubectl(&["patch", "session", "seattle-report", "--type=merge", "-p", &format!("{{\"spec\":{{\"state\":\"{state}\"}}}}")]);
+    patch("Suspended")?;
+    desk.until("suspended, pod gone", MINUTE, |d| {
+        let gone = d.get("pod", "seattle-report-desktop").is_none();
+        let session = d.get("session", "seattle-report")?;
+        (gone && session["status"]["state"] == "Suspended").then_some(())
+    })?;
+    ensure!(desk.get("pvc", "seattle-report-home").is_some(), "the volume stays");
+    patch("Active")?;
+    desk.until("resumed", MINUTE, |d| d.get("workspace", "seattle-report").filter(|w| is_true(w, "Ready")))?;
+    desk.kubectl(&["exec", "seattle-report-desktop", "-c", "desktop", "--", "sh", "-c", "ls /home/agent/Reports/*/report.html"]).map(drop)
+}
+
+fn deleting_the_workspace_loses_nothing(desk: &Desk) -> Result<()> {
+    let names: Vec<_> = [1, 2].into_iter().filter_map(|v| artifact_ready(desk, "seattle-report", v)).collect();
+    ensure!(names.len() == 2, "both versions are there");
+    desk.kubectl(&["delete", "workspace", "seattle-report", "--timeout=90s"])?;
+    for name in names {
+        let file = tempfile::Builder::new().suffix(".pdf").tempfile()?;
+        desk.download(&name, file.path())?;
+        assert_figures(file.path(), &csv()?)?;
+    }
+    Ok(())
+}
+
+fn nothing_is_left(desk: &Desk) -> Result<()> {
+    desk.kubectl(&["delete", "sessions,workspaces,snapshots,artifacts,messages", "--all", "--timeout=90s"])?;
+    desk.until("nothing left", MINUTE, |d| {
+        let left = ["pods", "pvc", "secrets", "services", "networkpolicies", "volumesnapshots"]
+            .iter()
+            .map(|kind| d.list(kind).len())
+            .sum::<usize>();
+        (left == 0).then_some(())
+    })?;
+    let cluster = desk.cluster().kubectl();
+    desk.until("no volume, no backend snapshot", MINUTE, |_| {
+        let contents = cluster.run(&["get", "volumesnapshotcontents", "-o", "name"]).ok()?;
+        let volumes = cluster.run(&["get", "pv", "-o", "jsonpath={.items[*].spec.claimRef.namespace}"]).ok()?;
+        (contents.trim().is_empty() && !volumes.contains(DEMO)).then_some(())
+    })?;
+    Ok(())
+}
