@@ -19,23 +19,29 @@ struct Args {
     #[arg(long, env = "A8S_STORE_URL", default_value = "file:///var/lib/a8s/artifacts")]
     store_url: String,
     #[command(flatten)]
-    process: a8s_process::Options,
+    telemetry: a8s_process::Telemetry,
+    #[command(flatten)]
+    health: a8s_process::HealthArgs,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let process = a8s_process::start(&args.process).await?;
+    a8s_process::start(&args.telemetry, env!("CARGO_PKG_NAME"));
+    let stop = a8s_process::shutdown()?;
+    let ready = a8s_process::Readiness::default();
+    let health = a8s_process::HealthServer::bind(&args.health, ready.clone(), a8s_process::Registry::default()).await?;
+    tokio::spawn(health.serve(stop.clone()));
     let client = kube::Client::try_default().await?;
     let store = store::open(&args.store_url)?;
     let install = install::ensure(&client, &args.system_namespace).await?;
     let pods = PodClient::new(&install.authority.certificate_pem, install.signing_key)?;
     let identity = std::env::var("POD_NAME").unwrap_or_else(|_| format!("process-{}", std::process::id()));
     // A replica that waits for the lease is healthy; it does nothing, as it should.
-    process.ready();
+    ready.set(true);
     let held = tokio::select! {
         held = lease::acquire(client.clone(), &args.system_namespace, &identity) => held,
-        () = process.shutdown() => return Ok(()),
+        () = stop.cancelled() => return Ok(()),
     };
     tracing::info!(identity, "leading");
     let settings = Settings { system_namespace: args.system_namespace, runner_image: args.runner_image };
@@ -43,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
     tokio::select! {
         () = run(ctx) => anyhow::bail!("a controller ended by itself"),
         () = held.keep() => anyhow::bail!("the lease is lost"),
-        () = process.shutdown() => {}
+        () = stop.cancelled() => {}
     }
     held.release().await;
     Ok(())
