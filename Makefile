@@ -38,13 +38,18 @@ logs: ## Print a process' log: make logs ARGS=kubelet.
 	@$(CARGO_CLUSTER)
 	@$(TOOL) logs $(ARGS)
 
-test: ## Formatting, lints, and every test.
+test: ## Formatting, lints, and every test, up to a real cluster with a real browser.
+	tests/prepare
 	cargo fmt --check
+	cd console/web && npm ci --no-audit --no-fund && npm run lint && npm run typecheck && npm test && npm run build
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo test --workspace --locked
+	$(CARGO_CLUSTER)
+	A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --locked
+	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture
 
 bench: ## Measure, and print a table.
-	cargo run --quiet --locked --release -p a8s-e2e --bin bench
+	@$(CARGO_CLUSTER)
+	A8S_CLUSTER_BIN=$(TOOL) cargo run --quiet --locked -p a8s-e2e --bin bench
 
 fmt: ## Format the sources.
 	cargo fmt
