@@ -1,0 +1,231 @@
+//! Decisions for the kind Session: which Environment, whether everything it refers to is there, its one Workspace, and what its status
+//! says. It never touches `Workspace.spec.control`: that belongs to people. What the running conversation did comes as [`Live`] facts
+//! from the bridge; without them the status keeps what it said.
+
+mod choice;
+mod status;
+
+use a8s_crds::{
+    Attachment, Environment, Session, SessionState, Snapshot, Workspace, WorkspaceState,
+    conditions::{self, ConditionType, Reason},
+    labels, names,
+};
+use a8s_wire::EventId;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+pub use choice::{Choice, choose};
+
+use crate::{Env, Op, Plan, Target, Wake};
+
+/// How often a missing reference is looked for.
+const LOOK_AGAIN: u64 = 2_000;
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The Session.
+    pub session: Session,
+    /// The whole catalogue.
+    pub environments: Vec<Environment>,
+    /// The Snapshot that `spec.source` names, if it exists.
+    pub snapshot: Option<Snapshot>,
+    /// Attachments that cannot be resolved: why, and a sentence that names the object.
+    pub missing: Vec<(Reason, String)>,
+    /// Workspaces under the two names that the Session's Workspace may have.
+    pub workspaces: Vec<Workspace>,
+    /// What the bridge knows, while it is connected and has read the whole transcript.
+    pub live: Option<Live>,
+}
+
+/// Facts of a running conversation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Live {
+    /// The last event whose objects exist.
+    pub recorded: EventId,
+    /// The running or last turn.
+    pub turn: i64,
+    /// Whether a turn runs.
+    pub running: bool,
+    /// Title of the newest tool call of the running turn.
+    pub step: Option<String>,
+    /// The newest plan: title and status.
+    pub plan: Vec<(String, String)>,
+    /// What the agent said when it declared the goal reached, if it did so in the last turn.
+    pub finished: Option<String>,
+    /// Messages, the goal included, whose turn has not begun.
+    pub queued: i64,
+    /// Highest place given to a Message.
+    pub last_message: i64,
+    /// Time of the last event.
+    pub last_activity: Option<Timestamp>,
+}
+
+/// The Workspace of this Session, or why its name cannot be had.
+enum Place<'a> {
+    Mine(&'a Workspace),
+    Free(String),
+    Taken(String),
+}
+
+/// What is to be done for a Session now.
+pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
+    let session = &seen.session;
+    let mut plan = Plan::default();
+    if session.metadata.deletion_timestamp.is_some() {
+        // The Workspace goes with its owner; Artifacts and Snapshots have none and stay.
+        return plan;
+    }
+    let place = place(seen);
+    let choice = choose(seen);
+    let mut problem = problem(seen, &place, &choice);
+    match (&place, session.spec.state) {
+        (Place::Mine(workspace), SessionState::Terminated) => {
+            if workspace.metadata.deletion_timestamp.is_none() {
+                plan.ops.push(Op::Delete { target: target(workspace), grace: None });
+            }
+            problem = None;
+        }
+        (_, SessionState::Terminated) => problem = None,
+        (Place::Mine(workspace), state) => {
+            let wanted = desired(state);
+            if workspace.metadata.deletion_timestamp.is_none() && workspace.spec.state != wanted {
+                plan.ops.push(Op::Apply { object: state_intent(workspace, wanted), manager: "session" });
+            }
+        }
+        // A suspended Session that never had a Workspace has nothing to suspend.
+        (Place::Free(name), SessionState::Active) => {
+            if let (Ok(choice), None) = (&choice, &problem) {
+                plan.ops.push(Op::Create { object: workspace(session, name, &choice.environment) });
+            }
+        }
+        (Place::Free(_) | Place::Taken(_), _) => {}
+    }
+    if problem.is_some() {
+        plan.wake = Wake::AfterMillis(LOOK_AGAIN);
+    }
+    let mine = if let Place::Mine(workspace) = place { Some(workspace) } else { None };
+    let (new, notices) = status::status(seen, env, mine, choice.ok(), problem);
+    plan.notices = notices;
+    if session.status.as_ref() != Some(&new) {
+        plan.status = Some(new);
+    }
+    plan
+}
+
+fn place(seen: &Observed) -> Place<'_> {
+    let (name, uid) = (seen.session.name_any(), seen.session.uid().unwrap_or_default());
+    let by_name = |name: &str| seen.workspaces.iter().find(|w| w.name_any() == name);
+    let ours = |w: &Workspace| w.owner_references().iter().any(|r| r.controller == Some(true) && r.uid == uid);
+    if let Some(workspace) = seen.workspaces.iter().find(|w| ours(w)) {
+        return Place::Mine(workspace);
+    }
+    for taken in [false, true] {
+        let candidate = names::workspace(&name, &uid, taken);
+        if by_name(&candidate).is_none() {
+            return Place::Free(candidate);
+        }
+    }
+    Place::Taken(names::workspace(&name, &uid, true))
+}
+
+/// The first thing in the way that a person can put right.
+fn problem(
+    seen: &Observed,
+    place: &Place<'_>,
+    choice: &Result<Choice, (Reason, String)>,
+) -> Option<(Reason, String)> {
+    if let Place::Mine(_) = place {
+        // Environment and Snapshot were needed to create it; from then on they are the Workspace's business.
+        return seen.missing.first().cloned().filter(|_| !began(seen));
+    }
+    if let Err(reason) = choice {
+        return Some(reason.clone());
+    }
+    if let Some(source) = &seen.session.spec.source {
+        let Some(snapshot) = &seen.snapshot else {
+            return Some((Reason::SnapshotNotFound, format!("Snapshot {} does not exist", source.snapshot)));
+        };
+        let conditions = snapshot.status.as_ref().map_or(&[][..], |s| &s.conditions);
+        if !conditions::is_true(conditions, ConditionType::Ready) {
+            return Some((Reason::SnapshotNotReady, format!("Snapshot {} is not ready", source.snapshot)));
+        }
+    }
+    if let Place::Taken(name) = place {
+        return Some((Reason::NameTaken, format!("Workspace {name} exists and belongs to somebody else; delete one of them")));
+    }
+    seen.missing.first().cloned()
+}
+
+/// Attachments are put in place before the first turn; afterwards their sources may go.
+fn began(seen: &Observed) -> bool {
+    let before = seen.session.status.as_ref().and_then(|s| s.seq).unwrap_or_default();
+    before > 0 || seen.live.as_ref().is_some_and(|live| live.recorded.seq > 0)
+}
+
+fn desired(state: SessionState) -> WorkspaceState {
+    if state == SessionState::Active { WorkspaceState::Running } else { WorkspaceState::Suspended }
+}
+
+fn target(workspace: &Workspace) -> Target {
+    Target {
+        api_version: "a8s.dev/v1alpha1".into(),
+        kind: "Workspace".into(),
+        namespace: workspace.namespace().unwrap_or_default(),
+        name: workspace.name_any(),
+        uid: workspace.uid().unwrap_or_default(),
+    }
+}
+
+/// Only the one field that the Session decides after creation; the UID keeps the intent from creating a Workspace anew.
+fn state_intent(workspace: &Workspace, state: WorkspaceState) -> Value {
+    json!({
+        "apiVersion": "a8s.dev/v1alpha1", "kind": "Workspace",
+        "metadata": {"name": workspace.name_any(), "namespace": workspace.namespace(), "uid": workspace.uid()},
+        "spec": {"state": state},
+    })
+}
+
+fn workspace(session: &Session, name: &str, environment: &str) -> Value {
+    let mut spec = json!({"environment": environment, "state": desired(session.spec.state)});
+    if let Some(source) = &session.spec.source {
+        spec["source"] = json!(source);
+    }
+    if let Some(overrides) = &session.spec.workspace {
+        if let Some(resources) = &overrides.resources {
+            spec["resources"] = json!(resources);
+        }
+        if let Some(storage) = &overrides.storage {
+            spec["storage"] = json!(storage);
+        }
+        if let Some(desktop) = &overrides.desktop {
+            spec["desktop"] = json!(desktop);
+        }
+    }
+    json!({
+        "apiVersion": "a8s.dev/v1alpha1", "kind": "Workspace",
+        "metadata": {
+            "name": name, "namespace": session.namespace(),
+            "labels": {labels::MANAGED_BY: labels::MANAGER, labels::SESSION: session.name_any()},
+            "ownerReferences": [{
+                "apiVersion": "a8s.dev/v1alpha1", "kind": "Session", "name": session.name_any(), "uid": session.uid(),
+                "controller": true, "blockOwnerDeletion": true,
+            }],
+        },
+        "spec": spec,
+    })
+}
+
+/// A sentence for an attachment whose source is missing.
+pub fn missing(attachment: &Attachment) -> (Reason, String) {
+    if let Some(source) = &attachment.config_map {
+        let text = format!("attachment {}: ConfigMap {} with key {} does not exist", attachment.name, source.name, source.key);
+        return (Reason::ConfigMapNotFound, text);
+    }
+    let name = attachment.artifact.as_ref().map_or("", |a| a.name.as_str());
+    (Reason::ArtifactNotFound, format!("attachment {}: Artifact {name} does not exist or is not ready", attachment.name))
+}
+
+#[cfg(test)]
+mod tests;

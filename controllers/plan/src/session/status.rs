@@ -1,0 +1,205 @@
+//! What the status of a Session says.
+
+use a8s_crds::{
+    ObjectRef, PlanStep, SessionState, SessionStatus, Workspace,
+    conditions::{self, ConditionType, Reason, Status},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::ResourceExt;
+
+use super::{Choice, Live, Observed, began};
+use crate::{Env, Notice};
+
+/// A missing reference may be on its way with the same `kubectl apply`; after this time a person has to help.
+const PATIENCE_SECONDS: i64 = 30;
+
+type Problem = Option<(Reason, String)>;
+
+pub(super) fn status(
+    seen: &Observed,
+    env: &Env,
+    workspace: Option<&Workspace>,
+    choice: Option<Choice>,
+    problem: Problem,
+) -> (SessionStatus, Vec<Notice>) {
+    let session = &seen.session;
+    let mut new = session.status.clone().unwrap_or_default();
+    let generation = session.metadata.generation;
+    new.observed_generation = generation;
+    if let Some(choice) = choice {
+        new.environment = Some(choice.environment);
+        new.rationale = choice.rationale;
+    }
+    if let Some(workspace) = workspace {
+        new.workspace = Some(ObjectRef { name: workspace.name_any(), uid: workspace.uid().unwrap_or_default() });
+    } else if session.spec.state == SessionState::Terminated {
+        new.workspace = None;
+    }
+    if let Some(live) = &seen.live {
+        take_over(&mut new, live);
+    }
+    let ready = workspace.and_then(|w| conditions::get(&w.status.as_ref()?.conditions, ConditionType::Ready).cloned());
+    let facts = Facts { state: session.spec.state, problem: &problem, workspace, ready: ready.as_ref(), began: began(seen) };
+    let stalled = facts.stalled(&new, env);
+    let mut notices = Vec::new();
+    {
+        let mut set = |kind, status, reason, text: String| {
+            let held = conditions::get(&new.conditions, kind).map(|c| (c.status.clone(), c.reason.clone()));
+            conditions::set(&mut new.conditions, kind, status, reason, text.clone(), generation, env.now);
+            held.is_none_or(|(s, r)| s != status.as_str() || r != reason.as_str()).then_some((reason, text))
+        };
+        match &problem {
+            Some((reason, text)) => {
+                if let Some((reason, note)) = set(ConditionType::ReferencesResolved, Status::False, *reason, text.clone()) {
+                    notices.push(Notice { warning: true, reason, note });
+                }
+            }
+            None => drop(set(ConditionType::ReferencesResolved, Status::True, Reason::Ready, String::new())),
+        }
+        let (status, reason, text) = facts.workspace_ready();
+        set(ConditionType::WorkspaceReady, status, reason, text);
+        let (status, reason, text) = facts.ready();
+        if let (Some((reason, _)), Status::True) = (set(ConditionType::Ready, status, reason, text), status) {
+            notices.push(Notice { warning: false, reason, note: "the desktop is ready and the agent may work".into() });
+        }
+    }
+    finished(&mut new, seen, env, &mut notices);
+    match &stalled {
+        Some((reason, text)) => {
+            conditions::set(&mut new.conditions, ConditionType::Stalled, Status::True, *reason, text.clone(), generation, env.now);
+        }
+        None => conditions::clear(&mut new.conditions, ConditionType::Stalled),
+    }
+    let (state, doing) = facts.words(seen.live.as_ref(), &new, stalled.is_some());
+    new.state = Some(state.into());
+    new.doing = doing.map(|text| one_line(&text, 200));
+    (new, notices)
+}
+
+fn take_over(new: &mut SessionStatus, live: &Live) {
+    // What is recorded never goes back: a late pass must not make the bridge create objects that people have deleted since.
+    let before = (new.epoch.unwrap_or_default(), new.seq.unwrap_or_default());
+    let (epoch, seq) = before.max((live.recorded.epoch, live.recorded.seq));
+    new.epoch = Some(epoch);
+    new.seq = Some(seq);
+    new.last_message = Some(live.last_message.max(new.last_message.unwrap_or_default()));
+    new.turn = Some(live.turn);
+    new.queued = Some(live.queued);
+    new.last_activity = live.last_activity.map(Time).or_else(|| new.last_activity.clone());
+    let step = |(title, status): &(String, String)| PlanStep { title: one_line(title, 200), status: status.clone() };
+    new.plan = live.plan.iter().take(20).map(step).collect();
+}
+
+fn finished(new: &mut SessionStatus, seen: &Observed, env: &Env, notices: &mut Vec<Notice>) {
+    let Some(live) = &seen.live else {
+        // Nothing new is known. A Session that never began says so; any other keeps what was seen.
+        if conditions::get(&new.conditions, ConditionType::Finished).is_none() {
+            let text = "the agent has not begun";
+            conditions::set(&mut new.conditions, ConditionType::Finished, Status::False, Reason::Progressing, text, new.observed_generation, env.now);
+        }
+        return;
+    };
+    let was = conditions::is_true(&new.conditions, ConditionType::Finished);
+    let (status, reason, text) = match &live.finished {
+        Some(summary) if !live.running && live.queued == 0 => (Status::True, Reason::GoalReached, one_line(summary, 1000)),
+        _ if live.running || live.queued > 0 => (Status::False, Reason::Working, String::new()),
+        _ => (Status::False, Reason::WaitingForMessage, String::new()),
+    };
+    if status == Status::True && !was {
+        notices.push(Notice { warning: false, reason, note: format!("finished: {text}") });
+    }
+    conditions::set(&mut new.conditions, ConditionType::Finished, status, reason, text, new.observed_generation, env.now);
+}
+
+/// What the conditions and words are made from.
+struct Facts<'a> {
+    state: SessionState,
+    problem: &'a Problem,
+    workspace: Option<&'a Workspace>,
+    ready: Option<&'a Condition>,
+    began: bool,
+}
+
+impl Facts<'_> {
+    fn workspace_ready(&self) -> (Status, Reason, String) {
+        match (self.workspace, self.ready) {
+            (Some(_), Some(c)) if c.status == "True" => (Status::True, Reason::Ready, String::new()),
+            (Some(_), Some(c)) => (Status::False, reason_of(&c.reason), c.message.clone()),
+            (Some(_), None) => (Status::False, Reason::Progressing, "the Workspace was created".into()),
+            (None, _) if self.state == SessionState::Terminated => (Status::False, Reason::Terminated, String::new()),
+            (None, _) => (Status::False, Reason::WorkspaceNotFound, "the Workspace is not created yet".into()),
+        }
+    }
+
+    fn ready(&self) -> (Status, Reason, String) {
+        match self.state {
+            SessionState::Terminated => return (Status::False, Reason::Terminated, "terminated as asked".into()),
+            SessionState::Suspended => return (Status::False, Reason::Suspended, "suspended as asked".into()),
+            SessionState::Active => {}
+        }
+        if let Some((reason, text)) = self.problem {
+            return (Status::False, *reason, text.clone());
+        }
+        let (status, reason, text) = self.workspace_ready();
+        if self.workspace.is_none() {
+            return (Status::False, Reason::Progressing, text);
+        }
+        (status, reason, text)
+    }
+
+    fn stalled(&self, new: &SessionStatus, env: &Env) -> Problem {
+        if let Some((reason, text)) = self.problem {
+            let since = conditions::get(&new.conditions, ConditionType::ReferencesResolved)
+                .filter(|c| c.status == "False")
+                .map(|c| c.last_transition_time.0);
+            let patient = since.is_none_or(|since| env.now.as_second() - since.as_second() < PATIENCE_SECONDS);
+            return (!patient).then(|| (*reason, text.clone()));
+        }
+        let status = self.workspace.filter(|_| self.state == SessionState::Active)?.status.as_ref()?;
+        let stalled = conditions::get(&status.conditions, ConditionType::Stalled).filter(|c| c.status == "True")?;
+        Some((reason_of(&stalled.reason), stalled.message.clone()))
+    }
+
+    fn words(&self, live: Option<&Live>, new: &SessionStatus, stalled: bool) -> (&'static str, Option<String>) {
+        match self.state {
+            SessionState::Terminated => return ("Terminated", self.workspace.map(|_| "removing the desktop".into())),
+            SessionState::Suspended => return ("Suspended", None),
+            SessionState::Active => {}
+        }
+        let trouble = || {
+            let of_workspace = self.ready.filter(|c| c.status != "True").map(|c| c.message.clone());
+            self.problem.as_ref().map(|(_, text)| text.clone()).or(of_workspace)
+        };
+        if stalled {
+            return ("Stalled", trouble());
+        }
+        if self.problem.is_some() {
+            return ("Pending", trouble());
+        }
+        if self.ready.is_none_or(|c| c.status != "True") {
+            return ("Provisioning", trouble().filter(|t| !t.is_empty()).or_else(|| Some("starting the desktop".into())));
+        }
+        if conditions::is_true(&new.conditions, ConditionType::Finished) {
+            let text = conditions::get(&new.conditions, ConditionType::Finished).map(|c| c.message.clone());
+            return ("Finished", text);
+        }
+        match live {
+            Some(live) if live.running => ("Working", live.step.clone().or_else(|| Some("thinking".into()))),
+            Some(live) if live.queued > 0 => ("Working", Some("taking the next message".into())),
+            Some(_) => ("Waiting", Some("waiting for a message".into())),
+            None if self.began => ("Working", Some("reconnecting to the agent".into())),
+            None => ("Working", Some("connecting to the agent".into())),
+        }
+    }
+}
+
+fn reason_of(text: &str) -> Reason {
+    Reason::ALL.iter().map(|(reason, _)| *reason).find(|r| r.as_str() == text).unwrap_or(Reason::Progressing)
+}
+
+/// A terminal shows one line; control characters never reach it.
+pub(super) fn one_line(text: &str, max: usize) -> String {
+    let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let flat = flat.trim();
+    if flat.chars().count() <= max { flat.to_owned() } else { flat.chars().take(max - 1).collect::<String>() + "…" }
+}
