@@ -1,7 +1,6 @@
 //! Session: a conversation with a goal; it owns one Workspace.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::core::{ListMerge, Rule};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +24,9 @@ use super::{DesktopSize, ObjectRef, Resources, Source, Storage};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("has(self.goal) || has(self.source)").message("a Session needs a goal, a source, or both"))]
+#[x_kube(validation = Rule::new("has(self.goal) == has(oldSelf.goal)").message("goal is immutable; send a Message to change the course"))]
+#[x_kube(validation = Rule::new("has(self.environment) == has(oldSelf.environment)").message("environment is immutable"))]
+#[x_kube(validation = Rule::new("has(self.source) == has(oldSelf.source)").message("source is immutable"))]
 pub struct SessionSpec {
     /// What is to be reached, in the person's own words (markdown). It is the first message of the conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,6 @@
 //! Snapshot: one point in time of a Workspace.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::core::{ListMerge, Rule};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +20,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
+#[x_kube(validation = Rule::new("has(self.snapshotClassName) == has(oldSelf.snapshotClassName)").message("snapshotClassName is immutable"))]
 pub struct SnapshotSpec {
     /// Name of the Workspace in the same namespace.
     #[schemars(length(min = 1, max = 253))]

@@ -1,7 +1,6 @@
 //! Workspace: one remote desktop.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::core::{ListMerge, Rule};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +24,8 @@ use super::{DesktopSize, Resources, Source, Storage};
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
+#[x_kube(validation = Rule::new("has(self.source) == has(oldSelf.source)").message("source is immutable"))]
+#[x_kube(validation = Rule::new("has(self.storage) == has(oldSelf.storage)").message("storage is immutable"))]
 pub struct WorkspaceSpec {
     /// Name of the Environment that the desktop is made from.
     #[schemars(length(min = 1, max = 253))]

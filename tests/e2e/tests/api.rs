@@ -17,12 +17,7 @@ static SERVER: LazyLock<ControlPlane> = LazyLock::new(|| {
     kubectl.run(&["apply", "--server-side", "-f", &folder.display().to_string()]).expect("definitions are accepted");
     for name in ["artifacts", "environments", "messages", "sessions", "snapshots", "workspaces"] {
         let crd = format!("crd/{name}.a8s.dev");
-        for condition in ["Established", "NonStructuralSchema=false"] {
-            let wait = format!("--for=condition={condition}");
-            if condition == "Established" {
-                kubectl.run(&["wait", &wait, "--timeout=30s", &crd]).expect("established");
-            }
-        }
+        kubectl.run(&["wait", "--for=condition=Established", "--timeout=30s", &crd]).expect("established");
         let path = "-o=jsonpath={.status.conditions[?(@.type==\"NonStructuralSchema\")].message}";
         assert_eq!(kubectl.run(&["get", &crd, path]).expect("a definition"), "", "{name} is not structural");
     }

@@ -1,0 +1,197 @@
+//! Who may do what, as data. Every entry is a right that some code uses; there are no wildcards.
+
+/// One rule of a Role or ClusterRole.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Resources and subresources.
+    pub resources: &'static [&'static str],
+    /// Only objects of these names, if any are given.
+    pub names: &'static [&'static str],
+    /// Verbs.
+    pub verbs: &'static [&'static str],
+}
+
+/// A role and who gets it.
+#[derive(Clone, Copy, Debug)]
+pub struct Role {
+    /// Its name, and that of the ServiceAccount that gets it.
+    pub name: &'static str,
+    /// Only in the system namespace.
+    pub system_only: bool,
+    /// What it is for.
+    pub why: &'static str,
+    /// Labels that add it to Kubernetes' own roles.
+    pub aggregate: &'static [&'static str],
+    /// Whether a ServiceAccount of the same name gets it.
+    pub bound: bool,
+    /// The rights.
+    pub rules: &'static [Rule],
+}
+
+const A8S: &str = "a8s.dev";
+const READ: &[&str] = &["get", "list", "watch"];
+const CHILD: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
+
+const fn rule(
+    group: &'static str,
+    resources: &'static [&'static str],
+    verbs: &'static [&'static str],
+) -> Rule {
+    Rule { group, resources, names: &[], verbs }
+}
+
+const fn named(
+    group: &'static str,
+    resources: &'static [&'static str],
+    names: &'static [&'static str],
+    verbs: &'static [&'static str],
+) -> Rule {
+    Rule { group, resources, names, verbs }
+}
+
+/// Every role of the installation.
+pub const ROLES: &[Role] = &[
+    Role {
+        name: "a8s-controller",
+        system_only: false,
+        why: "makes and follows what Sessions, Workspaces, Snapshots and Artifacts ask for",
+        aggregate: &[],
+        bound: true,
+        rules: &[
+            rule(A8S, &["environments", "snapshots"], &["get", "list", "patch", "update", "watch"]),
+            rule(A8S, &["sessions"], &["get", "list", "patch", "update", "watch"]),
+            rule(A8S, &["artifacts", "messages", "workspaces"], CHILD),
+            rule(
+                A8S,
+                &[
+                    "artifacts/status",
+                    "environments/status",
+                    "messages/status",
+                    "sessions/status",
+                    "snapshots/status",
+                    "workspaces/status",
+                ],
+                &["get", "patch", "update"],
+            ),
+            rule(
+                A8S,
+                &[
+                    "artifacts/finalizers",
+                    "messages/finalizers",
+                    "sessions/finalizers",
+                    "snapshots/finalizers",
+                    "workspaces/finalizers",
+                ],
+                &["update"],
+            ),
+            rule("", &["persistentvolumeclaims", "pods", "services"], CHILD),
+            rule("networking.k8s.io", &["networkpolicies"], CHILD),
+            // No list and no watch: it knows the names of the Secrets that it makes.
+            rule("", &["secrets"], &["create", "delete", "get", "patch", "update"]),
+            rule("", &["configmaps"], READ),
+            rule("", &["events"], READ),
+            rule("", &["persistentvolumes"], READ),
+            rule("", &["nodes"], &["get"]),
+            rule("storage.k8s.io", &["storageclasses"], READ),
+            rule("snapshot.storage.k8s.io", &["volumesnapshots"], CHILD),
+            rule("snapshot.storage.k8s.io", &["volumesnapshotcontents"], CHILD),
+            rule("snapshot.storage.k8s.io", &["volumesnapshotclasses"], READ),
+            rule("", &["events"], &["create", "patch"]),
+            rule("events.k8s.io", &["events"], &["create", "get", "list", "patch", "watch"]),
+        ],
+    },
+    Role {
+        name: "a8s-controller",
+        system_only: true,
+        why: "is the only one at work, and publishes the certificate authority of desktops",
+        aggregate: &[],
+        bound: true,
+        rules: &[
+            rule("coordination.k8s.io", &["leases"], &["create", "get", "list", "patch", "update", "watch"]),
+            rule("", &["configmaps"], &["create"]),
+            named("", &["configmaps"], &["a8s-ca"], &["get", "patch", "update"]),
+        ],
+    },
+    Role {
+        name: "a8s-webhook",
+        system_only: false,
+        why: "asks whether the creator may use what an object refers to, and keeps its CA in its registrations",
+        aggregate: &[],
+        bound: true,
+        rules: &[
+            rule("authorization.k8s.io", &["subjectaccessreviews"], &["create"]),
+            named(
+                "admissionregistration.k8s.io",
+                &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+                &["a8s"],
+                &["get", "patch", "update"],
+            ),
+        ],
+    },
+    Role {
+        name: "a8s-webhook",
+        system_only: true,
+        why: "keeps its own certificate",
+        aggregate: &[],
+        bound: true,
+        rules: &[
+            rule("", &["secrets"], &["create"]),
+            named("", &["secrets"], &["a8s-webhook-tls"], &["get", "patch", "update"]),
+        ],
+    },
+    Role {
+        name: "a8s-vnc-proxy",
+        system_only: false,
+        why: "finds out who asks for a desktop and whether they may see it",
+        aggregate: &[],
+        bound: true,
+        rules: &[
+            rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
+            rule("authorization.k8s.io", &["subjectaccessreviews"], &["create"]),
+            rule(A8S, &["workspaces"], &["get"]),
+        ],
+    },
+    Role {
+        name: "a8s-user",
+        system_only: false,
+        why: "works with a8s in the namespaces where it is bound",
+        aggregate: &["edit"],
+        bound: false,
+        rules: &[
+            rule(A8S, &["messages", "sessions", "snapshots", "workspaces"], CHILD),
+            // What is delivered is recorded by the controller alone.
+            rule(A8S, &["artifacts"], &["delete", "get", "list", "watch"]),
+            rule(A8S, &["environments"], READ),
+            rule(A8S, &["workspaces/desktop"], &["get", "update"]),
+            rule(A8S, &["artifacts/content"], &["get"]),
+            rule("", &["events"], READ),
+            rule("events.k8s.io", &["events"], READ),
+        ],
+    },
+    Role {
+        name: "a8s-viewer",
+        system_only: false,
+        why: "watches without touching",
+        aggregate: &["view"],
+        bound: false,
+        rules: &[
+            rule(
+                A8S,
+                &["artifacts", "environments", "messages", "sessions", "snapshots", "workspaces"],
+                READ,
+            ),
+            rule(A8S, &["workspaces/desktop"], &["get"]),
+            rule(A8S, &["artifacts/content"], &["get"]),
+        ],
+    },
+    Role {
+        name: "a8s-catalogue",
+        system_only: false,
+        why: "lets everybody who is logged in choose an Environment",
+        aggregate: &[],
+        bound: false,
+        rules: &[rule(A8S, &["environments"], READ)],
+    },
+];

@@ -1,0 +1,85 @@
+//! Schema of the chart's values. Strict: a misspelt key is refused by `helm install` instead of being ignored.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+/// The file.
+pub fn render() -> Result<String> {
+    Ok(serde_json::to_string_pretty(&schema())? + "\n")
+}
+
+fn object(properties: &Value) -> Value {
+    json!({"type": "object", "additionalProperties": false, "properties": properties})
+}
+
+fn text(description: &str) -> Value {
+    json!({"type": "string", "description": description})
+}
+
+fn free(description: &str) -> Value {
+    json!({"type": "object", "description": description})
+}
+
+fn image() -> Value {
+    object(&json!({
+        "repository": {"type": "string", "minLength": 1},
+        "tag": text("Default: the chart's appVersion."),
+        "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
+    }))
+}
+
+fn component(mut more: Value) -> Value {
+    more["replicas"] = json!({"type": "integer", "minimum": 0});
+    more["resources"] = free("Requests and limits of the container.");
+    more["logLevel"] = text("For example `info` or `a8s_controller=debug,info`.");
+    object(&more)
+}
+
+fn schema() -> Value {
+    let port = json!({"type": ["integer", "null"], "minimum": 1, "maximum": 65535});
+    let mut schema = object(&json!({
+        "crds": object(&json!({"enabled": {"type": "boolean", "description": "Install and upgrade the definitions."}})),
+        "image": image(),
+        "runner": object(&json!({"image": image()})),
+        "imagePullSecrets": {"type": "array", "items": object(&json!({"name": {"type": "string"}}))},
+        "controller": component(json!({})),
+        "webhook": component(json!({})),
+        "vncProxy": component(json!({})),
+        "console": component(json!({
+            "enabled": {"type": "boolean"},
+            "readOnly": {"type": "boolean", "description": "Take every action out of the console."},
+            "url": text("Where people find the console; its origin may open desktops."),
+            "service": object(&json!({
+                "type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
+                "port": port,
+                "nodePort": port,
+                "annotations": free("Annotations of the Service."),
+            })),
+            "ingress": object(&json!({
+                "enabled": {"type": "boolean"},
+                "className": {"type": "string"},
+                "host": {"type": "string"},
+                "annotations": free("Annotations of the Ingress."),
+                "tlsSecretName": {"type": "string"},
+            })),
+        })),
+        "environments": object(&json!({
+            "desktop": object(&json!({
+                "enabled": {"type": "boolean"},
+                "image": {"type": "string", "minLength": 1},
+            })),
+        })),
+        "artifacts": object(&json!({
+            "size": {"type": "string", "pattern": "^[0-9]+(Ki|Mi|Gi|Ti)?$"},
+            "storageClassName": text("Default: the cluster's default class."),
+            "accessMode": {"enum": ["ReadWriteOnce", "ReadWriteMany"]},
+        })),
+        "networkPolicies": object(&json!({"enabled": {"type": "boolean"}})),
+        "nodeSelector": free("Of all pods of the control plane."),
+        "tolerations": {"type": "array", "items": {"type": "object"}},
+        "global": free("Set by parent charts."),
+    }));
+    schema["$schema"] = json!("https://json-schema.org/draft-07/schema#");
+    schema["title"] = json!("Values of the chart a8s");
+    schema
+}
