@@ -1,1 +1,0 @@
-//! Decisions for the kind workspace.

@@ -1,0 +1,86 @@
+//! The control lease. The spec says who shall hold it, deskd enforces it, the status repeats what deskd confirmed and nothing else.
+
+use a8s_crds::{ControlHolder, ControlStatus, conditions::Reason};
+use a8s_wire::{ControlState, Holder, SetControl};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::Observed;
+use crate::{Effect, Notice, Op};
+
+/// What follows for the lease.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// The lease to hand to deskd, if it has another.
+    pub op: Option<Op>,
+    /// What deskd confirmed; `None` if it said nothing.
+    pub confirmed: Option<ControlStatus>,
+    /// What is wrong with the wish.
+    pub refused: Option<String>,
+}
+
+/// Compares the wish with what deskd enforces.
+pub(crate) fn settle(observed: &Observed) -> Outcome {
+    let Some(held) = observed.desk.as_ref().map(|d| &d.control) else { return Outcome::default() };
+    let wish = &observed.workspace.spec.control;
+    let known = observed.workspace.status.as_ref().and_then(|s| s.control.as_ref());
+    let holder = match wish.holder {
+        ControlHolder::Agent => Holder::Agent,
+        ControlHolder::User => Holder::User,
+    };
+    let user = wish.user.clone().filter(|_| holder == Holder::User);
+    if holder == Holder::User && user.is_none() {
+        let text = "spec.control.holder is User, but nobody stamped spec.control.user; is the webhook of a8s installed?";
+        return Outcome { refused: Some(text.into()), ..Outcome::default() };
+    }
+    let private = wish.private && holder == Holder::User;
+    let same = held.holder == holder && held.user == user && held.private == private;
+    let last = known.map_or(0, |k| k.epoch);
+    if same && held.epoch >= last {
+        return Outcome { confirmed: Some(confirmed(held)), ..Outcome::default() };
+    }
+    // A new deskd counts from 0. Its epoch catches up, so that the number in the status never goes back.
+    let epoch = if same { last } else { last.max(held.epoch) + 1 };
+    let lease = SetControl { holder, user, private, epoch };
+    Outcome {
+        op: Some(Op::Effect(Effect::SetControl { workspace: observed.target(), lease })),
+        confirmed: Some(ControlStatus { epoch: last.max(held.epoch), ..confirmed(held) }),
+        refused: None,
+    }
+}
+
+fn confirmed(held: &ControlState) -> ControlStatus {
+    let holder = match held.holder {
+        Holder::Agent => ControlHolder::Agent,
+        Holder::User => ControlHolder::User,
+    };
+    ControlStatus {
+        holder,
+        user: held.user.clone(),
+        private: held.private,
+        epoch: held.epoch,
+        since: held.since.parse::<Timestamp>().ok().map(Time),
+        summary: Some(summary(holder, held.user.as_deref(), held.private)),
+    }
+}
+
+fn summary(holder: ControlHolder, user: Option<&str>, private: bool) -> String {
+    match (holder, user) {
+        (ControlHolder::User, Some(user)) if private => format!("{user} (private)"),
+        (ControlHolder::User, Some(user)) => user.to_owned(),
+        (ControlHolder::User, None) => "a person".to_owned(),
+        (ControlHolder::Agent, _) => "agent".to_owned(),
+    }
+}
+
+/// What people should read about a change of the lease.
+pub(crate) fn notice(old: Option<&ControlStatus>, new: &ControlStatus) -> Option<Notice> {
+    let place = |c: &ControlStatus| (c.holder, c.user.clone(), c.private);
+    let before = old.map_or((ControlHolder::Agent, None, false), place);
+    let note = (before != place(new)).then(|| match (&new.user, new.private) {
+        (Some(user), true) => format!("{user} has taken control in private; the agent sees nothing."),
+        (Some(user), false) => format!("{user} has taken control."),
+        (None, _) => "Control is back with the agent.".to_owned(),
+    })?;
+    Some(Notice { warning: false, reason: Reason::ControlChanged, note })
+}

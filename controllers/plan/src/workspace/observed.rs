@@ -1,0 +1,189 @@
+//! What the manager saw of a Workspace in one pass.
+
+use a8s_crds::{Environment, Workspace, names};
+use a8s_wire::{DeskState, RunnerState};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        core::v1::{PersistentVolumeClaim, Pod, Service},
+        networking::v1::NetworkPolicy,
+    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::Resource;
+
+use crate::Target;
+
+/// Everything that a decision about a Workspace rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// The Workspace.
+    pub workspace: Workspace,
+    /// Its Environment, if that exists.
+    pub environment: Option<Environment>,
+    /// The Snapshot that the spec names, if that exists.
+    pub source: Option<Source>,
+    /// When the claim's StorageClass binds.
+    pub binding: Binding,
+    /// What has the claim's name.
+    pub claim: Option<PersistentVolumeClaim>,
+    /// What has the pod's name.
+    pub pod: Option<Pod>,
+    /// Metadata of what has the Secret's name; nobody reads the keys in it.
+    pub secret: Option<ObjectMeta>,
+    /// What has the Service's name.
+    pub service: Option<Service>,
+    /// What has the NetworkPolicy's name.
+    pub network_policy: Option<NetworkPolicy>,
+    /// What deskd answered, if it did.
+    pub desk: Option<DeskState>,
+    /// What the runner answered, if it did.
+    pub runner: Option<RunnerState>,
+    /// The Artifacts that this Workspace made; needed only while its pod is about to go.
+    pub artifacts: Vec<Made>,
+    /// The newest warning of the claim or the pod, if one of them keeps the desktop from starting.
+    pub warning: Option<String>,
+    /// What the API server refused in the last pass, if it did.
+    pub last_error: Option<String>,
+}
+
+/// A Snapshot as a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Whether its `Ready` is `True`.
+    pub ready: bool,
+    /// The VolumeSnapshot.
+    pub volume_snapshot: Option<String>,
+    /// Least size of a claim that it can be restored to.
+    pub restore_size: Option<String>,
+    /// Conversation epoch at which it was taken.
+    pub epoch: i64,
+}
+
+/// When a StorageClass binds its claims.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Binding {
+    /// At once: the pod is better created after that, or the scheduler backs off.
+    #[default]
+    Immediate,
+    /// When a pod needs it.
+    WaitForFirstConsumer,
+}
+
+/// An Artifact of this Workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// `spec.name`.
+    pub name: String,
+    /// `spec.version`.
+    pub version: i64,
+    /// Stored, or known to be beyond storing.
+    pub settled: bool,
+}
+
+impl Observed {
+    /// A Workspace of which nothing else was seen.
+    pub fn of(workspace: Workspace) -> Self {
+        Self {
+            workspace,
+            environment: None,
+            source: None,
+            binding: Binding::Immediate,
+            claim: None,
+            pod: None,
+            secret: None,
+            service: None,
+            network_policy: None,
+            desk: None,
+            runner: None,
+            artifacts: Vec::new(),
+            warning: None,
+            last_error: None,
+        }
+    }
+
+    /// Name of the Workspace.
+    pub fn name(&self) -> &str {
+        self.workspace.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Namespace of the Workspace.
+    pub fn namespace(&self) -> &str {
+        self.workspace.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// UID of the Workspace.
+    pub fn uid(&self) -> &str {
+        self.workspace.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// The Workspace, for what refers to it.
+    pub fn target(&self) -> Target {
+        Target {
+            api_version: Workspace::api_version(&()).into_owned(),
+            kind: "Workspace".into(),
+            namespace: self.namespace().into(),
+            name: self.name().into(),
+            uid: self.uid().into(),
+        }
+    }
+
+    /// When it was deleted.
+    pub fn deleted_at(&self) -> Option<Timestamp> {
+        self.workspace.metadata.deletion_timestamp.as_ref().map(|t| t.0)
+    }
+
+    pub(crate) fn has_finalizer(&self) -> bool {
+        let all = self.workspace.metadata.finalizers.as_deref().unwrap_or_default();
+        all.iter().any(|f| f == a8s_crds::labels::WORKSPACE_FINALIZER)
+    }
+
+    /// Name of the Session that owns it, or nothing.
+    pub(crate) fn session(&self) -> &str {
+        let owners = self.workspace.metadata.owner_references.as_deref().unwrap_or_default();
+        owners.iter().find(|o| o.kind == "Session" && o.controller == Some(true)).map_or("", |o| &o.name)
+    }
+
+    /// Whether this is a child of exactly this Workspace, not of an earlier one of its name.
+    pub(crate) fn owns(&self, meta: &ObjectMeta) -> bool {
+        let owners = meta.owner_references.as_deref().unwrap_or_default();
+        owners.iter().any(|o| o.controller == Some(true) && o.uid == self.uid())
+    }
+
+    /// The pod, if it is ours.
+    pub(crate) fn own_pod(&self) -> Option<&Pod> {
+        self.pod.as_ref().filter(|p| self.owns(&p.metadata))
+    }
+
+    /// The claim, if it is ours.
+    pub(crate) fn own_claim(&self) -> Option<&PersistentVolumeClaim> {
+        self.claim.as_ref().filter(|c| self.owns(&c.metadata))
+    }
+
+    /// What has one of our names and is somebody else's: `Pod x`.
+    pub(crate) fn foreign(&self) -> Option<String> {
+        let name = self.name();
+        let taken = [
+            (self.claim.as_ref().map(|o| &o.metadata), "PersistentVolumeClaim", names::claim(name)),
+            (self.pod.as_ref().map(|o| &o.metadata), "Pod", names::pod(name)),
+            (self.secret.as_ref(), "Secret", names::tls_secret(name)),
+            (self.service.as_ref().map(|o| &o.metadata), "Service", names::service(name)),
+            (self.network_policy.as_ref().map(|o| &o.metadata), "NetworkPolicy", names::network_policy(name)),
+        ];
+        taken.into_iter().find_map(|(meta, kind, name)| {
+            meta.is_some_and(|meta| !self.owns(meta)).then(|| format!("{kind} {name}"))
+        })
+    }
+
+    pub(crate) fn owner_reference(&self) -> OwnerReference {
+        let target = self.target();
+        OwnerReference {
+            api_version: target.api_version,
+            kind: target.kind,
+            name: target.name,
+            uid: target.uid,
+            controller: Some(true),
+            block_owner_deletion: None,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The status that comes out of a pass, built from the old one, so that nothing is written when nothing changed.
+
+use a8s_crds::{
+    ControlStatus, Startup, StorageStatus, WorkspaceState, WorkspaceStatus,
+    conditions::{self, ConditionType, Reason, Status},
+    names,
+};
+use a8s_wire::{RunnerPhase, RunnerState};
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
+
+use super::{Hold, Observed, RESTORED_FROM, children, control, trouble};
+use crate::{Env, Notice, Op, Plan, Wake};
+
+/// A status under construction.
+pub(crate) struct Draft<'a> {
+    observed: &'a Observed,
+    /// The status as it will be.
+    pub status: WorkspaceStatus,
+    now: Timestamp,
+    hold: Option<Hold>,
+    notices: Vec<Notice>,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(observed: &'a Observed, env: &Env) -> Self {
+        let status = observed.workspace.status.clone().unwrap_or_default();
+        Self { observed, status, now: env.now, hold: None, notices: Vec::new() }
+    }
+
+    /// Notes why it does not go on. The first reason counts: what comes later mostly follows from it.
+    pub fn hold(&mut self, hold: Hold) {
+        self.hold.get_or_insert(hold);
+    }
+
+    pub fn held(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    pub fn notice(&mut self, warning: bool, reason: Reason, note: impl Into<String>) {
+        self.notices.push(Notice { warning, reason, note: note.into() });
+    }
+
+    /// A start is asked for: the clock of the stages begins anew.
+    pub fn begin_start(&mut self) {
+        self.status.startup = Some(Startup { began: Some(Time(self.now)), ..Startup::default() });
+    }
+
+    /// What deskd confirmed; without a pod nobody holds anything.
+    pub fn control(&mut self, confirmed: Option<ControlStatus>) {
+        if self.observed.pod.is_none() {
+            self.status.control = None;
+        } else if let Some(new) = confirmed {
+            self.notices.extend(control::notice(self.status.control.as_ref(), &new));
+            self.status.control = Some(new);
+        }
+    }
+
+    fn is(&self, kind: ConditionType) -> bool {
+        conditions::is_true(&self.status.conditions, kind)
+    }
+
+    fn set(&mut self, kind: ConditionType, result: &Result<(), Hold>) {
+        let (status, reason, message) = match result {
+            Ok(()) => (Status::True, Reason::Ready, ""),
+            Err(hold) => (Status::False, hold.reason, hold.message.as_str()),
+        };
+        let generation = self.observed.workspace.metadata.generation;
+        conditions::set(&mut self.status.conditions, kind, status, reason, message, generation, self.now);
+    }
+
+    /// Writes the conditions from what was observed, and the facts beside them.
+    pub fn conditions(&mut self) {
+        let observed = self.observed;
+        self.status.observed_generation = observed.workspace.metadata.generation;
+        self.status.epoch = Some(children::epoch(observed)).filter(|_| observed.own_claim().is_some()).or(self.status.epoch);
+        self.storage_facts();
+        let pod = observed.own_pod();
+        self.status.pod = pod.and_then(|p| p.metadata.name.clone());
+        self.status.node = pod.and_then(|p| p.spec.as_ref()?.node_name.clone());
+        self.status.host = pod.and_then(|p| p.status.as_ref()?.pod_ip.clone());
+
+        let storage = self.storage();
+        let running = self.pod();
+        let desktop = self.answered("desktop", running.clone(), ConditionType::DesktopReady, desktop(observed));
+        let agent = self.answered("runner", running.clone(), ConditionType::AgentReady, agent(observed.runner.as_ref()));
+        let parts = [
+            (ConditionType::StorageReady, storage),
+            (ConditionType::PodReady, running),
+            (ConditionType::DesktopReady, desktop),
+            (ConditionType::AgentReady, agent),
+        ];
+        // A claim that waits for its pod says less than why that pod cannot run.
+        let broken: Vec<_> = parts.iter().filter_map(|(_, result)| result.as_ref().err()).collect();
+        let broken = broken.iter().find(|hold| hold.stalled).or(broken.first()).map(|hold| (*hold).clone());
+        for (kind, result) in &parts {
+            self.set(*kind, result);
+        }
+        let hold = self.hold.take().or(broken);
+        self.clock(hold.is_none());
+        self.ready(hold);
+    }
+
+    fn ready(&mut self, hold: Option<Hold>) {
+        let before = conditions::get(&self.status.conditions, ConditionType::Ready).cloned();
+        let was_stalled = self.is(ConditionType::Stalled);
+        let result = hold.map_or(Ok(()), Err);
+        self.set(ConditionType::Ready, &result);
+        match &result {
+            Ok(()) => {
+                conditions::clear(&mut self.status.conditions, ConditionType::Stalled);
+                if before.is_none_or(|c| c.status != "True") {
+                    let total = self.status.startup.as_ref().and_then(|s| s.total.clone()).unwrap_or_default();
+                    self.notice(false, Reason::Ready, format!("The desktop is ready after {total}."));
+                }
+            }
+            Err(hold) if hold.stalled => {
+                let stalled = conditions::get(&self.status.conditions, ConditionType::Stalled);
+                let known = was_stalled && stalled.is_some_and(|c| c.reason == hold.reason.as_str());
+                let generation = self.observed.workspace.metadata.generation;
+                let (kind, all) = (ConditionType::Stalled, &mut self.status.conditions);
+                conditions::set(all, kind, Status::True, hold.reason, hold.message.clone(), generation, self.now);
+                if !known {
+                    self.notice(true, hold.reason, hold.message.clone());
+                }
+            }
+            Err(_) => conditions::clear(&mut self.status.conditions, ConditionType::Stalled),
+        }
+        self.status.state = Some(self.word(&result).to_owned());
+    }
+
+    fn word(&self, result: &Result<(), Hold>) -> &'static str {
+        let observed = self.observed;
+        let suspend = observed.workspace.spec.state == WorkspaceState::Suspended;
+        match result {
+            _ if observed.deleted_at().is_some() => "Deleting",
+            Ok(()) => "Running",
+            Err(hold) if hold.stalled => "Stalled",
+            Err(_) if suspend && observed.pod.is_none() => "Suspended",
+            Err(_) if suspend => "Suspending",
+            Err(_) if observed.pod.is_none() && observed.claim.is_none() => "Pending",
+            Err(_) => "Starting",
+        }
+    }
+
+    fn storage_facts(&mut self) {
+        if let Some(claim) = self.observed.own_claim() {
+            let notes = claim.metadata.annotations.as_ref();
+            self.status.storage = Some(StorageStatus {
+                claim: names::claim(self.observed.name()),
+                restored_from: notes.and_then(|n| n.get(RESTORED_FROM)).cloned(),
+            });
+        }
+    }
+
+    fn storage(&self) -> Result<(), Hold> {
+        let pending = |text: String| Err(Hold::wait(Reason::ClaimPending, text));
+        let Some(claim) = self.observed.own_claim() else {
+            return pending("There is no claim yet.".to_owned());
+        };
+        match claim.status.as_ref().and_then(|s| s.phase.as_deref()) {
+            Some("Bound") => Ok(()),
+            Some("Lost") => Err(Hold::stalled(Reason::ClaimLost, "The volume of the claim is gone.")),
+            _ => pending(match &self.observed.warning {
+                Some(warning) => format!("The claim is not bound: {warning}"),
+                None => "The claim is not bound yet.".to_owned(),
+            }),
+        }
+    }
+
+    fn pod(&self) -> Result<(), Hold> {
+        if self.observed.workspace.spec.state == WorkspaceState::Suspended {
+            return Err(Hold::wait(Reason::Suspended, "Suspended as spec.state asks."));
+        }
+        match self.observed.own_pod() {
+            None => Err(Hold::wait(Reason::PodStarting, "There is no pod yet.")),
+            Some(pod) if trouble::leaving(pod) => Err(Hold::wait(Reason::PodStarting, "The old pod is going.")),
+            Some(pod) => match trouble::ended(pod) {
+                Some(why) => Err(Hold::wait(Reason::PodFailed, why)),
+                None if trouble::running(pod) => Ok(()),
+                None => Err(trouble::diagnose(pod, self.observed.warning.as_deref(), self.now)),
+            },
+        }
+    }
+
+    /// A process that does not answer once is believed to be well as long as it was and the kubelet's probe goes on saying so.
+    fn answered(
+        &self,
+        container: &str,
+        running: Result<(), Hold>,
+        kind: ConditionType,
+        answer: Option<Result<(), Hold>>,
+    ) -> Result<(), Hold> {
+        running?;
+        let probed = self.observed.own_pod().is_some_and(|pod: &Pod| trouble::probed(pod, container));
+        match answer {
+            Some(answer) => answer,
+            None if self.is(kind) && probed => Ok(()),
+            None if kind == ConditionType::DesktopReady => {
+                Err(Hold::wait(Reason::DesktopStarting, "The desktop does not answer yet."))
+            }
+            None => Err(Hold::wait(Reason::AgentStarting, "The runner does not answer yet.")),
+        }
+    }
+
+    fn clock(&mut self, ready: bool) {
+        let reached = [ConditionType::StorageReady, ConditionType::PodReady, ConditionType::DesktopReady, ConditionType::AgentReady];
+        let [storage, containers, desktop, agent] = reached.map(|kind| self.is(kind));
+        let Some(startup) = self.status.startup.as_mut() else { return };
+        let Some(began) = startup.began.as_ref().map(|t| t.0) else { return };
+        if startup.total.is_some() {
+            return;
+        }
+        let millis = self.now.as_millisecond() - began.as_millisecond();
+        let text = format!("{}.{:02}s", millis / 1000, millis % 1000 / 10);
+        let stages = [
+            (&mut startup.storage, storage),
+            (&mut startup.containers, containers),
+            (&mut startup.desktop, desktop),
+            (&mut startup.agent, agent),
+            (&mut startup.total, ready),
+        ];
+        for (stage, reached) in stages {
+            if reached && stage.is_none() {
+                *stage = Some(text.clone());
+            }
+        }
+    }
+
+    /// The plan; a status that says what is known already is not written.
+    pub fn finish(self, ops: Vec<Op>, wake: Wake) -> Plan<WorkspaceStatus> {
+        let changed = self.observed.workspace.status.as_ref() != Some(&self.status);
+        Plan { ops, status: changed.then_some(self.status), wake, notices: self.notices }
+    }
+}
+
+fn desktop(observed: &Observed) -> Option<Result<(), Hold>> {
+    let starting = || Hold::wait(Reason::DesktopStarting, "Display, window manager or panel are not up yet.");
+    observed.desk.as_ref().map(|desk| if desk.ready { Ok(()) } else { Err(starting()) })
+}
+
+fn agent(runner: Option<&RunnerState>) -> Option<Result<(), Hold>> {
+    let runner = runner?;
+    Some(match runner.state {
+        RunnerPhase::Idle | RunnerPhase::Running => Ok(()),
+        RunnerPhase::Starting => Err(Hold::wait(Reason::AgentStarting, "The agent's program is being started.")),
+        RunnerPhase::Failed => {
+            let why = runner.reason.clone().unwrap_or_else(|| "the runner does not say why".to_owned());
+            let low = why.to_lowercase();
+            Err(if low.contains("no space left") || low.contains("is full") {
+                Hold::stalled(Reason::VolumeFull, format!("The volume is full; delete files in the desktop: {why}"))
+            } else {
+                Hold::stalled(Reason::AgentFailed, format!("The agent's program cannot be started: {why}"))
+            })
+        }
+    })
+}
