@@ -1,0 +1,194 @@
+//! Which rights the creator of an object must have, because the controller will use what the object names with its own. Which rights
+//! somebody has is asked elsewhere.
+
+use serde_json::Value;
+
+use crate::admission::{Request, Verdict};
+
+/// A right that the requester must have: `get` on one object of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Where the object says so.
+    pub field: String,
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Plural.
+    pub resource: &'static str,
+    /// Name of the object.
+    pub name: String,
+}
+
+/// What an authorizer said about a [`Need`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The requester has the right.
+    Yes,
+    /// The requester has not.
+    No,
+    /// Nobody could be asked, and why.
+    Unknown(String),
+}
+
+/// What must be asked before `request` may pass. Changes are asked about only what they add.
+pub fn needs(request: &Request, controller: &str) -> Vec<Need> {
+    if request.user_info.username == controller || !(request.creates() || request.updates()) {
+        return Vec::new();
+    }
+    let mut all = references(request, &request.object);
+    let had = references(request, &request.old_object);
+    all.retain(|need| {
+        !had.iter().any(|h| (h.group, h.resource, &h.name) == (need.group, need.resource, &need.name))
+    });
+    all
+}
+
+fn references(request: &Request, object: &Value) -> Vec<Need> {
+    let spec = &object["spec"];
+    let mut found = Vec::new();
+    let mut need = |field: String, group, resource, name: &Value| {
+        if let Some(name) = name.as_str() {
+            found.push(Need { field, group, resource, name: name.to_owned() });
+        }
+    };
+    match request.kind.kind.as_str() {
+        "Session" => {
+            for (i, attachment) in spec["attachments"].as_array().into_iter().flatten().enumerate() {
+                let at = format!("spec.attachments[{i}]");
+                need(format!("{at}.configMap.name"), "", "configmaps", &attachment["configMap"]["name"]);
+                need(format!("{at}.artifact.name"), "a8s.dev", "artifacts", &attachment["artifact"]["name"]);
+            }
+            need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"]);
+        }
+        "Workspace" => need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"]),
+        // A Snapshot holds all that the Workspace holds.
+        "Snapshot" => need("spec.workspace".into(), "a8s.dev", "workspaces", &spec["workspace"]),
+        _ => {}
+    }
+    found
+}
+
+/// The verdict, once every need has its answer.
+pub fn decide(request: &Request, answers: &[(Need, Answer)]) -> Verdict {
+    let user = &request.user_info.username;
+    let refused: Vec<String> = answers
+        .iter()
+        .filter(|(_, answer)| *answer == Answer::No)
+        .map(|(need, _)| {
+            let Need { field, resource, name, .. } = need;
+            let namespace = &request.namespace;
+            format!("{field}: user {user:?} may not get {resource} {name:?} in namespace {namespace:?}")
+        })
+        .collect();
+    if !refused.is_empty() {
+        let advice = "ask an administrator for that right, or leave the reference out";
+        return Verdict::Denied { code: 403, message: format!("{}; {advice}", refused.join("; ")) };
+    }
+    // A right that cannot be checked is not there; trying again may help.
+    for (need, answer) in answers {
+        if let Answer::Unknown(why) = answer {
+            let message = format!("{}: cannot check the rights of user {user:?}, try again: {why}", need.field);
+            return Verdict::Denied { code: 503, message };
+        }
+    }
+    Verdict::Allowed(Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const CONTROLLER: &str = "system:serviceaccount:a8s-system:a8s-controller";
+
+    fn request(kind: &str, user: &str, old: Value, object: Value) -> Request {
+        serde_json::from_value(json!({
+            "uid": "u", "kind": {"group": "a8s.dev", "version": "v1alpha1", "kind": kind}, "namespace": "team",
+            "operation": if old.is_null() { "CREATE" } else { "UPDATE" },
+            "userInfo": {"username": user}, "object": object, "oldObject": old,
+        }))
+        .unwrap()
+    }
+
+    fn session() -> Value {
+        json!({"spec": {"goal": "g", "source": {"snapshot": "snap"}, "attachments": [
+            {"name": "a", "text": "t"},
+            {"name": "b", "configMap": {"name": "weather", "key": "k"}},
+            {"name": "c", "artifact": {"name": "figures"}},
+        ]}})
+    }
+
+    fn brief(needs: &[Need]) -> Vec<String> {
+        needs.iter().map(|n| format!("{} {}/{} {}", n.field, n.group, n.resource, n.name)).collect()
+    }
+
+    #[test]
+    fn a_sessions_creator_needs_everything_it_refers_to() {
+        let needs = needs(&request("Session", "jane", Value::Null, session()), CONTROLLER);
+        assert_eq!(
+            brief(&needs),
+            [
+                "spec.attachments[1].configMap.name /configmaps weather",
+                "spec.attachments[2].artifact.name a8s.dev/artifacts figures",
+                "spec.source.snapshot a8s.dev/snapshots snap",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_change_is_asked_about_only_what_it_adds() {
+        assert_eq!(needs(&request("Session", "omar", session(), session()), CONTROLLER), []);
+        let mut more = session();
+        more["spec"]["attachments"]
+            .as_array_mut()
+            .unwrap()
+            .insert(0, json!({"name": "d", "configMap": {"name": "secret-plans", "key": "k"}}));
+        let added = needs(&request("Session", "omar", session(), more), CONTROLLER);
+        assert_eq!(brief(&added), ["spec.attachments[0].configMap.name /configmaps secret-plans"]);
+    }
+
+    #[test]
+    fn workspaces_need_their_snapshot_and_snapshots_their_workspace() {
+        let object = json!({"spec": {"environment": "desktop", "source": {"snapshot": "snap"}}});
+        let found = needs(&request("Workspace", "jane", Value::Null, object), CONTROLLER);
+        assert_eq!(brief(&found), ["spec.source.snapshot a8s.dev/snapshots snap"]);
+        let object = json!({"spec": {"workspace": "ws"}});
+        let found = needs(&request("Snapshot", "jane", Value::Null, object), CONTROLLER);
+        assert_eq!(brief(&found), ["spec.workspace a8s.dev/workspaces ws"]);
+    }
+
+    #[test]
+    fn the_controller_is_not_asked_and_deletions_are_free() {
+        assert_eq!(needs(&request("Session", CONTROLLER, Value::Null, session()), CONTROLLER), []);
+        let mut delete = request("Session", "jane", session(), Value::Null);
+        delete.operation = "DELETE".into();
+        assert_eq!(needs(&delete, CONTROLLER), []);
+    }
+
+    #[test]
+    fn a_refusal_names_field_user_and_object() {
+        let request = request("Session", "jane", Value::Null, session());
+        let answers: Vec<_> = needs(&request, CONTROLLER)
+            .into_iter()
+            .map(|n| if n.resource == "artifacts" { (n, Answer::No) } else { (n, Answer::Yes) })
+            .collect();
+        let Verdict::Denied { code, message } = decide(&request, &answers) else { panic!("allowed") };
+        assert_eq!(code, 403);
+        assert_eq!(
+            message,
+            "spec.attachments[2].artifact.name: user \"jane\" may not get artifacts \"figures\" in namespace \"team\"; \
+             ask an administrator for that right, or leave the reference out"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_checked_is_refused_for_now() {
+        let request = request("Session", "jane", Value::Null, session());
+        let answers: Vec<_> =
+            needs(&request, CONTROLLER).into_iter().map(|n| (n, Answer::Unknown("down".into()))).collect();
+        let Verdict::Denied { code, message } = decide(&request, &answers) else { panic!("allowed") };
+        assert_eq!(code, 503);
+        assert!(message.contains("try again: down"), "{message}");
+        assert!(decide(&request, &[]).is_allowed());
+    }
+}
