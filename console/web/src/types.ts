@@ -1,0 +1,171 @@
+// The Kubernetes objects and runner events this page reads. Only what is used; the full reference is crds/reference.md.
+
+export interface Meta {
+  name: string;
+  namespace?: string;
+  uid: string;
+  resourceVersion: string;
+  creationTimestamp: string;
+  deletionTimestamp?: string;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+}
+
+export interface Condition {
+  type: string;
+  status: "True" | "False" | "Unknown";
+  reason: string;
+  message: string;
+}
+
+export interface KubeObject {
+  kind?: string;
+  metadata: Meta;
+}
+
+export interface PlanStep {
+  title: string;
+  status: string;
+}
+
+export type SessionWish = "Active" | "Suspended" | "Terminated";
+
+export interface Session extends KubeObject {
+  spec: {
+    goal?: string;
+    environment?: string;
+    source?: { snapshot: string };
+    attachments?: { name: string }[];
+    state?: SessionWish;
+  };
+  status?: {
+    conditions?: Condition[];
+    state?: string;
+    doing?: string;
+    turn?: number;
+    queued?: number;
+    plan?: PlanStep[];
+    environment?: string;
+    rationale?: string[];
+    epoch?: number;
+    seq?: number;
+  };
+}
+
+export interface Workspace extends KubeObject {
+  spec: {
+    environment: string;
+    state?: "Running" | "Suspended";
+    control?: { holder?: "Agent" | "User"; user?: string; private?: boolean };
+  };
+  status?: {
+    conditions?: Condition[];
+    state?: string;
+    control?: { holder: "Agent" | "User"; user?: string; private?: boolean; epoch: number };
+    startup?: { total?: string };
+    node?: string;
+  };
+}
+
+export type Delivery = "Queue" | "Steer" | "Interrupt";
+
+export interface Message extends KubeObject {
+  spec: {
+    session: string;
+    content?: string;
+    delivery?: Delivery;
+    turn?: number;
+    author?: { kind: "User" | "Agent" | "System"; name: string };
+  };
+  status?: {
+    conditions?: Condition[];
+    seq?: number;
+    state?: "Queued" | "Delivered" | "Consumed" | "Dropped";
+    turn?: number;
+    at?: string;
+  };
+}
+
+export interface Artifact extends KubeObject {
+  spec: {
+    session?: string;
+    name: string;
+    version: number;
+    title: string;
+    fileName: string;
+    mediaType: string;
+    size: number;
+    turn: number;
+    epoch?: number;
+  };
+  status?: { conditions?: Condition[]; size?: string };
+}
+
+export interface Snapshot extends KubeObject {
+  spec: { workspace: string };
+  status?: {
+    conditions?: Condition[];
+    consistency?: string;
+    restoreSize?: string;
+    takenAt?: string;
+    checkpoint?: { turn: number };
+  };
+}
+
+export interface Environment extends KubeObject {
+  spec: { title?: string; description?: string };
+}
+
+export interface Detail {
+  session: Session;
+  workspace: Workspace | null;
+  messages: Message[];
+  artifacts: Artifact[];
+  snapshots: Snapshot[];
+}
+
+/** A change seen by a watch, as the console's event stream sends it. */
+export type ObjectChange = { type: "Applied" | "Deleted" } & (
+  | { kind: "Session"; object: Session }
+  | { kind: "Workspace"; object: Workspace }
+  | { kind: "Message"; object: Message }
+  | { kind: "Artifact"; object: Artifact }
+  | { kind: "Snapshot"; object: Snapshot }
+);
+
+interface RunnerEventBase {
+  epoch: number;
+  seq: number;
+  ts: string;
+  turn: number;
+}
+
+/** One event of the runner, relayed by the console. Unknown types are ignored. */
+export type RunnerEvent = RunnerEventBase &
+  (
+    | { type: "turnStarted"; data: { messageId: string; content: string; author: string } }
+    | { type: "turnEnded"; data: { messageId: string; stopReason: string; detail?: string } }
+    | { type: "message"; data: { text: string } }
+    | { type: "delta"; data: { text: string } }
+    | { type: "step"; data: { id: string; title: string; status: string } }
+    | { type: "plan"; data: { entries: PlanStep[] } }
+    | { type: "artifact"; data: { name: string; version: number; title: string } }
+    | { type: "finished"; data: { summary: string } }
+    | { type: "notice"; data: { text: string } }
+  );
+
+export interface Me {
+  user: string;
+  readOnly: boolean;
+  namespace: string;
+}
+
+/** The named condition of an object. */
+export function condition(object: { status?: { conditions?: Condition[] } } | undefined, type: string): Condition | undefined {
+  return object?.status?.conditions?.find((c) => c.type === type);
+}
+
+/** Whether the named condition is True. */
+export function isTrue(object: { status?: { conditions?: Condition[] } } | undefined, type: string): boolean {
+  return condition(object, type)?.status === "True";
+}

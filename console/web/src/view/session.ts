@@ -1,0 +1,171 @@
+// One Session: conversation on the left, live desktop on the right, results below.
+
+import { api } from "../api.ts";
+import { conversation } from "../conversation.ts";
+import { h, icon, setText, visible } from "../dom.ts";
+import { shortUser, tone } from "../format.ts";
+import { Feed } from "../feed.ts";
+import type { View } from "../main.ts";
+import { control, currentTurn, isRunning, plan, type Model } from "../model.ts";
+import { hashFor } from "../route.ts";
+import { acting, complain, toast } from "../toast.ts";
+import { condition, isTrue, type Session } from "../types.ts";
+import { Chat } from "./chat.ts";
+import { Composer } from "./composer.ts";
+import { Desktop } from "./desktop.ts";
+import { Results } from "./results.ts";
+import { topBar, type Shell } from "./shell.ts";
+
+/** Ages on the page move on even if nothing happens. */
+const TICK_MS = 15_000;
+
+export class SessionView implements View {
+  readonly element: HTMLElement;
+  private readonly feed: Feed;
+  private readonly chat = new Chat();
+  private readonly composer: Composer;
+  private readonly desktop: Desktop;
+  private readonly results: Results;
+  private readonly state = h("span", { class: "badge calm", testid: "state" }, "Loading");
+  private readonly doing = h("span", { class: "doing", testid: "doing", "aria-live": "polite" });
+  private readonly facts = h("span", { class: "facts", testid: "facts" });
+  private readonly trouble = h("p", { class: "trouble", role: "alert", testid: "trouble" });
+  private readonly holder = h("span", { class: "holder", testid: "control", "aria-live": "polite" });
+  private readonly offline = h("span", { class: "badge bad", testid: "offline" }, "offline");
+  private readonly private = h("input", { type: "checkbox", testid: "private", on: () => void this.privacy() });
+  private readonly privateLabel = h("label", { class: "check", title: "The agent sees nothing while you work" }, this.private, "private");
+  private readonly stop = this.button("stop", "Stop", "stop", "danger", () => this.interrupt());
+  private readonly take = this.button("take-over", "Take over", "hand", "primary", () => this.hold("User"));
+  private readonly hand = this.button("hand-back", "Hand back", "back", "primary", () => this.hold("Agent"));
+  private readonly save = this.button("save", "Save", "save", "", () => this.snapshot());
+  private readonly suspend = this.button("suspend", "Suspend", "pause", "", () => api.state(this.namespace, this.name, "Suspended"));
+  private readonly resume = this.button("resume", "Resume", "play", "primary", () => api.state(this.namespace, this.name, "Active"));
+  private readonly timer: ReturnType<typeof setInterval>;
+
+  constructor(
+    private readonly shell: Shell,
+    private readonly namespace: string,
+    private readonly name: string,
+  ) {
+    this.composer = new Composer((content, delivery) => this.say(content, delivery));
+    this.desktop = new Desktop(namespace, shell.me.readOnly);
+    this.results = new Results(namespace, shell.me.readOnly);
+    visible(this.offline, false);
+    visible(this.trouble, false);
+    const actions = h("div", { class: "actions", role: "toolbar", "aria-label": "Actions" },
+      this.stop, this.take, this.hand, this.privateLabel, this.save, this.suspend, this.resume);
+    visible(actions, !shell.me.readOnly);
+    this.element = h("div", { class: "page session" }, topBar(shell, namespace),
+      h("div", { class: "head" },
+        h("a", { class: "ghost button", href: hashFor(namespace), "aria-label": "Back to all sessions", testid: "back" }, icon("arrow")),
+        h("div", { class: "name" }, h("h1", {}, name), this.facts), this.state, this.offline, this.doing, h("span", { class: "grow" }), actions),
+      this.trouble,
+      h("main", { class: "work" },
+        h("section", { class: "left", "aria-label": "Chat" }, this.chat.element, !shell.me.readOnly && this.composer.element),
+        h("section", { class: "right", "aria-label": "Desktop" }, h("div", { class: "frame" }, h("div", { class: "bar" }, icon("eye"), this.holder), this.desktop.element), this.results.element)));
+    this.composer.update(false, false);
+    this.feed = new Feed(namespace, name, {
+      changed: (model) => this.draw(model),
+      online: (yes) => visible(this.offline, !yes),
+      failed: complain,
+      signedOut: shell.signedOut,
+    });
+    this.timer = setInterval(() => this.draw(this.feed.model), TICK_MS);
+    this.draw(this.feed.model);
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+    this.feed.close();
+    this.desktop.close();
+  }
+
+  private button(testid: string, label: string, picture: Parameters<typeof icon>[0], look: string, work: () => Promise<void>): HTMLButtonElement {
+    const element: HTMLButtonElement = h("button", { class: look, type: "button", testid, on: () => void acting(element, work) }, icon(picture), h("span", {}, label));
+    return element;
+  }
+
+  private draw(model: Model): void {
+    const { session, workspace } = model;
+    const status = session?.status;
+    const word = session === undefined ? (this.loaded(model) ? "Gone" : "Loading") : session.metadata.deletionTimestamp ? "Deleting" : (status?.state ?? "Pending");
+    const running = isRunning(model);
+    const held = control(model, this.shell.me.user);
+    const desktopUp = workspace?.status?.state === "Running";
+    const over = word === "Terminated" || word === "Gone" || word === "Deleting";
+    const suspended = session?.spec.state === "Suspended";
+
+    this.state.className = `badge ${tone(word)}`;
+    setText(this.state, word);
+    setText(this.doing, status?.doing ?? "");
+    this.doing.title = status?.doing ?? "";
+    const turn = currentTurn(model);
+    setText(this.facts, [status?.environment ?? session?.spec.environment, turn > 0 ? `turn ${turn}` : "", status?.queued ? `${status.queued} queued` : "", workspace?.status?.startup?.total ? `started in ${workspace.status.startup.total}` : ""].filter(Boolean).join(" · "));
+    this.facts.title = (status?.rationale ?? []).join("\n");
+    this.worry(session);
+
+    visible(this.stop, running && !over);
+    visible(this.take, desktopUp && !held.mine && !over);
+    visible(this.hand, held.mine && !over);
+    visible(this.privateLabel, desktopUp && !over);
+    if (!held.pending && document.activeElement !== this.private && held.mine) this.private.checked = held.private;
+    visible(this.save, workspace !== undefined && !over);
+    visible(this.suspend, session !== undefined && !suspended && !over);
+    visible(this.resume, suspended && !over);
+
+    const who = shortUser(held.user);
+    setText(this.holder, !desktopUp ? "Desktop" : held.mine ? (held.private ? "You have control, in private" : "You have control")
+      : held.holder === "User" ? `${who} has control${held.private ? ", in private" : ""}` : held.pending ? "Handing over…" : "The agent has control");
+    this.holder.classList.toggle("mine", held.mine);
+
+    this.chat.update(conversation(model), plan(model), word !== "Finished" || running);
+    this.composer.update(running, over);
+    this.desktop.update({ workspace: workspace?.metadata.name, running: desktopUp, why: this.absence(model, word), mine: held.mine });
+    this.results.update(model, Date.now());
+  }
+
+  private loaded(model: Model): boolean {
+    return model.gone.size > 0;
+  }
+
+  private absence(model: Model, word: string): string {
+    const { workspace } = model;
+    if (word === "Loading") return "Loading";
+    if (!workspace) return word === "Terminated" || word === "Gone" ? "The session is over, its desktop is gone" : "The desktop is starting";
+    const state = workspace.status?.state ?? "Pending";
+    if (state === "Suspended") return "Suspended. The volume is kept; Resume brings the desktop back";
+    if (state === "Pending" || state === "Starting") return condition(workspace, "Ready")?.message || "The desktop is starting";
+    return state === "Stalled" ? (condition(workspace, "Stalled")?.message ?? "Stalled") : state;
+  }
+
+  private worry(session: Session | undefined): void {
+    const stalled = isTrue(session, "Stalled") ? condition(session, "Stalled") : undefined;
+    visible(this.trouble, stalled !== undefined);
+    setText(this.trouble, stalled ? `${stalled.reason}: ${stalled.message}` : "");
+  }
+
+  private async say(content: string, delivery: "Queue" | "Steer" | "Interrupt"): Promise<void> {
+    await api.say(this.namespace, this.name, { content, delivery });
+    this.chat.follow();
+  }
+
+  private async interrupt(): Promise<void> {
+    const turn = currentTurn(this.feed.model);
+    await api.say(this.namespace, this.name, turn > 0 ? { delivery: "Interrupt", turn } : { delivery: "Interrupt" });
+  }
+
+  private async hold(holder: "User" | "Agent"): Promise<void> {
+    await api.control(this.namespace, this.name, { holder, private: holder === "User" && this.private.checked });
+    if (holder === "Agent") this.private.checked = false;
+  }
+
+  /** While this person holds control the box acts at once; before, it says how control will be taken. */
+  private async privacy(): Promise<void> {
+    if (control(this.feed.model, this.shell.me.user).mine) await acting(null, () => this.hold("User"));
+  }
+
+  private async snapshot(): Promise<void> {
+    const made = await api.save(this.namespace, this.name);
+    toast(`Snapshot ${made.metadata.name} is being taken.`);
+  }
+}
