@@ -1,0 +1,163 @@
+//! The chart, rendered by Helm and installed into a real API server: everything in it is accepted, pods are `restricted`, a read-only
+//! console has no action, and nobody speaks in another's name.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::LazyLock,
+};
+
+use a8s_cluster::{ControlPlane, Paths, Progress, SYSTEM_NAMESPACE, binaries::Binaries};
+use serde_json::{Value, json};
+
+static HELM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let paths = Paths::from_env("standalone").expect("paths");
+    let built = Binaries::build(&paths, &["helm"], &Progress::silent()).expect("helm");
+    built.path("helm").to_path_buf()
+});
+
+static SERVER: LazyLock<ControlPlane> = LazyLock::new(|| {
+    let server = ControlPlane::start().expect("an API server");
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": SYSTEM_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    });
+    server.kubectl().apply(&namespace.to_string()).expect("a namespace");
+    server
+});
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two folders up").to_path_buf()
+}
+
+fn helm(args: &[&str]) -> Result<String, String> {
+    let chart = repository().join("charts/a8s");
+    let output = Command::new(&*HELM)
+        .args(args)
+        .arg(chart)
+        .stdin(Stdio::null())
+        .output()
+        .expect("helm runs");
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
+}
+
+fn template(more: &[&str]) -> Vec<Value> {
+    let mut args = vec!["template", "a8s", "--namespace", SYSTEM_NAMESPACE];
+    args.extend(more);
+    let text = helm(&args).expect("the chart renders");
+    let documents = serde_saphyr::from_multiple::<Value>(&text).expect("YAML");
+    documents.into_iter().filter(|d| !d.is_null()).collect()
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|o| o["kind"] == kind).collect()
+}
+
+#[test]
+fn helm_finds_nothing_to_complain_about() {
+    helm(&["lint", "--strict"]).expect("lint");
+}
+
+#[test]
+fn a_misspelt_value_is_refused() {
+    let said = helm(&["template", "a8s", "--set", "console.readonly=true"]).expect_err("refused");
+    assert!(said.contains("readonly"), "{said}");
+}
+
+#[test]
+fn a_read_only_console_is_told_so_and_others_are_not() {
+    let read_only = |more: &[&str]| {
+        let objects = template(more);
+        let deployments = of_kind(&objects, "Deployment");
+        let console = deployments.iter().find(|d| d["metadata"]["name"] == "a8s-console").expect("a console");
+        console["spec"]["template"]["spec"]["containers"][0]["args"].to_string().contains("--read-only")
+    };
+    assert!(read_only(&["--set", "console.readOnly=true"]));
+    assert!(!read_only(&[]));
+}
+
+#[test]
+fn definitions_stay_when_the_chart_goes_and_can_be_left_out() {
+    let objects = template(&[]);
+    let definitions = of_kind(&objects, "CustomResourceDefinition");
+    assert_eq!(definitions.len(), 6);
+    assert!(definitions.iter().all(|d| d["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"));
+    assert!(of_kind(&template(&["--set", "crds.enabled=false"]), "CustomResourceDefinition").is_empty());
+}
+
+#[test]
+fn a_definition_in_the_chart_is_the_plain_one() {
+    for mut packed in template(&[]).into_iter().filter(|o| o["kind"] == "CustomResourceDefinition") {
+        packed["metadata"].as_object_mut().expect("metadata").remove("annotations");
+        let plural = packed["spec"]["names"]["plural"].as_str().expect("a plural");
+        let file = repository().join("crds/yaml").join(format!("{plural}.yaml"));
+        let plain = std::fs::read_to_string(file).expect("a definition");
+        assert_eq!(packed, serde_saphyr::from_str::<Value>(&plain).expect("YAML"));
+    }
+}
+
+#[test]
+fn every_pod_is_accepted_in_a_restricted_namespace() {
+    let objects = template(&[]);
+    let deployments = of_kind(&objects, "Deployment");
+    assert_eq!(deployments.len(), 4);
+    for deployment in deployments {
+        let name = &deployment["metadata"]["name"];
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE},
+            "spec": deployment["spec"]["template"]["spec"],
+        });
+        let container = &pod["spec"]["containers"][0];
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{name}");
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), pod.to_string()).expect("written");
+        let path = file.path().display().to_string();
+        SERVER.kubectl().run(&["create", "--dry-run=server", "--validate=strict", "-f", &path]).expect("accepted");
+    }
+}
+
+#[test]
+fn installed_upgraded_and_kept_honest() {
+    let kubeconfig = SERVER.kubeconfig().display().to_string();
+    let install = ["upgrade", "--install", "a8s", "--namespace", SYSTEM_NAMESPACE, "--kubeconfig", &kubeconfig, "--timeout=30s"];
+    let kubectl = SERVER.kubectl();
+    helm(&install).expect("a first install, definitions and their objects at once");
+    let image = ["get", "environment", "desktop", "-o", "jsonpath={.spec.image}"];
+    assert_eq!(kubectl.run(&image).expect("an Environment"), "localhost/a8s/desktop:0.1.0");
+    let uid = ["get", "environment", "desktop", "-o", "jsonpath={.metadata.uid}"];
+    let before = kubectl.run(&uid).expect("a UID");
+    for tag in ["2", "3"] {
+        let value = format!("environments.desktop.image=localhost/a8s/desktop:{tag}");
+        helm(&[&install[..], &["--set", &value]].concat()).expect("an upgrade");
+        assert_eq!(kubectl.run(&image).expect("an Environment"), format!("localhost/a8s/desktop:{tag}"));
+        assert_eq!(kubectl.run(&uid).expect("a UID"), before, "an upgrade never takes the Environment away");
+    }
+    nobody_speaks_in_anothers_name(kubectl);
+}
+
+/// In the system namespace the webhook is not asked, so this is the policy alone.
+fn nobody_speaks_in_anothers_name(kubectl: &a8s_cluster::Kubectl) {
+    let message = |user: &str, author: &Value| {
+        let spec = json!({"session": "a", "content": "b", "author": author});
+        let meta = json!({"generateName": "a-", "namespace": SYSTEM_NAMESPACE});
+        let message = json!({"apiVersion": "a8s.dev/v1alpha1", "kind": "Message", "metadata": meta, "spec": spec});
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), message.to_string()).expect("written");
+        let path = file.path().display().to_string();
+        let user = format!("--as={user}");
+        kubectl.run(&["create", "--dry-run=server", &user, "--as-group=system:masters", "-f", &path])
+    };
+    // A policy takes a moment to be in force.
+    let said = || message("jane", &json!({"kind": "User", "name": "omar"})).err().map(|e| format!("{e:#}"));
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while said().is_none() {
+        assert!(std::time::Instant::now() < until, "the policy is not in force");
+    }
+    assert!(said().is_some_and(|s| s.contains("spec.author must be the user who makes the request")));
+    message("jane", &json!({"kind": "User", "name": "jane"})).expect("her own name");
+    message("jane", &json!({"kind": "Agent", "name": "jane"})).expect_err("she is no agent");
+    let controller = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:a8s-controller");
+    message(&controller, &json!({"kind": "Agent", "name": "builtin"})).expect("the controller speaks for the agent");
+}
