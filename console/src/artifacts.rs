@@ -68,15 +68,19 @@ pub async fn download(
     let sha256 = spec["sha256"].as_str().unwrap_or_default();
     if key != format!("{namespace}/{}/{sha256}", artifact.uid().unwrap_or_default()) {
         tracing::warn!(namespace, name, "the key in the status of an Artifact is not its own");
-        return Err(Refusal::forbidden("ForeignKey", "the Artifact's status names content that is not its own"));
+        return Err(Refusal::forbidden(
+            "ForeignKey",
+            "the Artifact's status names content that is not its own",
+        ));
     }
-    let found = console.store.get(&object_store::path::Path::from(key)).await.map_err(|error| match error {
-        object_store::Error::NotFound { .. } => missing("the content is gone from the artifact store"),
-        error => {
-            tracing::warn!(%error, "the artifact store does not answer");
-            Refusal::unavailable("the artifact store does not answer; try again")
-        }
-    })?;
+    let found =
+        console.store.get(&object_store::path::Path::from(key)).await.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => missing("the content is gone from the artifact store"),
+            error => {
+                tracing::warn!(%error, "the artifact store does not answer");
+                Refusal::unavailable("the artifact store does not answer; try again")
+            }
+        })?;
     let size = found.meta.size;
     let headers = [
         (header::CONTENT_TYPE, media_type(spec["mediaType"].as_str().unwrap_or_default()).to_owned()),
@@ -110,9 +114,11 @@ fn media_type(claimed: &str) -> &'static str {
 fn disposition(name: &str) -> String {
     // Characters that turn the direction of text make `fdp.exe` of `exe.pdf`.
     let hidden = |c: &char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
     };
-    let name: String = name.chars().filter(|c| !hidden(c)).map(|c| if matches!(c, '/' | '\\') { '_' } else { c }).collect();
+    let name: String =
+        name.chars().filter(|c| !hidden(c)).map(|c| if matches!(c, '/' | '\\') { '_' } else { c }).collect();
     let name = name.trim_start_matches('.').trim();
     let name = if name.is_empty() { "artifact" } else { name };
     let simple = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ');
@@ -135,19 +141,36 @@ mod tests {
 
     #[test]
     fn a_file_name_cannot_leave_its_quotes_or_its_folder() {
-        for bad in ["a\"; filename=b.html", "a\r\nSet-Cookie: x", "../../etc/passwd", "..\\x", "", "\u{202e}fdp.exe"] {
+        for bad in
+            ["a\"; filename=b.html", "a\r\nSet-Cookie: x", "../../etc/passwd", "..\\x", "", "\u{202e}fdp.exe"]
+        {
             let text = disposition(bad);
             assert_eq!(text.matches('"').count(), 2, "{text}");
             assert!(!text.contains(['\r', '\n', '/', '\\', '\u{202e}']), "{text}");
-            assert!(text.starts_with("attachment; filename=\"") && !text.contains("\"..") && !text.contains("\"\""), "{text}");
+            assert!(
+                text.starts_with("attachment; filename=\"")
+                    && !text.contains("\"..")
+                    && !text.contains("\"\""),
+                "{text}"
+            );
         }
         let text = disposition("Bericht für Köln.pdf");
-        assert_eq!(text, "attachment; filename=\"Bericht f_r K_ln.pdf\"; filename*=UTF-8''Bericht%20f%C3%BCr%20K%C3%B6ln.pdf");
+        assert_eq!(
+            text,
+            "attachment; filename=\"Bericht f_r K_ln.pdf\"; filename*=UTF-8''Bericht%20f%C3%BCr%20K%C3%B6ln.pdf"
+        );
     }
 
     #[test]
     fn what_a_browser_could_run_is_just_bytes() {
-        for kind in ["text/html", "image/svg+xml", "application/xhtml+xml", "text/javascript", "", "text/xml; x=application/pdf"] {
+        for kind in [
+            "text/html",
+            "image/svg+xml",
+            "application/xhtml+xml",
+            "text/javascript",
+            "",
+            "text/xml; x=application/pdf",
+        ] {
             assert_eq!(media_type(kind), "application/octet-stream", "{kind}");
         }
         assert_eq!(media_type("text/CSV; charset=utf-8"), "text/csv");

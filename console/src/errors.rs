@@ -60,7 +60,8 @@ impl From<kube::Error> for Refusal {
             kube::Error::Api(status) => {
                 let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::BAD_GATEWAY);
                 let reason = if status.reason.is_empty() { "Unknown" } else { &status.reason };
-                let text = if status.message.is_empty() { "the Kubernetes API refused" } else { &status.message };
+                let text =
+                    if status.message.is_empty() { "the Kubernetes API refused" } else { &status.message };
                 Self::new(code, reason, text)
             }
             other => {

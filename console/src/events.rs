@@ -127,7 +127,11 @@ impl View {
     }
 
     /// Watches the Workspace, and another one when the Session gets another.
-    async fn workspaces(&self, mut desk: watch::Receiver<Option<String>>, place: watch::Sender<Option<Place>>) {
+    async fn workspaces(
+        &self,
+        mut desk: watch::Receiver<Option<String>>,
+        place: watch::Sender<Option<Place>>,
+    ) {
         while let Some(name) = known(&mut desk).await {
             let select = format!("metadata.name={name}");
             let note = |workspace: Option<&DynamicObject>| {
@@ -202,7 +206,12 @@ impl View {
         }
     }
 
-    async fn send(&self, kind: Kind, change: &str, object: DynamicObject) -> Result<(), mpsc::error::SendError<Event>> {
+    async fn send(
+        &self,
+        kind: Kind,
+        change: &str,
+        object: DynamicObject,
+    ) -> Result<(), mpsc::error::SendError<Event>> {
         let data = json!({"type": change, "kind": kind.name(), "object": kind.show(object)});
         self.out.send(event("object", &data)).await
     }

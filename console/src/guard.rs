@@ -34,7 +34,8 @@ fn local(origin: &str, headers: &HeaderMap) -> bool {
     let Ok(uri) = origin.parse::<Uri>() else { return false };
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let own = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    let plain = matches!(uri.scheme_str(), Some("http" | "https")) && uri.path().trim_end_matches('/').is_empty();
+    let plain =
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.path().trim_end_matches('/').is_empty();
     own && plain && uri.authority().is_some_and(|authority| authority.as_str().eq_ignore_ascii_case(host))
 }
 

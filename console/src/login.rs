@@ -46,7 +46,9 @@ impl FromRequestParts<Arc<Console>> for User {
 
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    lines
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
 
 /// Body of a login.
@@ -67,7 +69,9 @@ pub async fn login(
         return Err(Refusal::bad("this is no token; make one with `kubectl create token`"));
     }
     if token.len() > MAX_TOKEN {
-        return Err(Refusal::bad(format!("the token has more than {MAX_TOKEN} characters, which no cookie can hold")));
+        return Err(Refusal::bad(format!(
+            "the token has more than {MAX_TOKEN} characters, which no cookie can hold"
+        )));
     }
     let user = whoami(console.clients.of(token)?).await?;
     let now = jiff::Timestamp::now().as_second();
@@ -86,14 +90,15 @@ pub async fn login(
 /// The user name behind a client, in the API server's words.
 async fn whoami(client: Client) -> Result<String, Refusal> {
     let api: Api<SelfSubjectReview> = Api::all(client);
-    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await.map_err(|error| {
-        let refusal = Refusal::from(error);
-        if refusal.status != StatusCode::UNAUTHORIZED {
-            return refusal;
-        }
-        let text = "the cluster does not know this token; make a new one with `kubectl create token`";
-        Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", text)
-    })?;
+    let review =
+        api.create(&PostParams::default(), &SelfSubjectReview::default()).await.map_err(|error| {
+            let refusal = Refusal::from(error);
+            if refusal.status != StatusCode::UNAUTHORIZED {
+                return refusal;
+            }
+            let text = "the cluster does not know this token; make a new one with `kubectl create token`";
+            Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", text)
+        })?;
     let name = review.status.and_then(|status| status.user_info?.username).unwrap_or_default();
     if name.is_empty() || name == "system:anonymous" {
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "the token names nobody"));

@@ -42,13 +42,18 @@ async fn main() -> anyhow::Result<()> {
     });
     ready.set(true);
     tracing::info!(address = %options.addr, read_only = options.read_only, "serving");
-    axum::serve(listener, router(console)).with_graceful_shutdown(stop.cancelled_owned()).into_future().await?;
+    axum::serve(listener, router(console))
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .into_future()
+        .await?;
     health.await??;
     Ok(())
 }
 
 fn store(url: &str) -> anyhow::Result<Arc<dyn ObjectStore>> {
-    let path = url.strip_prefix("file://").with_context(|| format!("--store-url {url}: only file:///path is known"))?;
+    let path = url
+        .strip_prefix("file://")
+        .with_context(|| format!("--store-url {url}: only file:///path is known"))?;
     let store = LocalFileSystem::new_with_prefix(path);
     Ok(Arc::new(store.with_context(|| format!("cannot use the artifact store {url}"))?))
 }

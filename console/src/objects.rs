@@ -87,7 +87,12 @@ impl Kind {
     }
 
     /// Creates one from JSON without `apiVersion` and `kind`.
-    pub async fn create(self, client: &Client, namespace: &str, mut object: Value) -> Result<DynamicObject, Refusal> {
+    pub async fn create(
+        self,
+        client: &Client,
+        namespace: &str,
+        mut object: Value,
+    ) -> Result<DynamicObject, Refusal> {
         object["apiVersion"] = format!("{GROUP}/{VERSION}").into();
         object["kind"] = self.name().into();
         let object = serde_json::from_value(object).map_err(|error| Refusal::bad(error.to_string()))?;

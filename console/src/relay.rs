@@ -162,12 +162,12 @@ impl Relay {
     }
 
     async fn access(&self, place: &Place) -> Option<End> {
-        let asked =
-            may(&self.client, "get", ("workspaces", "desktop"), (&self.namespace, &place.name)).await;
+        let asked = may(&self.client, "get", ("workspaces", "desktop"), (&self.namespace, &place.name)).await;
         match asked {
             Ok(true) => None,
             Ok(false) => {
-                let text = format!("{} may not get workspaces/desktop {}/{}", self.user, self.namespace, place.name);
+                let text =
+                    format!("{} may not get workspaces/desktop {}/{}", self.user, self.namespace, place.name);
                 Some(End::Denied(Refusal::forbidden("Forbidden", text)))
             }
             Err(refusal) if matches!(refusal.status.as_u16(), 401 | 403) => Some(End::Denied(refusal)),
@@ -182,7 +182,11 @@ impl Relay {
         let response = match self.console.runners.open(place, &self.user, *after).await {
             Ok(response) => response,
             Err(error) => {
-                tracing::debug!(workspace = place.uid, error = format!("{error:#}"), "cannot reach the runner");
+                tracing::debug!(
+                    workspace = place.uid,
+                    error = format!("{error:#}"),
+                    "cannot reach the runner"
+                );
                 return End::Broken;
             }
         };

@@ -96,7 +96,10 @@ mod tests {
         for at in 0..value.len() - 1 {
             let mut bytes = value.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
-            assert!(sealer.open(&String::from_utf8(bytes).unwrap(), 0).is_none(), "opened with a change at {at}");
+            assert!(
+                sealer.open(&String::from_utf8(bytes).unwrap(), 0).is_none(),
+                "opened with a change at {at}"
+            );
         }
         for bad in ["", "A", "????", "AAAAAAAAAAAAAAAA"] {
             assert!(sealer.open(bad, 0).is_none(), "{bad}");

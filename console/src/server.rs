@@ -13,7 +13,8 @@ use object_store::ObjectStore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clients::Clients, errors::Refusal, guard, guard::Origins, login, page, relay::Runners, seal::Sealer, sessions, vnc,
+    clients::Clients, errors::Refusal, guard, guard::Origins, login, page, relay::Runners, seal::Sealer,
+    sessions, vnc,
 };
 
 /// Bodies are goals and messages with small attachments.

@@ -126,7 +126,8 @@ pub fn is_artifact_of(artifact: &DynamicObject, session: &str) -> bool {
 
 /// Snapshots name a Workspace; those of an earlier Workspace of the Session name the Session in their checkpoint.
 pub fn is_snapshot_of(snapshot: &DynamicObject, session: &str, workspace: &str) -> bool {
-    snapshot.data["spec"]["workspace"] == workspace || snapshot.data["status"]["checkpoint"]["session"] == session
+    snapshot.data["spec"]["workspace"] == workspace
+        || snapshot.data["status"]["checkpoint"]["session"] == session
 }
 
 /// `DELETE /api/namespaces/{ns}/sessions/{s}`.

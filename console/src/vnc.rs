@@ -27,11 +27,13 @@ pub async fn ticket(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let asked: serde_json::Value = serde_json::from_slice(&body).map_err(|error| Refusal::bad(error.to_string()))?;
+    let asked: serde_json::Value =
+        serde_json::from_slice(&body).map_err(|error| Refusal::bad(error.to_string()))?;
     if console.read_only && asked["mode"] != "view" {
         return Err(Refusal::forbidden("ReadOnly", "this console is read-only; only mode view is possible"));
     }
-    let mut request = outgoing(&console, Method::POST, "/vnc/ticket", &headers, Bytes::from(asked.to_string()))?;
+    let mut request =
+        outgoing(&console, Method::POST, "/vnc/ticket", &headers, Bytes::from(asked.to_string()))?;
     request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", user.token)).map_err(|_| Refusal::login())?;
     bearer.set_sensitive(true);
@@ -69,7 +71,8 @@ pub async fn stream(
     let mut headers = HeaderMap::new();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    let kept = [header::SEC_WEBSOCKET_ACCEPT, header::SEC_WEBSOCKET_PROTOCOL, header::SEC_WEBSOCKET_EXTENSIONS];
+    let kept =
+        [header::SEC_WEBSOCKET_ACCEPT, header::SEC_WEBSOCKET_PROTOCOL, header::SEC_WEBSOCKET_EXTENSIONS];
     copy(response.headers(), &mut headers, &kept);
     let proxy = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
@@ -99,7 +102,8 @@ fn outgoing(
 ) -> Result<http::Request<Full<Bytes>>, Refusal> {
     let host = console.vnc_proxy.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     let built = http::Request::builder().method(method).uri(path).header(header::HOST, host);
-    let mut request = built.body(Full::new(body)).map_err(|_| Refusal::unavailable("--vnc-proxy-url is no address"))?;
+    let mut request =
+        built.body(Full::new(body)).map_err(|_| Refusal::unavailable("--vnc-proxy-url is no address"))?;
     copy(headers, request.headers_mut(), &[header::ORIGIN]);
     if let Some(host) = headers.get(header::HOST) {
         request.headers_mut().insert(FORWARDED_HOST, host.clone());
@@ -107,7 +111,10 @@ fn outgoing(
     Ok(request)
 }
 
-async fn send(console: &Console, request: http::Request<Full<Bytes>>) -> Result<http::Response<Incoming>, Refusal> {
+async fn send(
+    console: &Console,
+    request: http::Request<Full<Bytes>>,
+) -> Result<http::Response<Incoming>, Refusal> {
     let sent = tokio::time::timeout(CONNECT, try_send(&console.vnc_proxy, request)).await;
     sent.map_err(anyhow::Error::from).flatten().map_err(|error| {
         tracing::warn!(error = format!("{error:#}"), "the VNC proxy does not answer");
@@ -115,7 +122,10 @@ async fn send(console: &Console, request: http::Request<Full<Bytes>>) -> Result<
     })
 }
 
-async fn try_send(proxy: &Uri, request: http::Request<Full<Bytes>>) -> anyhow::Result<http::Response<Incoming>> {
+async fn try_send(
+    proxy: &Uri,
+    request: http::Request<Full<Bytes>>,
+) -> anyhow::Result<http::Response<Incoming>> {
     let tcp = TcpStream::connect((proxy.host().unwrap_or_default(), proxy.port_u16().unwrap_or(80))).await?;
     // Input is small packets that must not wait for more.
     tcp.set_nodelay(true)?;

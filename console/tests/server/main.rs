@@ -1,0 +1,6 @@
+//! The console against a fake API server, a fake runner and a fake VNC proxy.
+
+mod access;
+mod fake;
+mod streams;
+mod work;
