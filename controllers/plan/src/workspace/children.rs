@@ -86,7 +86,8 @@ fn selector(observed: &Observed) -> Value {
 
 /// The Service: its address stays while pods come and go. The processes say themselves when they are ready.
 pub(crate) fn service(observed: &Observed) -> Value {
-    let port = |name: &str, port: u16| json!({"name": name, "port": port, "targetPort": port, "protocol": "TCP"});
+    let port =
+        |name: &str, port: u16| json!({"name": name, "port": port, "targetPort": port, "protocol": "TCP"});
     json!({
         "apiVersion": "v1",
         "kind": "Service",

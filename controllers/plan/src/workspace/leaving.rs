@@ -1,6 +1,10 @@
 //! A Workspace that shall stop, for a while or for good. What the agent published is brought to safety first, because it is nowhere else.
 
-use a8s_crds::{WorkspaceStatus, conditions::{self, ConditionType, Reason}, labels};
+use a8s_crds::{
+    WorkspaceStatus,
+    conditions::{self, ConditionType, Reason},
+    labels,
+};
 use jiff::Timestamp;
 
 use super::{Hold, Observed, running::pod_target, status::Draft, trouble};
@@ -40,7 +44,12 @@ pub(crate) fn deleted(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
 }
 
 /// Plan for a Workspace whose spec asks for suspension.
-pub(crate) fn suspended(observed: &Observed, env: &Env, mut draft: Draft<'_>, mut ops: Vec<Op>) -> Plan<WorkspaceStatus> {
+pub(crate) fn suspended(
+    observed: &Observed,
+    env: &Env,
+    mut draft: Draft<'_>,
+    mut ops: Vec<Op>,
+) -> Plan<WorkspaceStatus> {
     let Some(pod) = observed.own_pod() else {
         draft.hold(Hold::wait(Reason::Suspended, "Suspended as spec.state asks; the volume stays."));
         draft.control(None);
@@ -54,7 +63,8 @@ pub(crate) fn suspended(observed: &Observed, env: &Env, mut draft: Draft<'_>, mu
     }
     // Ready fell when the suspension began, or was never reached; then there is nothing to wait for long.
     let ready = conditions::get(&draft.status.conditions, ConditionType::Ready);
-    let since = ready.map_or(env.now, |c| if c.status == "True" { env.now } else { c.last_transition_time.0 });
+    let since =
+        ready.map_or(env.now, |c| if c.status == "True" { env.now } else { c.last_transition_time.0 });
     if let Some(text) = unsaved(observed, since, env.now) {
         draft.hold(Hold::wait(Reason::SavingArtifacts, text));
     } else {
@@ -80,8 +90,10 @@ fn unsaved(observed: &Observed, since: Timestamp, now: Timestamp) -> Option<Stri
     if runner.is_none() && waited >= SILENT {
         return None;
     }
-    let unsettled = observed.artifacts.iter().filter(|a| !a.settled).map(|a| format!("{} v{}", a.name, a.version));
-    let known = |name: &str, version: i64| observed.artifacts.iter().any(|a| a.name == name && a.version == version);
+    let unsettled =
+        observed.artifacts.iter().filter(|a| !a.settled).map(|a| format!("{} v{}", a.name, a.version));
+    let known =
+        |name: &str, version: i64| observed.artifacts.iter().any(|a| a.name == name && a.version == version);
     let unknown = runner.into_iter().flat_map(|r| &r.artifacts).filter(|a| !known(&a.name, a.version));
     let missing: Vec<_> = unsettled.chain(unknown.map(|a| format!("{} v{}", a.name, a.version))).collect();
     match runner {

@@ -20,6 +20,7 @@ mod tests;
 use a8s_crds::{WorkspaceState, WorkspaceStatus, conditions::Reason, labels};
 
 pub use check::{Violation, check};
+pub use children::storage_class;
 pub use observed::{Binding, Made, Observed, Source};
 
 use crate::{Env, Op, Plan, Wake};

@@ -29,8 +29,12 @@ pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) ->
 
     let mut desktop = container("desktop", &spec.image, &[DESKD], 1000, &variables);
     desktop["volumeMounts"] = json!([
-        home, desk, tls,
-        mount("desktop-run", "/run/user-1000"), mount("desktop-tmp", "/tmp"), mount("desktop-shm", "/dev/shm"),
+        home,
+        desk,
+        tls,
+        mount("desktop-run", "/run/user-1000"),
+        mount("desktop-tmp", "/tmp"),
+        mount("desktop-shm", "/dev/shm"),
     ]);
     desktop["ports"] = json!([{"name": "deskd", "containerPort": paths::DESKD_PORT, "protocol": "TCP"}]);
     desktop["readinessProbe"] = probe(paths::DESKD_PORT);
@@ -52,9 +56,11 @@ pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) ->
     runner["volumeMounts"] = json!([part(paths::STATE, "state"), home, acp, desk, tls]);
     runner["ports"] = json!([{"name": "runner", "containerPort": paths::RUNNER_PORT, "protocol": "TCP"}]);
     runner["readinessProbe"] = probe(paths::RUNNER_PORT);
-    runner["resources"] = json!({"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}});
+    runner["resources"] =
+        json!({"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}});
 
-    let memory = |name: &str, size: &str| json!({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}});
+    let memory =
+        |name: &str, size: &str| json!({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}});
     let mut pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -87,7 +93,8 @@ pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) ->
         },
     });
     // Not the user's name for a pod, but what `hostname` says in a terminal on the desktop.
-    pod["spec"]["hostname"] = observed.name().chars().map(|c| if c == '.' { '-' } else { c }).collect::<String>().into();
+    pod["spec"]["hostname"] =
+        observed.name().chars().map(|c| if c == '.' { '-' } else { c }).collect::<String>().into();
     if !spec.image_pull_secrets.is_empty() {
         let secrets: Vec<_> = spec.image_pull_secrets.iter().map(|name| json!({"name": name})).collect();
         pod["spec"]["imagePullSecrets"] = json!(secrets);

@@ -19,13 +19,12 @@ pub fn bytes(text: &str) -> Option<u128> {
         _ => return None,
     };
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let mut sum = whole.parse::<u128>().ok()?.checked_mul(factor)?;
-    let mut unit = factor;
-    for digit in part.chars().take(9) {
-        unit /= 10;
-        sum += u128::from(digit.to_digit(10)?) * unit;
-    }
-    Some(sum)
+    let whole = whole.parse::<u128>().ok()?.checked_mul(factor)?;
+    // Nine digits tell any two sizes apart that a volume can have.
+    let part = &part[..part.len().min(9)];
+    let scale = 10_u128.pow(u32::try_from(part.len()).ok()?);
+    let fraction = if part.is_empty() { 0 } else { part.parse::<u128>().ok()? * factor / scale };
+    Some(whole + fraction)
 }
 
 /// The greater of two sizes; what cannot be read loses.

@@ -10,10 +10,17 @@ use crate::{Effect, Env, Op, Plan, Target, Wake};
 /// A pod that fails at once is tried again this much later, in seconds.
 const AGAIN_AFTER: i64 = 10;
 
-pub(crate) fn plan(observed: &Observed, env: &Env, mut draft: Draft<'_>, mut ops: Vec<Op>) -> Plan<WorkspaceStatus> {
+pub(crate) fn plan(
+    observed: &Observed,
+    env: &Env,
+    mut draft: Draft<'_>,
+    mut ops: Vec<Op>,
+) -> Plan<WorkspaceStatus> {
     start_clock(observed, &mut draft);
     if let Some(foreign) = observed.foreign() {
-        let text = format!("{foreign} belongs to somebody else; delete or rename it, or make the Workspace under another name.");
+        let text = format!(
+            "{foreign} belongs to somebody else; delete or rename it, or make the Workspace under another name."
+        );
         draft.hold(Hold::stalled(Reason::NameTaken, text));
     }
     let mut lease = control::Outcome::default();
@@ -82,25 +89,33 @@ fn claim(observed: &Observed, ops: &mut Vec<Op>) -> Result<(), Hold> {
     let name = names::claim(observed.name());
     if let Some(claim) = observed.own_claim() {
         if claim.metadata.deletion_timestamp.is_some() {
-            let text = format!("The claim {name} was deleted; the Workspace cannot start again. Start another one from a Snapshot.");
+            let text = format!(
+                "The claim {name} was deleted; the Workspace cannot start again. Start another one from a Snapshot."
+            );
             return Err(Hold::stalled(Reason::ClaimLost, text));
         }
         return match claim.status.as_ref().and_then(|s| s.phase.as_deref()) {
             Some("Bound") => Ok(()),
             Some("Lost") => {
-                let text = format!("The volume of claim {name} is gone. Start another Workspace from a Snapshot.");
+                let text =
+                    format!("The volume of claim {name} is gone. Start another Workspace from a Snapshot.");
                 Err(Hold::stalled(Reason::ClaimLost, text))
             }
             _ if observed.binding == Binding::WaitForFirstConsumer => Ok(()),
             _ => {
                 let warning = observed.warning.as_deref().unwrap_or("its driver is making the volume");
-                Err(Hold::wait(Reason::ClaimPending, format!("The claim {name} is not bound yet: {warning}.")))
+                Err(Hold::wait(
+                    Reason::ClaimPending,
+                    format!("The claim {name} is not bound yet: {warning}."),
+                ))
             }
         };
     }
     // A new claim would look as if the desktop had come back, with an empty home.
     if observed.workspace.status.as_ref().is_some_and(|s| s.storage.is_some()) {
-        let text = format!("The claim {name} is gone and everything on it. Start another Workspace from a Snapshot.");
+        let text = format!(
+            "The claim {name} is gone and everything on it. Start another Workspace from a Snapshot."
+        );
         return Err(Hold::stalled(Reason::ClaimLost, text));
     }
     environment(observed)?;
@@ -115,7 +130,8 @@ fn claim(observed: &Observed, ops: &mut Vec<Op>) -> Result<(), Hold> {
 fn environment(observed: &Observed) -> Result<&Environment, Hold> {
     observed.environment.as_ref().ok_or_else(|| {
         let name = &observed.workspace.spec.environment;
-        let text = format!("There is no Environment {name}; `kubectl get environments` lists those that exist.");
+        let text =
+            format!("There is no Environment {name}; `kubectl get environments` lists those that exist.");
         Hold::stalled(Reason::EnvironmentNotFound, text)
     })
 }
@@ -123,7 +139,10 @@ fn environment(observed: &Observed) -> Result<&Environment, Hold> {
 fn source(observed: &Observed) -> Result<(), Hold> {
     let Some(wanted) = observed.workspace.spec.source.as_ref().map(|s| &s.snapshot) else { return Ok(()) };
     match &observed.source {
-        None => Err(Hold::stalled(Reason::SnapshotNotFound, format!("There is no Snapshot {wanted} in this namespace."))),
+        None => Err(Hold::stalled(
+            Reason::SnapshotNotFound,
+            format!("There is no Snapshot {wanted} in this namespace."),
+        )),
         Some(source) if !source.ready || source.volume_snapshot.is_none() => {
             Err(Hold::wait(Reason::SnapshotNotReady, format!("The Snapshot {wanted} is not ready yet.")))
         }
@@ -151,7 +170,11 @@ fn existing(
     let Some(why) = trouble::ended(found).filter(|_| !trouble::leaving(found)) else { return };
     let made = found.metadata.creation_timestamp.as_ref().map_or(0, |t| t.0.as_second());
     if env.now.as_second() - made >= AGAIN_AFTER {
-        draft.notice(true, Reason::PodFailed, format!("{why} Another pod takes its place, on the same volume."));
+        draft.notice(
+            true,
+            Reason::PodFailed,
+            format!("{why} Another pod takes its place, on the same volume."),
+        );
         ops.push(Op::Delete { target: pod_target(observed, found), grace: None });
     }
 }

@@ -73,7 +73,8 @@ impl<'a> Draft<'a> {
     pub fn conditions(&mut self) {
         let observed = self.observed;
         self.status.observed_generation = observed.workspace.metadata.generation;
-        self.status.epoch = Some(children::epoch(observed)).filter(|_| observed.own_claim().is_some()).or(self.status.epoch);
+        self.status.epoch =
+            Some(children::epoch(observed)).filter(|_| observed.own_claim().is_some()).or(self.status.epoch);
         self.storage_facts();
         let pod = observed.own_pod();
         self.status.pod = pod.and_then(|p| p.metadata.name.clone());
@@ -82,8 +83,14 @@ impl<'a> Draft<'a> {
 
         let storage = self.storage();
         let running = self.pod();
-        let desktop = self.answered("desktop", running.clone(), ConditionType::DesktopReady, desktop(observed));
-        let agent = self.answered("runner", running.clone(), ConditionType::AgentReady, agent(observed.runner.as_ref()));
+        let desktop =
+            self.answered("desktop", running.clone(), ConditionType::DesktopReady, desktop(observed));
+        let agent = self.answered(
+            "runner",
+            running.clone(),
+            ConditionType::AgentReady,
+            agent(observed.runner.as_ref()),
+        );
         let parts = [
             (ConditionType::StorageReady, storage),
             (ConditionType::PodReady, running),
@@ -110,7 +117,8 @@ impl<'a> Draft<'a> {
             Ok(()) => {
                 conditions::clear(&mut self.status.conditions, ConditionType::Stalled);
                 if before.is_none_or(|c| c.status != "True") {
-                    let total = self.status.startup.as_ref().and_then(|s| s.total.clone()).unwrap_or_default();
+                    let total =
+                        self.status.startup.as_ref().and_then(|s| s.total.clone()).unwrap_or_default();
                     self.notice(false, Reason::Ready, format!("The desktop is ready after {total}."));
                 }
             }
@@ -119,7 +127,15 @@ impl<'a> Draft<'a> {
                 let known = was_stalled && stalled.is_some_and(|c| c.reason == hold.reason.as_str());
                 let generation = self.observed.workspace.metadata.generation;
                 let (kind, all) = (ConditionType::Stalled, &mut self.status.conditions);
-                conditions::set(all, kind, Status::True, hold.reason, hold.message.clone(), generation, self.now);
+                conditions::set(
+                    all,
+                    kind,
+                    Status::True,
+                    hold.reason,
+                    hold.message.clone(),
+                    generation,
+                    self.now,
+                );
                 if !known {
                     self.notice(true, hold.reason, hold.message.clone());
                 }
@@ -174,7 +190,9 @@ impl<'a> Draft<'a> {
         }
         match self.observed.own_pod() {
             None => Err(Hold::wait(Reason::PodStarting, "There is no pod yet.")),
-            Some(pod) if trouble::leaving(pod) => Err(Hold::wait(Reason::PodStarting, "The old pod is going.")),
+            Some(pod) if trouble::leaving(pod) => {
+                Err(Hold::wait(Reason::PodStarting, "The old pod is going."))
+            }
             Some(pod) => match trouble::ended(pod) {
                 Some(why) => Err(Hold::wait(Reason::PodFailed, why)),
                 None if trouble::running(pod) => Ok(()),
@@ -204,7 +222,12 @@ impl<'a> Draft<'a> {
     }
 
     fn clock(&mut self, ready: bool) {
-        let reached = [ConditionType::StorageReady, ConditionType::PodReady, ConditionType::DesktopReady, ConditionType::AgentReady];
+        let reached = [
+            ConditionType::StorageReady,
+            ConditionType::PodReady,
+            ConditionType::DesktopReady,
+            ConditionType::AgentReady,
+        ];
         let [storage, containers, desktop, agent] = reached.map(|kind| self.is(kind));
         let Some(startup) = self.status.startup.as_mut() else { return };
         let Some(began) = startup.began.as_ref().map(|t| t.0) else { return };
@@ -243,12 +266,17 @@ fn agent(runner: Option<&RunnerState>) -> Option<Result<(), Hold>> {
     let runner = runner?;
     Some(match runner.state {
         RunnerPhase::Idle | RunnerPhase::Running => Ok(()),
-        RunnerPhase::Starting => Err(Hold::wait(Reason::AgentStarting, "The agent's program is being started.")),
+        RunnerPhase::Starting => {
+            Err(Hold::wait(Reason::AgentStarting, "The agent's program is being started."))
+        }
         RunnerPhase::Failed => {
             let why = runner.reason.clone().unwrap_or_else(|| "the runner does not say why".to_owned());
             let low = why.to_lowercase();
             Err(if low.contains("no space left") || low.contains("is full") {
-                Hold::stalled(Reason::VolumeFull, format!("The volume is full; delete files in the desktop: {why}"))
+                Hold::stalled(
+                    Reason::VolumeFull,
+                    format!("The volume is full; delete files in the desktop: {why}"),
+                )
             } else {
                 Hold::stalled(Reason::AgentFailed, format!("The agent's program cannot be started: {why}"))
             })

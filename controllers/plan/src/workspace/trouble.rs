@@ -68,7 +68,8 @@ fn container(status: &ContainerStatus) -> Option<Hold> {
         let detail = waiting.message.as_deref().unwrap_or_default();
         return match waiting.reason.as_deref().unwrap_or_default() {
             "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-                let text = format!("The image {} of container {name} cannot be pulled: {detail}", status.image);
+                let text =
+                    format!("The image {} of container {name} cannot be pulled: {detail}", status.image);
                 Some(Hold::stalled(Reason::ImagePullFailed, text))
             }
             "CrashLoopBackOff" if memory => Some(Hold::stalled(Reason::OutOfMemory, out_of_memory(name))),
@@ -80,7 +81,10 @@ fn container(status: &ContainerStatus) -> Option<Hold> {
                 Some(Hold::stalled(Reason::CrashLoop, text))
             }
             reason @ ("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
-                Some(Hold::wait(Reason::PodStarting, format!("Container {name} cannot be started, {reason}: {detail}")))
+                Some(Hold::wait(
+                    Reason::PodStarting,
+                    format!("Container {name} cannot be started, {reason}: {detail}"),
+                ))
             }
             _ => None,
         };
@@ -95,5 +99,7 @@ fn container(status: &ContainerStatus) -> Option<Hold> {
 }
 
 fn out_of_memory(container: &str) -> String {
-    format!("Container {container} ran out of memory; raise spec.resources.limits.memory, it holds from the next start on.")
+    format!(
+        "Container {container} ran out of memory; raise spec.resources.limits.memory, it holds from the next start on."
+    )
 }

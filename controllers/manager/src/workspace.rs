@@ -1,0 +1,265 @@
+//! Workspaces: looks at what there is, has `a8s_plan::workspace` decide, carries that out.
+
+use std::{collections::HashMap, sync::Arc, sync::Mutex, time::Duration};
+
+use a8s_crds::{
+    Artifact, Environment, Snapshot, Workspace, WorkspaceState,
+    conditions::{self, ConditionType},
+    labels, names,
+};
+use a8s_plan::workspace::{self as decide, Binding, Made, Observed, Source};
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        core::v1::{Event, PersistentVolumeClaim, Pod, Secret, Service},
+        networking::v1::NetworkPolicy,
+        storage::v1::StorageClass,
+    },
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::ListParams,
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+
+use crate::{context::Context, errors, errors::Error, execute, pods::PodAddress};
+
+/// Most that may be worked on at once.
+const CONCURRENCY: u16 = 16;
+/// A pod answers at once or is not there yet.
+const ANSWER: Duration = Duration::from_millis(1500);
+/// Something that has not come up after this many seconds may have a warning to show.
+const SLOW: i64 = 3;
+const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
+
+/// Shared by the passes of all Workspaces.
+struct Passes {
+    ctx: Arc<Context>,
+    /// What the API server refused, by UID of the Workspace, until it is said in its status.
+    refused: Mutex<HashMap<String, String>>,
+}
+
+/// Runs the controller until its watches end.
+pub async fn run(ctx: Arc<Context>) {
+    let client = ctx.client.clone();
+    let ours = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
+    let any = watcher::Config::default();
+    let controller = Controller::new(Api::<Workspace>::all(client.clone()), any.clone());
+    let (all, now) = (controller.store(), controller.store());
+    let passes = Arc::new(Passes { ctx, refused: Mutex::default() });
+    controller
+        .owns(Api::<Pod>::all(client.clone()), ours.clone())
+        .owns(Api::<PersistentVolumeClaim>::all(client.clone()), ours.clone())
+        .owns(Api::<Service>::all(client.clone()), ours.clone())
+        .owns(Api::<NetworkPolicy>::all(client.clone()), ours)
+        .watches(Api::<Environment>::all(client.clone()), any.clone(), move |environment| {
+            let name = environment.name_any();
+            matching(&all, |workspace| workspace.spec.environment == name)
+        })
+        .watches(Api::<Snapshot>::all(client), any, move |snapshot| {
+            let (name, namespace) = (snapshot.name_any(), snapshot.namespace());
+            matching(&now, |workspace| {
+                workspace.namespace() == namespace
+                    && workspace.spec.source.as_ref().is_some_and(|s| s.snapshot == name)
+            })
+        })
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .run(pass, |object, error, passes| errors::error_policy(object, error, passes.ctx.clone()), passes)
+        .for_each(async |result| {
+            if let Err(error) = result {
+                tracing::debug!(%error, "workspace queue");
+            }
+        })
+        .await;
+}
+
+/// Workspaces that wait for something. Running ones read Environment and Snapshot at their start only.
+fn matching(all: &Store<Workspace>, wanted: impl Fn(&Workspace) -> bool) -> Vec<ObjectRef<Workspace>> {
+    let waiting = |w: &Workspace| {
+        !w.status.as_ref().is_some_and(|s| conditions::is_true(&s.conditions, ConditionType::Ready))
+    };
+    all.state().iter().filter(|w| waiting(w) && wanted(w)).map(|w| ObjectRef::from_obj(w.as_ref())).collect()
+}
+
+async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, Error> {
+    let ctx = &passes.ctx;
+    let uid = workspace.uid().unwrap_or_default();
+    let Some(mut observed) = gather(ctx, &workspace).await? else {
+        passes.forget(&uid);
+        return Ok(Action::await_change());
+    };
+    observed.last_error = passes.forget(&uid);
+    let plan = decide::plan(&observed, &ctx.env());
+    if let Some(violation) = decide::check(&observed, &plan).first() {
+        return Err(Error::Plan(violation.to_string()));
+    }
+    let result = execute::carry_out(ctx, &observed.workspace, plan).await;
+    match &result {
+        Err(error) if error.status().is_some_and(|s| matches!(s.code, 403 | 422)) => {
+            let text = error.status().map(|s| s.message.clone()).unwrap_or_default();
+            tracing::info!(workspace = workspace.name_any(), text, "the API server refused a step");
+            passes.remember(uid, format!("The API server refused a step: {text}"));
+            Ok(Action::requeue(Duration::from_millis(50)))
+        }
+        _ => result,
+    }
+}
+
+impl Passes {
+    fn forget(&self, uid: &str) -> Option<String> {
+        self.refused.lock().ok()?.remove(uid)
+    }
+
+    fn remember(&self, uid: String, text: String) {
+        if let Ok(mut all) = self.refused.lock() {
+            all.insert(uid, text);
+        }
+    }
+}
+
+/// Everything that the decision needs; nothing if the Workspace is gone. Everything is read from the API server and not from a cache:
+/// a second pod or a claim made anew would cost more than a few reads.
+async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, Error> {
+    let namespace = cached.namespace().unwrap_or_default();
+    let name = cached.name_any();
+    let workspaces: Api<Workspace> = Api::namespaced(ctx.client.clone(), &namespace);
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &namespace);
+    let environments: Api<Environment> = Api::all(ctx.client.clone());
+    let secret = names::tls_secret(&name);
+    let (workspace, environment, source, claim, pod, secret, service, network_policy) = tokio::try_join!(
+        async { Ok(workspaces.get_opt(&name).await?) },
+        async { Ok(environments.get_opt(&cached.spec.environment).await?) },
+        source(ctx, &namespace, cached),
+        get::<PersistentVolumeClaim>(ctx, &namespace, names::claim(&name)),
+        get::<Pod>(ctx, &namespace, names::pod(&name)),
+        async { Ok(secrets.get_metadata_opt(&secret).await?.map(|s| s.metadata)) },
+        get::<Service>(ctx, &namespace, names::service(&name)),
+        get::<NetworkPolicy>(ctx, &namespace, names::network_policy(&name)),
+    )?;
+    let Some(workspace) = workspace.filter(|w| w.uid() == cached.uid()) else { return Ok(None) };
+    let mut observed = Observed::of(workspace);
+    observed.environment = environment;
+    observed.source = source;
+    observed.claim = claim;
+    observed.pod = pod;
+    observed.secret = secret;
+    observed.service = service;
+    observed.network_policy = network_policy;
+    if !bound(observed.claim.as_ref()) {
+        observed.binding = binding(ctx, &observed).await?;
+    }
+    ask(ctx, &mut observed).await;
+    let going = observed.deleted_at().is_some() || observed.workspace.spec.state == WorkspaceState::Suspended;
+    if going && observed.pod.is_some() {
+        observed.artifacts = artifacts(ctx, &observed).await?;
+    }
+    observed.warning = warning(ctx, &observed).await;
+    Ok(Some(observed))
+}
+
+async fn get<K>(ctx: &Context, namespace: &str, name: String) -> Result<Option<K>, Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    Ok(Api::<K>::namespaced(ctx.client.clone(), namespace).get_opt(&name).await?)
+}
+
+async fn source(ctx: &Context, namespace: &str, workspace: &Workspace) -> Result<Option<Source>, Error> {
+    let Some(wanted) = &workspace.spec.source else { return Ok(None) };
+    let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), namespace);
+    let status = api.get_opt(&wanted.snapshot).await?.map(|s| s.status.unwrap_or_default());
+    Ok(status.map(|status| Source {
+        ready: conditions::is_true(&status.conditions, ConditionType::Ready),
+        epoch: status.checkpoint.as_ref().map_or(0, |c| c.epoch),
+        volume_snapshot: status.volume_snapshot,
+        restore_size: status.restore_size,
+    }))
+}
+
+fn bound(claim: Option<&PersistentVolumeClaim>) -> bool {
+    claim.and_then(|c| c.status.as_ref()?.phase.as_deref()) == Some("Bound")
+}
+
+async fn binding(ctx: &Context, observed: &Observed) -> Result<Binding, Error> {
+    let classes: Api<StorageClass> = Api::all(ctx.client.clone());
+    let given = observed.claim.as_ref().and_then(|c| c.spec.as_ref()?.storage_class_name.clone());
+    let given = given.or_else(|| decide::storage_class(observed).map(str::to_owned));
+    let class = match given {
+        Some(name) => classes.get_opt(&name).await?,
+        None => {
+            // As the API server does: the newest of the classes that are marked as default.
+            let all = classes.list(&ListParams::default()).await?.items;
+            let marked = all.into_iter().filter(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true"));
+            marked.max_by_key(|c| c.creation_timestamp().map(|t| t.0))
+        }
+    };
+    let mode = class.and_then(|c| c.volume_binding_mode);
+    Ok(match mode.as_deref() {
+        Some("WaitForFirstConsumer") => Binding::WaitForFirstConsumer,
+        _ => Binding::Immediate,
+    })
+}
+
+/// Asks deskd and runner. That they do not answer is nothing special: it is what a start looks like.
+async fn ask(ctx: &Context, observed: &mut Observed) {
+    let status = observed.pod.as_ref().and_then(|p| p.status.as_ref());
+    let over = status.and_then(|s| s.phase.as_deref()).is_none_or(|phase| phase != "Running");
+    let Some(host) = status.and_then(|s| s.pod_ip.clone()).filter(|_| !over) else { return };
+    let at = PodAddress { uid: observed.uid().to_owned(), host };
+    let (desk, runner) = tokio::join!(
+        tokio::time::timeout(ANSWER, ctx.pods.desk_state(&at)),
+        tokio::time::timeout(ANSWER, ctx.pods.runner_state(&at)),
+    );
+    let note = |what: &str, error: &dyn std::fmt::Display| {
+        tracing::debug!(workspace = observed.name(), %error, "{what} does not answer");
+    };
+    match desk {
+        Ok(Ok(state)) => observed.desk = Some(state),
+        Ok(Err(error)) => note("deskd", &error),
+        Err(error) => note("deskd", &error),
+    }
+    match runner {
+        Ok(Ok(state)) => observed.runner = Some(state),
+        Ok(Err(error)) => tracing::debug!(workspace = observed.name(), %error, "runner does not answer"),
+        Err(error) => tracing::debug!(workspace = observed.name(), %error, "runner does not answer"),
+    }
+}
+
+async fn artifacts(ctx: &Context, observed: &Observed) -> Result<Vec<Made>, Error> {
+    let api: Api<Artifact> = Api::namespaced(ctx.client.clone(), observed.namespace());
+    let all = api.list(&ListParams::default()).await?.items;
+    let ours = all.into_iter().filter(|a| a.spec.workspace.uid == observed.uid());
+    Ok(ours
+        .map(|artifact| {
+            let conditions = artifact.status.map(|s| s.conditions).unwrap_or_default();
+            let settled = [ConditionType::Ready, ConditionType::Stalled].iter().any(|c| conditions::is_true(&conditions, *c));
+            Made { name: artifact.spec.name, version: artifact.spec.version, settled }
+        })
+        .collect())
+}
+
+/// The newest warning about what should be up by now. Worth a call only then, and never worth a failure.
+async fn warning(ctx: &Context, observed: &Observed) -> Option<String> {
+    let late = |made: Option<Timestamp>| made.is_some_and(|t| Timestamp::now().as_second() - t.as_second() >= SLOW);
+    let claim = observed.claim.as_ref().filter(|c| !bound(Some(c)));
+    let pod = observed.pod.as_ref().filter(|p| {
+        p.status.as_ref().and_then(|s| s.phase.as_deref()).is_none_or(|phase| phase == "Pending")
+    });
+    let meta = claim.map(|c| &c.metadata).or(pod.map(|p| &p.metadata))?;
+    if !late(meta.creation_timestamp.as_ref().map(|t| t.0)) {
+        return None;
+    }
+    let fields = format!("involvedObject.uid={},type=Warning", meta.uid.as_deref()?);
+    let api: Api<Event> = Api::namespaced(ctx.client.clone(), observed.namespace());
+    let events = api.list(&ListParams::default().fields(&fields)).await.ok()?.items;
+    let time = |e: &Event| e.last_timestamp.as_ref().map(|t| t.0).or(e.event_time.as_ref().map(|t| t.0));
+    let newest = events.into_iter().max_by_key(time)?;
+    Some(format!("{}: {}", newest.reason.unwrap_or_default(), newest.message.unwrap_or_default()))
+}

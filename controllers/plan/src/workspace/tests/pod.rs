@@ -1,0 +1,105 @@
+//! The pod itself.
+
+use super::*;
+
+fn made() -> Value {
+    serde_json::to_value(with_pod().pod).unwrap()
+}
+
+fn mounts(container: &Value) -> Vec<(&str, &str)> {
+    let all = container["volumeMounts"].as_array().unwrap().iter();
+    all.map(|m| (m["name"].as_str().unwrap(), m["mountPath"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn the_pod_fits_pod_security_restricted() {
+    let pod = made();
+    let spec = &pod["spec"];
+    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    for field in ["hostNetwork", "hostPID", "hostIPC", "hostUsers"] {
+        assert!(spec[field].is_null(), "{field}");
+    }
+    for volume in spec["volumes"].as_array().unwrap() {
+        let kinds: Vec<_> = volume.as_object().unwrap().keys().filter(|k| *k != "name").collect();
+        assert!(matches!(kinds[0].as_str(), "emptyDir" | "secret" | "persistentVolumeClaim"), "{kinds:?}");
+    }
+    for container in spec["containers"].as_array().unwrap() {
+        let security = &container["securityContext"];
+        assert_eq!(security["allowPrivilegeEscalation"], false);
+        assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}));
+        assert_eq!(security["runAsNonRoot"], true);
+        assert_eq!(security["readOnlyRootFilesystem"], true);
+        assert!(security["privileged"].is_null());
+        assert!(container["ports"].as_array().is_none_or(|p| p.iter().all(|p| p["hostPort"].is_null())));
+    }
+}
+
+#[test]
+fn nothing_in_the_pod_can_speak_to_the_api_server() {
+    let pod = made();
+    assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+    assert_eq!(pod["spec"]["enableServiceLinks"], false);
+    assert!(pod["spec"]["serviceAccountName"].is_null());
+}
+
+#[test]
+fn the_agent_sees_neither_the_desktop_nor_a_key() {
+    let pod = made();
+    let [desktop, agent, runner] = [0, 1, 2].map(|i| &pod["spec"]["containers"][i]);
+    assert_eq!(mounts(agent), [("volume", "/home/agent"), ("acp", "/run/a8s/acp"), ("agent-tmp", "/tmp")]);
+    assert!(mounts(desktop).contains(&("desk", "/run/a8s/desk")));
+    assert!(!mounts(desktop).contains(&("acp", "/run/a8s/acp")));
+    assert!(mounts(runner).contains(&("volume", "/state")));
+    assert!(!mounts(desktop).contains(&("volume", "/state")));
+    assert_eq!(runner["securityContext"]["runAsUser"], 1001);
+    assert_eq!(runner["securityContext"]["runAsGroup"], 1000);
+}
+
+#[test]
+fn every_volume_is_mounted_and_every_mount_has_a_volume() {
+    let pod = made();
+    let mut volumes: Vec<_> =
+        pod["spec"]["volumes"].as_array().unwrap().iter().map(|v| v["name"].as_str().unwrap()).collect();
+    let containers = pod["spec"]["containers"].as_array().unwrap();
+    let mut mounted: Vec<_> = containers.iter().flat_map(mounts).map(|(name, _)| name).collect();
+    volumes.sort_unstable();
+    mounted.sort_unstable();
+    mounted.dedup();
+    assert_eq!(volumes, mounted);
+}
+
+#[test]
+fn the_harness_of_the_environment_is_run_and_the_built_in_one_without_it() {
+    let command = |environment: Environment| {
+        let mut observed = fresh(json!({}));
+        (observed.binding, observed.environment) = (Binding::WaitForFirstConsumer, Some(environment));
+        pass(&mut observed, 0);
+        serde_json::to_value(observed.pod).unwrap()["spec"]["containers"][1]["command"].clone()
+    };
+    let shim = "/usr/libexec/a8s/shim";
+    assert_eq!(command(environment()), json!([shim, "serve", "--", "/usr/libexec/a8s/agent"]));
+    let mut other = environment();
+    let harnesses =
+        json!([{"name": "a", "command": ["/a"]}, {"name": "b", "default": true, "command": ["/b", "--acp"]}]);
+    other.spec.harnesses = serde_json::from_value(harnesses).unwrap();
+    assert_eq!(command(other), json!([shim, "serve", "--", "/b", "--acp"]));
+}
+
+#[test]
+fn the_session_that_owns_the_workspace_is_known_in_the_pod() {
+    let mut observed = fresh(json!({"desktop": {"width": 1024, "height": 768}}));
+    observed.binding = Binding::WaitForFirstConsumer;
+    let session = json!([{"apiVersion": "a8s.dev/v1alpha1", "kind": "Session", "name": "talk", "uid": "s", "controller": true}]);
+    observed.workspace.metadata.owner_references = serde_json::from_value(session).unwrap();
+    pass(&mut observed, 0);
+    let pod = serde_json::to_value(observed.pod).unwrap();
+    for container in pod["spec"]["containers"].as_array().unwrap() {
+        let variables = container["env"].as_array().unwrap();
+        assert!(variables.contains(&json!({"name": "A8S_SESSION", "value": "talk"})));
+        assert!(variables.contains(&json!({"name": "A8S_DESKTOP_GEOMETRY", "value": "1024x768"})));
+        assert!(variables.contains(&json!({"name": "A8S_WORKSPACE_UID", "value": UID})));
+        assert!(variables.contains(&json!({"name": "A8S_EPOCH", "value": "0"})));
+    }
+    assert_eq!(pod["metadata"]["labels"]["a8s.dev/session"], "talk");
+}
