@@ -86,7 +86,7 @@ function picture(tick: number, input: number): Buffer {
       const window = x > x0 && x < x0 + 260 && y > 40 && y < 240;
       const text = window && y > 60 && y % 14 < 3 && (x * 7 + (y + tick) * 13) % 11 > 3 && x < x0 + 60 + ((y * 37 + input * 11) % 180);
       const [r, g, b] = text ? [190, 205, 240] : window ? [19, 24, 42] : y > 378 ? [13, 18, 36] : [10 + (x * 70) / WIDTH, 18 + (y * 80) / HEIGHT, 90 + (x * 100) / WIDTH - y / 8];
-      out.writeUInt32LE((Math.round(r) << 16) | (Math.round(g) << 8) | Math.round(b), 16 + (y * WIDTH + x) * 4);
+      out.writeUInt32LE((Math.round(b) << 16) | (Math.round(g) << 8) | Math.round(r), 16 + (y * WIDTH + x) * 4);
     }
   }
   return out;

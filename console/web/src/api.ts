@@ -54,33 +54,36 @@ function items<T extends KubeObject>(answer: unknown, key: string): T[] {
   return Array.isArray(list) ? (list as T[]) : [];
 }
 
+/** For calls whose answer nobody reads. */
+async function act(answer: Promise<unknown>): Promise<void> {
+  await answer;
+}
+
 const seg = encodeURIComponent;
 const base = (ns: string): string => `/api/namespaces/${seg(ns)}`;
 const one = (ns: string, session: string): string => `${base(ns)}/sessions/${seg(session)}`;
 
 export const api = {
   me: async (): Promise<Me> => (await call("GET", "/api/session")) as Me,
-  login: async (token: string): Promise<void> => void (await call("POST", "/api/login", { token })),
-  logout: async (): Promise<void> => void (await call("POST", "/api/logout")),
+  login: (token: string): Promise<void> => act(call("POST", "/api/login", { token })),
+  logout: (): Promise<void> => act(call("POST", "/api/logout")),
   sessions: async (ns: string): Promise<Session[]> => items(await call("GET", `${base(ns)}/sessions`), "sessions"),
   environments: async (ns: string): Promise<Environment[]> => items(await call("GET", `${base(ns)}/environments`), "environments"),
   create: async (ns: string, session: NewSession): Promise<Session> => {
     const answer = (await call("POST", `${base(ns)}/sessions`, session)) as Session | { session: Session };
     return "session" in answer ? answer.session : answer;
   },
-  remove: async (ns: string, name: string): Promise<void> => void (await call("DELETE", one(ns, name))),
+  remove: (ns: string, name: string): Promise<void> => act(call("DELETE", one(ns, name))),
   detail: async (ns: string, name: string): Promise<Detail> => (await call("GET", one(ns, name))) as Detail,
-  eventsUrl: (ns: string, name: string): string => `${one(ns, name)}/events`,
-  say: async (ns: string, name: string, message: { content?: string; delivery: Delivery; turn?: number }): Promise<void> =>
-    void (await call("POST", `${one(ns, name)}/messages`, message)),
-  control: async (ns: string, name: string, control: { holder: "Agent" | "User"; private: boolean }): Promise<void> =>
-    void (await call("POST", `${one(ns, name)}/control`, control)),
+  /** `after` is the last event of the runner that is known, `epoch.seq`. */
+  eventsUrl: (ns: string, name: string, after: string | undefined): string => `${one(ns, name)}/events${after ? `?after=${after}` : ""}`,
+  say: (ns: string, name: string, message: { content?: string; delivery: Delivery; turn?: number }): Promise<void> => act(call("POST", `${one(ns, name)}/messages`, message)),
+  control: (ns: string, name: string, control: { holder: "Agent" | "User"; private: boolean }): Promise<void> => act(call("POST", `${one(ns, name)}/control`, control)),
   save: async (ns: string, name: string): Promise<KubeObject> => {
     const answer = (await call("POST", `${one(ns, name)}/snapshots`)) as KubeObject | { snapshot: KubeObject };
     return "snapshot" in answer ? answer.snapshot : answer;
   },
-  state: async (ns: string, name: string, state: SessionWish): Promise<void> =>
-    void (await call("POST", `${one(ns, name)}/state`, { state })),
+  state: (ns: string, name: string, state: SessionWish): Promise<void> => act(call("POST", `${one(ns, name)}/state`, { state })),
   ticket: async (namespace: string, workspace: string, mode: "view" | "control"): Promise<string> =>
     ((await call("POST", "/vnc/ticket", { namespace, workspace, mode })) as { ticket: string }).ticket,
   artifactUrl: (ns: string, artifact: string): string => `${base(ns)}/artifacts/${seg(artifact)}/content`,

@@ -58,7 +58,8 @@ export function conversation(model: Model): Entry[] {
   const messages = [...model.messages.values()].sort(compareMessages);
   const recorded = new Set(messages.map(eventOf).filter((id) => id !== undefined).map((id) => `${id.epoch}.${id.seq}`));
   const items: Item[] = [
-    ...model.live.steps.map((step) => ({ step })),
+    // Without a running turn nothing goes on, whatever was heard last.
+    ...model.live.steps.map((step) => ({ step: isOpen(step.status) && !isRunning(model) ? { ...step, status: "cancelled" } : step })),
     ...model.live.lines.filter((l) => l.kind !== "said" || !recorded.has(`${l.at.epoch}.${l.at.seq}`)).map((line) => ({ line })),
   ].sort((a, b) => compareIds(where(a).at, where(b).at));
 

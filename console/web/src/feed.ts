@@ -57,7 +57,8 @@ export class Feed {
   private connect(): void {
     clearTimeout(this.timer);
     if (this.closed) return;
-    const source = new EventSource(api.eventsUrl(this.namespace, this.name));
+    const { last } = this.model.live;
+    const source = new EventSource(api.eventsUrl(this.namespace, this.name, last.epoch < 0 ? undefined : `${last.epoch}.${last.seq}`));
     this.source = source;
     source.addEventListener("open", () => {
       // The first load runs already; later ones fill the gap.

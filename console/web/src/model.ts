@@ -223,7 +223,7 @@ export function plan(model: Model): PlanStep[] {
 export function artifactGroups(model: Model): { name: string; versions: Artifact[] }[] {
   const groups = new Map<string, Artifact[]>();
   const sorted = [...model.artifacts.values()].sort(
-    (a, b) => a.metadata.creationTimestamp.localeCompare(b.metadata.creationTimestamp) || a.spec.version - b.spec.version,
+    (a, b) => a.metadata.creationTimestamp.localeCompare(b.metadata.creationTimestamp) || a.spec.version - b.spec.version || a.spec.name.localeCompare(b.spec.name),
   );
   for (const artifact of sorted) groups.set(artifact.spec.name, [...(groups.get(artifact.spec.name) ?? []), artifact]);
   return [...groups].map(([name, list]) => ({

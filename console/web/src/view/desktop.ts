@@ -87,7 +87,7 @@ export class Desktop {
   }
 
   private grant(): void {
-    const allowed = this.wish.mine && this.mode === "control" && !this.readOnly;
+    const allowed = this.wish.mine && this.wish.running && this.mode === "control" && !this.readOnly;
     this.element.classList.toggle("mine", allowed);
     visible(this.paste, allowed);
     if (!this.rfb) return;
@@ -123,7 +123,7 @@ export class Desktop {
     } finally {
       this.opening = false;
       // The wish changed while the ticket was under way.
-      if (this.stale(workspace) && this.timer === undefined) void this.open();
+      if (this.stale(workspace)) void this.open();
     }
   }
 

@@ -106,7 +106,7 @@ export class SessionView implements View {
 
     visible(this.stop, running && !over);
     visible(this.take, desktopUp && !held.mine && !over);
-    visible(this.hand, held.mine && !over);
+    visible(this.hand, desktopUp && held.mine && !over);
     visible(this.privateLabel, desktopUp && !over);
     if (!held.pending && document.activeElement !== this.private && held.mine) this.private.checked = held.private;
     visible(this.save, workspace !== undefined && !over);
@@ -116,7 +116,7 @@ export class SessionView implements View {
     const who = shortUser(held.user);
     setText(this.holder, !desktopUp ? "Desktop" : held.mine ? (held.private ? "You have control, in private" : "You have control")
       : held.holder === "User" ? `${who} has control${held.private ? ", in private" : ""}` : held.pending ? "Handing over…" : "The agent has control");
-    this.holder.classList.toggle("mine", held.mine);
+    this.holder.classList.toggle("mine", held.mine && desktopUp);
 
     this.chat.update(conversation(model), plan(model), word !== "Finished" || running);
     this.composer.update(running, over);

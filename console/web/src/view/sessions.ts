@@ -59,7 +59,10 @@ export class SessionsView implements View {
       this.failing = false;
     } catch (error) {
       if (this.closed) return;
-      if (error instanceof ApiError && error.status === 401) return this.shell.signedOut();
+      if (error instanceof ApiError && error.status === 401) {
+        this.shell.signedOut();
+        return;
+      }
       if (!this.failing) complain(error);
       this.failing = true;
     }
