@@ -1,0 +1,90 @@
+//! Which bridges run, and what they know. The Session's controller is the only one that writes `Session.status`; a bridge puts its facts
+//! here and asks for a pass. Nothing in here outlives the process: all of it can be read again from the runner's transcript.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use a8s_crds::Session;
+use a8s_plan::session::Live;
+use futures::{Stream, channel::mpsc};
+use kube::runtime::reflector::ObjectRef;
+use tokio::{sync::Notify, task::AbortHandle};
+
+use crate::pods::PodAddress;
+
+/// A running bridge.
+#[derive(Debug)]
+pub struct Bridge {
+    pub(super) session: ObjectRef<Session>,
+    pub(super) at: PodAddress,
+    pub(super) drain: bool,
+    pub(super) facts: Option<Live>,
+    pub(super) wake: Arc<Notify>,
+    pub(super) task: AbortHandle,
+}
+
+/// All running bridges, by the Session's UID.
+#[derive(Clone, Debug)]
+pub struct LiveSessions {
+    bridges: Arc<Mutex<HashMap<String, Bridge>>>,
+    passes: mpsc::UnboundedSender<ObjectRef<Session>>,
+    asked: Arc<Mutex<Option<mpsc::UnboundedReceiver<ObjectRef<Session>>>>>,
+}
+
+impl Default for LiveSessions {
+    fn default() -> Self {
+        let (passes, asked) = mpsc::unbounded();
+        Self { bridges: Arc::default(), passes, asked: Arc::new(Mutex::new(Some(asked))) }
+    }
+}
+
+impl LiveSessions {
+    /// What the bridge of a Session knows; `None` while it has not caught up.
+    pub fn facts(&self, uid: &str) -> Option<Live> {
+        self.bridges().get(uid).and_then(|bridge| bridge.facts.clone())
+    }
+
+    /// Something about the Messages of a Session changed.
+    pub fn wake(&self, namespace: &str, session: &str) {
+        for bridge in self.bridges().values() {
+            if bridge.session.name == session && bridge.session.namespace.as_deref() == Some(namespace) {
+                bridge.wake.notify_one();
+            }
+        }
+    }
+
+    /// Sessions whose facts changed; taken once, by the Session's controller.
+    pub fn passes(&self) -> impl Stream<Item = ObjectRef<Session>> + Send + use<> {
+        let taken = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.unwrap_or_else(|| mpsc::unbounded().1)
+    }
+
+    /// Ends the bridge of a Session.
+    pub fn stop(&self, uid: &str) {
+        if let Some(bridge) = self.bridges().remove(uid) {
+            bridge.task.abort();
+        }
+    }
+
+    /// New facts; `None` when the connection is lost.
+    pub(super) fn publish(&self, uid: &str, facts: Option<Live>) {
+        let mut bridges = self.bridges();
+        let Some(bridge) = bridges.get_mut(uid) else { return };
+        if bridge.facts != facts {
+            bridge.facts = facts;
+            // The receiver is gone only when the process ends.
+            drop(self.passes.unbounded_send(bridge.session.clone()));
+        }
+    }
+
+    /// The bridge ended by itself.
+    pub(super) fn forget(&self, uid: &str) {
+        self.bridges().remove(uid);
+    }
+
+    pub(super) fn bridges(&self) -> MutexGuard<'_, HashMap<String, Bridge>> {
+        self.bridges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,135 @@
+//! The conversation bridge: one task for each Session whose pod has an address. It stands between the API server, where people write
+//! Messages and read what became of them, and the runner, which has the conversation. It writes Messages, their status, and Artifacts;
+//! it never writes `Session.status` (see [`live`]) and keeps nothing that cannot be read again: killing it at any moment loses and
+//! doubles nothing.
+
+mod cluster;
+mod conversation;
+pub mod live;
+mod objects;
+mod world;
+
+use std::{sync::Arc, time::Duration};
+
+use a8s_crds::{ObjectRef as Reference, Session, Workspace, labels};
+use a8s_wire::EventId;
+use futures::StreamExt;
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
+
+pub use conversation::Conversation;
+pub use objects::Subject;
+pub use world::{Made, World};
+
+use crate::{context::Context, errors::Error, pods::PodAddress};
+use cluster::Cluster;
+use live::{Bridge, LiveSessions};
+
+/// Steps and plans reach the status at most this often.
+const COALESCE: Duration = Duration::from_secs(2);
+/// Messages are looked at again after this time even if nobody told of a change.
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
+/// Longest pause between two attempts to connect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Sees to it that a bridge runs between `session` and the pod of `workspace`, or that none does. With `drain` it brings in what the
+/// runner has still to say, and hands nothing over.
+pub fn ensure(ctx: &Arc<Context>, session: &Session, workspace: Option<&Workspace>, drain: bool) {
+    let Some(uid) = session.uid() else { return };
+    let host = workspace.and_then(|w| w.status.as_ref()?.host.clone()).filter(|host| !host.is_empty());
+    let (Some(workspace), Some(host)) = (workspace, host) else { return ctx.live.stop(&uid) };
+    let at = PodAddress { uid: workspace.uid().unwrap_or_default(), host };
+    let mut bridges = ctx.live.bridges();
+    let mut facts = None;
+    if let Some(running) = bridges.get(&uid) {
+        if running.at == at && running.drain == drain {
+            return;
+        }
+        running.task.abort();
+        facts.clone_from(&running.facts);
+    }
+    let subject = subject(session, workspace);
+    let wake = Arc::new(Notify::new());
+    let cluster = Cluster { ctx: ctx.clone(), session: session.clone(), subject, at: at.clone() };
+    let task = tokio::spawn(keep(cluster, wake.clone(), drain)).abort_handle();
+    bridges.insert(uid, Bridge { session: ObjectRef::from_obj(session), at, drain, facts, wake, task });
+}
+
+fn subject(session: &Session, workspace: &Workspace) -> Subject {
+    let status = session.status.clone().unwrap_or_default();
+    Subject {
+        namespace: session.namespace().unwrap_or_default(),
+        name: session.name_any(),
+        uid: session.uid().unwrap_or_default(),
+        created_by: session.annotations().get(labels::CREATED_BY).cloned().unwrap_or_else(|| "unknown".into()),
+        goal: session.spec.goal.clone(),
+        attachments: session.spec.attachments.clone(),
+        workspace: Reference { name: workspace.name_any(), uid: workspace.uid().unwrap_or_default() },
+        recorded: EventId { epoch: status.epoch.unwrap_or_default(), seq: status.seq.unwrap_or_default() },
+        last_message: status.last_message.unwrap_or_default(),
+    }
+}
+
+/// Serves until the Workspace is gone.
+async fn keep(cluster: Cluster, wake: Arc<Notify>, drain: bool) {
+    let live = cluster.ctx.live.clone();
+    let uid = cluster.subject.uid.clone();
+    let mut subject = cluster.subject.clone();
+    let mut pause = Duration::from_millis(200);
+    loop {
+        let began = Instant::now();
+        let result = serve(&cluster, &mut subject, &live, &wake, drain).await;
+        if let Err(error) = &result {
+            tracing::info!(session = %subject.name, namespace = %subject.namespace, %error, "bridge reconnects");
+        }
+        if cluster.is_over().await {
+            return live.forget(&uid);
+        }
+        pause = if began.elapsed() > LONGEST_PAUSE { Duration::from_millis(200) } else { (pause * 2).min(LONGEST_PAUSE) };
+        sleep(pause).await;
+    }
+}
+
+/// One connection to the runner, from its state and the whole transcript to the end of the stream.
+pub async fn serve<W: World>(
+    world: &W,
+    subject: &mut Subject,
+    live: &LiveSessions,
+    wake: &Notify,
+    drain: bool,
+) -> Result<(), Error> {
+    let mut conversation = Conversation::open(world, subject.clone(), drain).await?;
+    let mut events = world.events(EventId::default()).await?;
+    let mut publish_at: Option<Instant> = None;
+    let mut deliver = true;
+    loop {
+        if conversation.caught_up() && deliver {
+            conversation.deliver().await?;
+            live.publish(&subject.uid, Some(conversation.live.clone()));
+            (deliver, publish_at) = (false, None);
+        }
+        tokio::select! {
+            event = events.next() => {
+                let Some(event) = event.transpose()? else { return Ok(()) };
+                // The first event after the replay is as urgent as any: it completes what is known.
+                let behind = !conversation.caught_up();
+                deliver |= conversation.take(event).await? || behind;
+                subject.recorded = conversation.live.recorded;
+                subject.last_message = conversation.live.last_message;
+                publish_at.get_or_insert_with(|| Instant::now() + COALESCE);
+            }
+            () = wake.notified() => deliver = true,
+            () = sleep_until(publish_at.unwrap_or_else(Instant::now)), if publish_at.is_some() && conversation.caught_up() => {
+                publish_at = None;
+                live.publish(&subject.uid, Some(conversation.live.clone()));
+            }
+            () = sleep(LOOK_AGAIN) => deliver = true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+use std::sync::Mutex;
+
+use a8s_crds::{Artifact, Attachment, Author, AuthorKind, Delivery, Message, MessageSpec, MessageState, MessageStatus};
+use a8s_plan::Notice;
+use a8s_wire::{ArtifactInfo, Event, EventBody, Prompt, PromptAccepted, RunnerPhase, RunnerState};
+use bytes::Bytes;
+use futures::{StreamExt, stream, stream::BoxStream};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt;
+
+use super::*;
+use crate::pods::PodError;
+
+/// API server and runner in memory. Every call but a read may be the last one of a process: before or after it had its effect.
+#[derive(Default)]
+struct Fake(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    messages: Vec<Message>,
+    artifacts: Vec<Artifact>,
+    transcript: Vec<Event>,
+    prompts: Vec<Prompt>,
+    interrupts: Vec<i64>,
+    files: Vec<String>,
+    turn: i64,
+    epoch: i64,
+    running: Option<String>,
+    queue: Vec<String>,
+    /// Turns end only when the test says so.
+    slow: bool,
+    calls: usize,
+    crash: Option<(usize, bool)>,
+}
+
+impl State {
+    fn event(&mut self, body: EventBody) {
+        let seq = self.transcript.last().map_or(0, |e| e.id.seq) + 1;
+        let id = EventId { epoch: self.epoch, seq };
+        self.transcript.push(Event { id, ts: "2026-11-22T12:00:00Z".into(), turn: self.turn, body });
+    }
+
+    fn work(&mut self) {
+        while self.running.is_none() && !self.queue.is_empty() {
+            let id = self.queue.remove(0);
+            self.turn += 1;
+            self.running = Some(id.clone());
+            self.event(EventBody::TurnStarted { message_id: id, content: "c".into(), author: "jane".into() });
+            if !self.slow {
+                self.end("end_turn");
+            }
+        }
+    }
+
+    fn end(&mut self, stop_reason: &str) {
+        let Some(message_id) = self.running.take() else { return };
+        self.event(EventBody::Message { text: format!("answer {}", self.turn) });
+        let (version, turn) = (self.turn, self.turn);
+        self.event(EventBody::Artifact(ArtifactInfo {
+            name: "report".into(),
+            version,
+            title: "Report".into(),
+            file_name: "report.pdf".into(),
+            media_type: "application/pdf".into(),
+            size: 1,
+            sha256: "0".repeat(64),
+            turn,
+        }));
+        self.event(EventBody::Finished { summary: "done".into() });
+        self.event(EventBody::TurnEnded { message_id, stop_reason: stop_reason.into(), detail: None });
+    }
+}
+
+impl Fake {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// Does a call, or dies at it.
+    fn call<T>(&self, effect: impl FnOnce(&mut State) -> T) -> Result<T, PodError> {
+        let mut state = self.state();
+        let (at, after) = state.crash.unwrap_or((usize::MAX, false));
+        let now = state.calls;
+        state.calls += 1;
+        let dead = || PodError::Unreachable("killed".into());
+        if now > at || (now == at && !after) {
+            return Err(dead());
+        }
+        let result = effect(&mut state);
+        if now == at { Err(dead()) } else { Ok(result) }
+    }
+
+    fn say_as(&self, name: &str, second: i64, delivery: Delivery, content: Option<&str>) {
+        let author = Some(Author { kind: AuthorKind::User, name: "jane".into() });
+        let content = content.map(str::to_owned);
+        let mut message = Message::new(name, MessageSpec { session: "rain".into(), content, delivery, turn: None, author });
+        message.metadata.uid = Some(format!("uid-{name}"));
+        message.metadata.creation_timestamp = Some(Time(Timestamp::from_second(second).unwrap()));
+        self.state().messages.push(message);
+    }
+
+    fn message(&self, name: &str) -> MessageStatus {
+        let state = self.state();
+        let found = state.messages.iter().find(|m| m.name_any() == name).unwrap();
+        found.status.clone().unwrap_or_default()
+    }
+
+    fn prompted(&self) -> Vec<String> {
+        self.state().prompts.iter().map(|p| p.message_id.clone()).collect()
+    }
+}
+
+impl World for Fake {
+    async fn messages(&self) -> Result<Vec<Message>, Error> {
+        Ok(self.state().messages.clone())
+    }
+
+    async fn create_message(&self, message: &Message) -> Result<Made<Message>, Error> {
+        Ok(self.call(|state| {
+            if let Some(found) = state.messages.iter().find(|m| m.name_any() == message.name_any()) {
+                return Made::Exists(found.clone());
+            }
+            state.messages.push(message.clone());
+            Made::New(message.clone())
+        })?)
+    }
+
+    async fn adopt(&self, _: &Message) -> Result<(), Error> {
+        Ok(self.call(|_| ())?)
+    }
+
+    async fn set_status(&self, message: &Message, status: &MessageStatus) -> Result<(), Error> {
+        Ok(self.call(|state| {
+            let found = state.messages.iter_mut().find(|m| m.name_any() == message.name_any()).unwrap();
+            found.status = Some(status.clone());
+        })?)
+    }
+
+    async fn create_artifact(&self, artifact: &Artifact) -> Result<Made<Artifact>, Error> {
+        Ok(self.call(|state| {
+            if let Some(found) = state.artifacts.iter().find(|a| a.name_any() == artifact.name_any()) {
+                return Made::Exists(found.clone());
+            }
+            state.artifacts.push(artifact.clone());
+            Made::New(artifact.clone())
+        })?)
+    }
+
+    async fn attachment(&self, attachment: &Attachment) -> Result<Bytes, Error> {
+        Ok(Bytes::from(attachment.text.clone().unwrap_or_default()))
+    }
+
+    async fn say(&self, _: Notice) {}
+
+    async fn runner_state(&self) -> Result<RunnerState, PodError> {
+        let state = self.state();
+        Ok(RunnerState {
+            epoch: state.epoch,
+            seq: state.transcript.last().map_or(0, |e| e.id.seq),
+            turn: state.turn,
+            state: RunnerPhase::Idle,
+            reason: None,
+            queue: state.queue.clone(),
+            consumed: vec![],
+            step: None,
+            plan: vec![],
+            artifacts: vec![],
+            last_activity: String::new(),
+        })
+    }
+
+    async fn prompt(&self, prompt: &Prompt) -> Result<PromptAccepted, PodError> {
+        self.call(|state| {
+            if state.prompts.iter().all(|p| p.message_id != prompt.message_id) {
+                state.prompts.push(prompt.clone());
+                state.queue.push(prompt.message_id.clone());
+                state.work();
+            }
+            PromptAccepted { turn: state.turn, position: 0 }
+        })
+    }
+
+    async fn interrupt(&self, turn: i64) -> Result<(), PodError> {
+        self.call(|state| {
+            state.interrupts.push(turn);
+            if state.turn == turn {
+                state.end("cancelled");
+                state.work();
+            }
+        })
+    }
+
+    async fn put_attachment(&self, name: &str, _: Bytes) -> Result<(), PodError> {
+        self.call(|state| state.files.push(name.to_owned()))
+    }
+
+    async fn events(&self, after: EventId) -> Result<BoxStream<'static, Result<Event, PodError>>, PodError> {
+        let events: Vec<_> = self.state().transcript.iter().filter(|e| e.id > after).cloned().map(Ok).collect();
+        Ok(stream::iter(events).boxed())
+    }
+}
+
+fn rain() -> Subject {
+    Subject {
+        namespace: "team".into(),
+        name: "rain".into(),
+        uid: "uid-s".into(),
+        created_by: "jane".into(),
+        goal: Some("Make a report".into()),
+        attachments: vec![Attachment { name: "a.csv".into(), config_map: None, artifact: None, text: Some("1".into()) }],
+        workspace: Reference { name: "rain".into(), uid: "uid-w".into() },
+        recorded: EventId::default(),
+        last_message: 0,
+    }
+}
+
+/// One life of the process: connects and goes on until nothing changes.
+async fn live_on(world: &Fake, subject: Subject) -> Result<a8s_plan::session::Live, Error> {
+    let mut conversation = Conversation::open(world, subject, false).await?;
+    loop {
+        let before = world.state().calls;
+        let mut events = world.events(EventId::default()).await?;
+        while let Some(event) = events.next().await {
+            conversation.take(event?).await?;
+        }
+        conversation.deliver().await?;
+        if world.state().calls == before {
+            return Ok(conversation.live);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_goal_is_the_first_turn_and_messages_follow_in_their_order() {
+    let world = Fake::default();
+    world.say_as("b", 2, Delivery::Queue, Some("second"));
+    world.say_as("a", 1, Delivery::Queue, Some("first"));
+    let live = live_on(&world, rain()).await.unwrap();
+    assert_eq!(world.prompted(), ["uid-s/goal", "uid-a", "uid-b"]);
+    assert_eq!(world.state().prompts[0].attachments, ["a.csv"]);
+    assert_eq!(world.state().files, ["a.csv"]);
+    assert_eq!((world.message("a").state, world.message("a").turn), (Some(MessageState::Consumed), Some(2)));
+    assert_eq!((live.turn, live.running, live.queued, live.finished.as_deref()), (3, false, 0, Some("done")));
+}
+
+#[tokio::test]
+async fn a_kill_at_any_call_neither_loses_nor_doubles_anything() {
+    let build = || {
+        let world = Fake::default();
+        world.say_as("a", 1, Delivery::Queue, Some("first"));
+        world.say_as("b", 1, Delivery::Steer, Some("second"));
+        world.say_as("c", 3, Delivery::Interrupt, None);
+        world
+    };
+    let whole = build();
+    live_on(&whole, rain()).await.unwrap();
+    let calls = whole.state().calls;
+    assert!(calls > 20, "{calls}");
+    for at in 0..calls {
+        for after in [false, true] {
+            let world = build();
+            world.state().crash = Some((at, after));
+            assert!(live_on(&world, rain()).await.is_err(), "the process dies at call {at}");
+            world.state().crash = None;
+            // Nothing of the first life was recorded in the Session's status: the worst case.
+            let live = live_on(&world, rain()).await.unwrap();
+            let mut prompted = world.prompted();
+            assert_eq!(prompted[0], "uid-s/goal", "{at} {after}");
+            prompted.sort();
+            assert_eq!(prompted, ["uid-a", "uid-b", "uid-s/goal"], "{at} {after}");
+            let state = world.state();
+            let names = |mut names: Vec<String>| {
+                names.sort();
+                names
+            };
+            let artifacts = names(state.artifacts.iter().map(|a| a.name_any()).collect());
+            assert_eq!(artifacts, ["rain-report-v1", "rain-report-v2", "rain-report-v3"], "{at} {after}");
+            let messages = names(state.messages.iter().map(|m| m.name_any()).collect());
+            assert_eq!(messages, ["a", "b", "c", "rain-0-12", "rain-0-2", "rain-0-7"], "{at} {after}");
+            let mut places: Vec<i64> = state.messages.iter().filter_map(|m| m.status.as_ref()?.seq).collect();
+            places.sort_unstable();
+            places.dedup();
+            assert_eq!(places.len(), 6, "every message has a place of its own: {at} {after}");
+            let settled = |m: &Message| m.status.as_ref().unwrap().state == Some(MessageState::Consumed);
+            assert!(state.messages.iter().all(settled), "{at} {after}");
+            assert_eq!(live.recorded, EventId { epoch: 0, seq: 15 });
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_not_made_again_even_if_people_deleted_it() {
+    let world = Fake::default();
+    let first = live_on(&world, rain()).await.unwrap();
+    world.state().artifacts.clear();
+    world.state().messages.clear();
+    let subject = Subject { recorded: first.recorded, last_message: first.last_message, ..rain() };
+    let again = live_on(&world, subject).await.unwrap();
+    assert!(world.state().artifacts.is_empty() && world.state().messages.is_empty());
+    assert_eq!(again.finished, first.finished, "but the facts are known again");
+}
+
+#[tokio::test]
+async fn a_steer_interrupts_the_turn_and_is_next_although_others_wait() {
+    let world = Fake::default();
+    world.state().slow = true;
+    live_on(&world, rain()).await.unwrap();
+    world.say_as("a", 1, Delivery::Queue, Some("later"));
+    let live = live_on(&world, rain()).await.unwrap();
+    assert_eq!((world.message("a").state, live.queued, live.running), (Some(MessageState::Queued), 1, true));
+    world.say_as("b", 2, Delivery::Steer, Some("now"));
+    live_on(&world, rain()).await.unwrap();
+    assert_eq!(world.state().interrupts, [1]);
+    assert_eq!(world.prompted(), ["uid-s/goal", "uid-b"]);
+    world.state().end("end_turn");
+    live_on(&world, rain()).await.unwrap();
+    assert_eq!(world.prompted(), ["uid-s/goal", "uid-b", "uid-a"]);
+}
+
+#[tokio::test]
+async fn a_stop_means_the_turn_that_ran_when_it_came_and_no_later_one() {
+    let world = Fake::default();
+    world.state().slow = true;
+    live_on(&world, rain()).await.unwrap();
+    world.say_as("stop", 1, Delivery::Interrupt, None);
+    world.say_as("next", 2, Delivery::Queue, Some("go on"));
+    // It dies after the interrupt had its effect, before that is written down.
+    let calls = world.state().calls;
+    let mut at = calls;
+    while world.state().interrupts.is_empty() {
+        world.state().calls = calls;
+        world.state().crash = Some((at, true));
+        drop(live_on(&world, rain()).await);
+        at += 1;
+    }
+    world.state().crash = None;
+    live_on(&world, rain()).await.unwrap();
+    assert_eq!(world.state().interrupts, [1]);
+    assert_eq!(world.message("stop").state, Some(MessageState::Consumed));
+    assert_eq!(world.state().running.as_deref(), Some("uid-next"), "the next turn was left alone");
+}
+
+#[tokio::test]
+async fn a_fork_begins_with_its_own_goal_and_leaves_the_other_branchs_events_alone() {
+    let world = Fake::default();
+    live_on(&world, rain()).await.unwrap();
+    world.state().messages.clear();
+    world.state().artifacts.clear();
+    world.state().epoch = 1;
+    let fork = Subject { name: "fork".into(), uid: "uid-f".into(), ..rain() };
+    let live = live_on(&world, fork).await.unwrap();
+    assert_eq!(world.prompted(), ["uid-s/goal", "uid-f/goal"]);
+    let names: Vec<String> = world.state().artifacts.iter().map(|a| a.name_any()).collect();
+    assert_eq!(names, ["fork-report-v2"]);
+    assert_eq!((live.turn, live.recorded), (2, EventId { epoch: 1, seq: 10 }));
+}
+
+#[tokio::test]
+async fn a_foreign_object_of_the_name_is_left_alone() {
+    let world = Fake::default();
+    world.say_as("rain-0-2", 1, Delivery::Queue, Some("mine"));
+    live_on(&world, rain()).await.unwrap();
+    let other = format!("rain-0-2-{}", a8s_crds::names::short_hash("uid-s"));
+    assert_eq!(world.message(&other).state, Some(MessageState::Consumed));
+    assert_eq!(world.message("rain-0-2").turn, Some(2), "the person's message was delivered as one");
+}
+
+#[tokio::test]
+async fn a_draining_bridge_records_and_hands_nothing_over() {
+    let world = Fake::default();
+    live_on(&world, rain()).await.unwrap();
+    world.state().artifacts.clear();
+    world.say_as("late", 9, Delivery::Queue, Some("too late"));
+    let mut subject = rain();
+    let live = LiveSessions::default();
+    serve(&world, &mut subject, &live, &Notify::new(), true).await.unwrap();
+    assert_eq!(world.state().artifacts.len(), 1);
+    assert_eq!(world.prompted(), ["uid-s/goal"]);
+    assert_eq!(subject.recorded.seq, 5, "the next connection goes on from here");
+}

@@ -1,0 +1,52 @@
+//! The two worlds a bridge stands between, as one small trait: the API server and the runner. Tests put both in memory.
+
+use std::future::Future;
+
+use a8s_crds::{Artifact, Attachment, Message, MessageStatus};
+use a8s_plan::Notice;
+use a8s_wire::{Event, EventId, Prompt, PromptAccepted, RunnerState};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::{errors::Error, pods::PodError};
+
+/// What a creation found.
+#[derive(Debug)]
+pub enum Made<T> {
+    /// It was not there.
+    New(T),
+    /// An object of that name is there.
+    Exists(T),
+}
+
+/// What the bridge does to the outside. Every call may be the last one before a crash.
+pub trait World: Send + Sync {
+    /// All Messages of the Session, freshly read.
+    fn messages(&self) -> impl Future<Output = Result<Vec<Message>, Error>> + Send;
+    /// Creates a Message.
+    fn create_message(&self, message: &Message) -> impl Future<Output = Result<Made<Message>, Error>> + Send;
+    /// Makes the Session the owner of a person's Message, so that it goes with the Session.
+    fn adopt(&self, message: &Message) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Writes the whole status of a Message.
+    fn set_status(&self, message: &Message, status: &MessageStatus) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Creates an Artifact.
+    fn create_artifact(&self, artifact: &Artifact) -> impl Future<Output = Result<Made<Artifact>, Error>> + Send;
+    /// The content of an attachment.
+    fn attachment(&self, attachment: &Attachment) -> impl Future<Output = Result<Bytes, Error>> + Send;
+    /// Sends an Event about the Session.
+    fn say(&self, notice: Notice) -> impl Future<Output = ()> + Send;
+
+    /// State of the runner.
+    fn runner_state(&self) -> impl Future<Output = Result<RunnerState, PodError>> + Send;
+    /// Gives the agent a message.
+    fn prompt(&self, prompt: &Prompt) -> impl Future<Output = Result<PromptAccepted, PodError>> + Send;
+    /// Stops a turn.
+    fn interrupt(&self, turn: i64) -> impl Future<Output = Result<(), PodError>> + Send;
+    /// Puts a file into `~/Attachments`.
+    fn put_attachment(&self, name: &str, body: Bytes) -> impl Future<Output = Result<(), PodError>> + Send;
+    /// Events after `after`, replayed and then live.
+    fn events(
+        &self,
+        after: EventId,
+    ) -> impl Future<Output = Result<BoxStream<'static, Result<Event, PodError>>, PodError>> + Send;
+}
