@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     a8s_process::start(&args.telemetry, env!("CARGO_PKG_NAME"));
     let stop = a8s_process::shutdown()?;
     let ready = a8s_process::Readiness::default();
-    let health = a8s_process::HealthServer::bind(&args.health, ready.clone(), a8s_process::Registry::default()).await?;
+    let health = a8s_process::HealthServer::bind(&args.health, ready.clone(), Arc::default()).await?;
     tokio::spawn(health.serve(stop.clone()));
     let client = kube::Client::try_default().await?;
     let store = store::open(&args.store_url)?;
