@@ -55,7 +55,7 @@ pub struct EnvironmentSpec {
 }
 
 /// An agent program: anything that speaks the Agent Client Protocol over its standard input and output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Harness {
     /// Name in the catalogue.
@@ -67,6 +67,7 @@ pub struct Harness {
     /// Program and arguments; empty for the built-in agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub command: Vec<String>,
 }
 

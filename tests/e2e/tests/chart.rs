@@ -135,6 +135,23 @@ fn installed_upgraded_and_kept_honest() {
         assert_eq!(kubectl.run(&uid).expect("a UID"), before, "an upgrade never takes the Environment away");
     }
     nobody_speaks_in_anothers_name(kubectl);
+    without_a_webhook_only_what_it_does_not_judge_is_changed(kubectl);
+}
+
+/// There are no pods here, so the webhook never answers.
+fn without_a_webhook_only_what_it_does_not_judge_is_changed(kubectl: &a8s_cluster::Kubectl) {
+    let file = repository().join("crds/examples/accept/workspace-alone.yaml").display().to_string();
+    let controller = format!("--as=system:serviceaccount:{SYSTEM_NAMESPACE}:a8s-controller");
+    let create = ["create", "-n", "default", "-f", &file];
+    let refused = kubectl.run(&create).expect_err("nobody could say who made it");
+    assert!(format!("{refused:#}").contains("failed calling webhook"), "{refused:#}");
+    kubectl.run(&[&create[..], &[&controller, "--as-group=system:masters"]].concat()).expect("the controller need not ask");
+    let patch = |body: &str| kubectl.run(&["patch", "-n", "default", "workspace/scratch", "--type=merge", "-p", body]);
+    patch(r#"{"metadata":{"labels":{"a":"b"}}}"#).expect("a label says nothing about rights");
+    patch(r#"{"metadata":{"finalizers":[]}}"#).expect("garbage collection goes on");
+    patch(r#"{"spec":{"control":{"holder":"User"}}}"#).expect_err("the holder is stamped");
+    patch(r#"{"metadata":{"annotations":{"a8s.dev/created-by":"jane"}}}"#).expect_err("the creator is judged");
+    kubectl.run(&["delete", "-n", "default", "workspace/scratch"]).expect("deleting needs no webhook");
 }
 
 /// In the system namespace the webhook is not asked, so this is the policy alone.
