@@ -12,6 +12,13 @@ export default defineConfig(({ mode }) => ({
     modulePreload: { polyfill: false },
     license: { fileName: "licenses.md" },
   },
+  // `vite preview --mode mock` serves the built page under the console's policy.
+  preview: {
+    headers: {
+      "Content-Security-Policy":
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    },
+  },
   server: {
     proxy: mode === "mock" ? {} : { "/api": "http://localhost:8080", "/vnc": { target: "http://localhost:8080", ws: true } },
   },

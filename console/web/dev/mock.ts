@@ -12,8 +12,8 @@ interface Server {
 }
 
 /** Any token signs in; the token `read-only` shows a read-only console. */
-export function mockServer(): { name: string; configureServer: (server: Server) => void } {
-  return { name: "a8s-mock", configureServer };
+export function mockServer(): { name: string; configureServer: (server: Server) => void; configurePreviewServer: (server: Server) => void } {
+  return { name: "a8s-mock", configureServer, configurePreviewServer: configureServer };
 }
 
 function configureServer(server: Server): void {
@@ -57,10 +57,13 @@ function configureServer(server: Server): void {
       };
       data.messages.push(message);
       changed({ kind: "Message", object: message });
-      if (body.delivery !== "Queue") setTimeout(() => {
+      setTimeout(() => {
         message.status = { ...message.status, state: "Delivered" };
         changed({ kind: "Message", object: message });
-      }, 500);
+      }, body.delivery === "Queue" ? 2500 : 500);
+      if (body.content) setTimeout(() => {
+        run({ type: "message", data: { text: "Done: there is **one chart per year** now." } });
+      }, 4000);
       if (body.delivery === "Interrupt") {
         data.working = false;
         run({ type: "turnEnded", data: { messageId: "", stopReason: "cancelled" } });
@@ -115,7 +118,7 @@ function configureServer(server: Server): void {
       if (path.endsWith("/sessions")) return answer(403, { error: "sessions.a8s.dev is forbidden: quota of 3 sessions is used up", reason: "Forbidden" });
       if (path.endsWith("/content")) {
         res.writeHead(200, { "Content-Type": "application/pdf", "Content-Disposition": "attachment; filename=report.pdf" });
-        return res.end("%PDF-1.7\n");
+        return res.end(`%PDF-1.7\n${"%".repeat(4000)}\n`);
       }
       if (path.endsWith("/events")) {
         res.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
