@@ -2,7 +2,9 @@
 //! on its front page what is missing.
 
 use std::{
-    env, fs,
+    env,
+    fmt::Write,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +19,8 @@ fn main() {
         let Ok(relative) = file.strip_prefix(&root) else { continue };
         println!("cargo::rerun-if-changed={}", file.display());
         let name = relative.to_string_lossy().replace('\\', "/");
-        table.push_str(&format!("    ({name:?}, include_bytes!({:?})),\n", file.to_string_lossy()));
+        // Writing to a String cannot fail.
+        let _ = writeln!(table, "    ({name:?}, include_bytes!({:?})),", file.to_string_lossy());
     }
     table.push_str("];\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("page.rs");

@@ -131,7 +131,10 @@ impl Relay {
                 end = self.pass(&now, &mut after) => end,
                 end = self.watch_access(&now) => end,
                 moved = place.wait_for(|other| other.as_ref() != Some(&now)) => {
-                    if moved.is_ok() { continue } else { End::Gone }
+                    if moved.is_ok() {
+                        continue;
+                    }
+                    End::Gone
                 }
             };
             match end {
@@ -266,7 +269,7 @@ mod tests {
     #[test]
     fn an_endless_event_is_given_up() {
         let mut decoder = Decoder::default();
-        let chunk = [b'x'; 65_536];
+        let chunk = vec![b'x'; 65_536];
         assert!((0..100).any(|_| decoder.feed(&chunk).is_none()));
     }
 }

@@ -1,5 +1,7 @@
 //! The console against a fake API server, a fake runner and a fake VNC proxy.
 
+#![allow(clippy::unwrap_used)]
+
 mod access;
 mod fake;
 mod streams;
