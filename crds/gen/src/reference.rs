@@ -38,7 +38,11 @@ pub fn render() -> Result<String> {
             }
         }
     }
-    writeln!(out, "\n## Conditions\n\nTypes: {}.", ConditionType::ALL.map(|c| format!("`{}`", c.as_str())).join(", "))?;
+    writeln!(
+        out,
+        "\n## Conditions\n\nTypes: {}.",
+        ConditionType::ALL.map(|c| format!("`{}`", c.as_str())).join(", ")
+    )?;
     writeln!(out, "\n| reason (also of Events) | meaning |\n|---|---|")?;
     for (reason, meaning) in Reason::ALL {
         writeln!(out, "| `{}` | {} |", reason.as_str(), meaning.trim())?;
@@ -56,7 +60,9 @@ fn fields(out: &mut String, path: &str, schema: &JSONSchemaProps) -> Result<()> 
         if name != "conditions" {
             fields(out, &path, field)?;
         }
-        if let Some(JSONSchemaPropsOrArray::Schema(item)) = field.items.as_ref().filter(|_| name != "conditions") {
+        if let Some(JSONSchemaPropsOrArray::Schema(item)) =
+            field.items.as_ref().filter(|_| name != "conditions")
+        {
             fields(out, &format!("{path}[]"), item)?;
         }
     }
@@ -78,7 +84,11 @@ fn kind(field: &JSONSchemaProps) -> String {
 fn meaning(field: &JSONSchemaProps) -> String {
     let mut text = field.description.as_deref().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
     if let Some(values) = &field.enum_ {
-        let values: Vec<_> = values.iter().filter(|v| !v.0.is_null()).map(|v| format!("`{}`", v.0.as_str().unwrap_or("?"))).collect();
+        let values: Vec<_> = values
+            .iter()
+            .filter(|v| !v.0.is_null())
+            .map(|v| format!("`{}`", v.0.as_str().unwrap_or("?")))
+            .collect();
         let _ = write!(text, " One of {}.", values.join(", "));
     }
     if let Some(default) = field.default.as_ref().filter(|d| !d.0.is_object()) {

@@ -38,7 +38,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 /// Packages without a way to the outside: no runtime, no network, no clock of their own.
 const PURE: [&str; 3] = ["a8s-crds", "a8s-plan", "a8s-rfb"];
-const OUTSIDE: [&str; 8] = ["tokio", "hyper", "reqwest", "axum", "rustls", "kube-client", "kube-runtime", "rand"];
+const OUTSIDE: [&str; 8] =
+    ["tokio", "hyper", "reqwest", "axum", "rustls", "kube-client", "kube-runtime", "rand"];
 
 fn packages() -> Vec<Package> {
     let manifest = a8s_gen::repository().join("Cargo.toml");
@@ -54,7 +55,8 @@ fn shipped(package: &Package) -> BTreeSet<String> {
 #[test]
 fn nothing_depends_on_a_program() {
     for package in packages() {
-        let programs: Vec<_> = shipped(&package).into_iter().filter(|d| PROGRAMS.contains(&d.as_str())).collect();
+        let programs: Vec<_> =
+            shipped(&package).into_iter().filter(|d| PROGRAMS.contains(&d.as_str())).collect();
         // Cases and benchmarks may drive what they test.
         let tests = package.manifest_path.as_str().contains("/tests/");
         assert!(tests || programs.is_empty(), "{} depends on {programs:?}", package.name);
@@ -80,7 +82,9 @@ fn decisions_have_no_way_to_the_outside() {
     for package in packages().iter().filter(|p| PURE.contains(&p.name.as_str())) {
         let wrong: Vec<_> = shipped(package).into_iter().filter(|d| OUTSIDE.contains(&d.as_str())).collect();
         assert!(wrong.is_empty(), "{} has {wrong:?}", package.name);
-        for kube in package.dependencies.iter().filter(|d| d.name == "kube" && d.kind == DependencyKind::Normal) {
+        for kube in
+            package.dependencies.iter().filter(|d| d.name == "kube" && d.kind == DependencyKind::Normal)
+        {
             let outside = kube.features.iter().any(|f| ["client", "runtime", "config"].contains(&f.as_str()));
             assert!(!outside && !kube.uses_default_features, "{} has a Kubernetes client", package.name);
         }

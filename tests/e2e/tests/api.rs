@@ -13,7 +13,9 @@ static SERVER: LazyLock<ControlPlane> = LazyLock::new(|| {
     let server = ControlPlane::start().expect("an API server");
     let folder = repository().join("crds/yaml");
     let kubectl = server.kubectl();
-    kubectl.run(&["apply", "--server-side", "-f", &folder.display().to_string()]).expect("definitions are accepted");
+    kubectl
+        .run(&["apply", "--server-side", "-f", &folder.display().to_string()])
+        .expect("definitions are accepted");
     for name in ["artifacts", "environments", "messages", "sessions", "snapshots", "workspaces"] {
         let crd = format!("crd/{name}.a8s.dev");
         kubectl.run(&["wait", "--for=condition=Established", "--timeout=30s", &crd]).expect("established");
@@ -29,7 +31,8 @@ fn repository() -> PathBuf {
 
 fn examples(kind: &str) -> Vec<PathBuf> {
     let folder = repository().join("crds/examples").join(kind);
-    let mut files: Vec<_> = fs::read_dir(folder).expect("examples").map(|e| e.expect("an entry").path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(folder).expect("examples").map(|e| e.expect("an entry").path()).collect();
     files.sort();
     files
 }
@@ -102,14 +105,21 @@ fn what_is_said_and_decided_cannot_be_changed_afterwards() {
         ("workspace/scratch", r#"{"spec":{"storage":null}}"#, "is immutable"),
         ("workspace/scratch", r#"{"spec":{"source":{"snapshot":"a"}}}"#, "is immutable"),
         ("snapshot/before-submit", r#"{"spec":{"workspace":"another"}}"#, "spec.workspace: Invalid value"),
-        ("artifact/quarterly-report-pdf-v2", r#"{"spec":{"title":"another"}}"#, "a changed file is a new version"),
+        (
+            "artifact/quarterly-report-pdf-v2",
+            r#"{"spec":{"title":"another"}}"#,
+            "a changed file is a new version",
+        ),
     ];
     for (object, patch, expected) in cases {
         let said = kubectl.run(&["patch", object, "--type=merge", "-p", patch]).expect_err(object);
         assert!(format!("{said:#}").contains(expected), "{object}: {said:#}");
     }
-    kubectl.run(&["patch", "session/smallest", "--type=merge", "-p", r#"{"spec":{"state":"Terminated"}}"#]).expect("may end");
-    let back = kubectl.run(&["patch", "session/smallest", "--type=merge", "-p", r#"{"spec":{"state":"Active"}}"#]);
+    kubectl
+        .run(&["patch", "session/smallest", "--type=merge", "-p", r#"{"spec":{"state":"Terminated"}}"#])
+        .expect("may end");
+    let back =
+        kubectl.run(&["patch", "session/smallest", "--type=merge", "-p", r#"{"spec":{"state":"Active"}}"#]);
     assert!(format!("{:#}", back.expect_err("ended")).contains("a terminated Session cannot come back"));
 }
 

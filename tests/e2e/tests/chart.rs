@@ -32,12 +32,7 @@ fn repository() -> PathBuf {
 
 fn helm(args: &[&str]) -> Result<String, String> {
     let chart = repository().join("charts/a8s");
-    let output = Command::new(&*HELM)
-        .args(args)
-        .arg(chart)
-        .stdin(Stdio::null())
-        .output()
-        .expect("helm runs");
+    let output = Command::new(&*HELM).args(args).arg(chart).stdin(Stdio::null()).output().expect("helm runs");
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
 }
@@ -114,14 +109,26 @@ fn every_pod_is_accepted_in_a_restricted_namespace() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), pod.to_string()).expect("written");
         let path = file.path().display().to_string();
-        SERVER.kubectl().run(&["create", "--dry-run=server", "--validate=strict", "-f", &path]).expect("accepted");
+        SERVER
+            .kubectl()
+            .run(&["create", "--dry-run=server", "--validate=strict", "-f", &path])
+            .expect("accepted");
     }
 }
 
 #[test]
 fn installed_upgraded_and_kept_honest() {
     let kubeconfig = SERVER.kubeconfig().display().to_string();
-    let install = ["upgrade", "--install", "a8s", "--namespace", SYSTEM_NAMESPACE, "--kubeconfig", &kubeconfig, "--timeout=30s"];
+    let install = [
+        "upgrade",
+        "--install",
+        "a8s",
+        "--namespace",
+        SYSTEM_NAMESPACE,
+        "--kubeconfig",
+        &kubeconfig,
+        "--timeout=30s",
+    ];
     let kubectl = SERVER.kubectl();
     helm(&install).expect("a first install, definitions and their objects at once");
     let image = ["get", "environment", "desktop", "-o", "jsonpath={.spec.image}"];
@@ -145,12 +152,17 @@ fn without_a_webhook_only_what_it_does_not_judge_is_changed(kubectl: &a8s_cluste
     let create = ["create", "-n", "default", "-f", &file];
     let refused = kubectl.run(&create).expect_err("nobody could say who made it");
     assert!(format!("{refused:#}").contains("failed calling webhook"), "{refused:#}");
-    kubectl.run(&[&create[..], &[&controller, "--as-group=system:masters"]].concat()).expect("the controller need not ask");
-    let patch = |body: &str| kubectl.run(&["patch", "-n", "default", "workspace/scratch", "--type=merge", "-p", body]);
+    kubectl
+        .run(&[&create[..], &[&controller, "--as-group=system:masters"]].concat())
+        .expect("the controller need not ask");
+    let patch = |body: &str| {
+        kubectl.run(&["patch", "-n", "default", "workspace/scratch", "--type=merge", "-p", body])
+    };
     patch(r#"{"metadata":{"labels":{"a":"b"}}}"#).expect("a label says nothing about rights");
     patch(r#"{"metadata":{"finalizers":[]}}"#).expect("garbage collection goes on");
     patch(r#"{"spec":{"control":{"holder":"User"}}}"#).expect_err("the holder is stamped");
-    patch(r#"{"metadata":{"annotations":{"a8s.dev/created-by":"jane"}}}"#).expect_err("the creator is judged");
+    patch(r#"{"metadata":{"annotations":{"a8s.dev/created-by":"jane"}}}"#)
+        .expect_err("the creator is judged");
     kubectl.run(&["delete", "-n", "default", "workspace/scratch"]).expect("deleting needs no webhook");
 }
 
@@ -159,7 +171,8 @@ fn nobody_speaks_in_anothers_name(kubectl: &a8s_cluster::Kubectl) {
     let message = |user: &str, author: &Value| {
         let spec = json!({"session": "a", "content": "b", "author": author});
         let meta = json!({"generateName": "a-", "namespace": SYSTEM_NAMESPACE});
-        let message = json!({"apiVersion": "a8s.dev/v1alpha1", "kind": "Message", "metadata": meta, "spec": spec});
+        let message =
+            json!({"apiVersion": "a8s.dev/v1alpha1", "kind": "Message", "metadata": meta, "spec": spec});
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), message.to_string()).expect("written");
         let path = file.path().display().to_string();
@@ -176,5 +189,6 @@ fn nobody_speaks_in_anothers_name(kubectl: &a8s_cluster::Kubectl) {
     message("jane", &json!({"kind": "User", "name": "jane"})).expect("her own name");
     message("jane", &json!({"kind": "Agent", "name": "jane"})).expect_err("she is no agent");
     let controller = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:a8s-controller");
-    message(&controller, &json!({"kind": "Agent", "name": "builtin"})).expect("the controller speaks for the agent");
+    message(&controller, &json!({"kind": "Agent", "name": "builtin"}))
+        .expect("the controller speaks for the agent");
 }

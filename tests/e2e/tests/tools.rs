@@ -27,12 +27,19 @@ fn k9s_shows_every_kind_with_columns_that_exist() {
         let schema = serde_json::to_value(&crd.spec.versions[0].schema).expect("a schema");
         let view = &views["views"][format!("a8s.dev/v1alpha1/{plural}")];
         assert!(keys(view).is_subset(&BTreeSet::from(["columns", "sortColumn"])), "{plural}");
-        let columns: Vec<&str> = view["columns"].as_array().expect("columns").iter().filter_map(Value::as_str).collect();
-        let narrow = columns.iter().filter(|c| !c.rsplit_once('|').is_some_and(|(_, a)| a.contains('W'))).count();
+        let columns: Vec<&str> =
+            view["columns"].as_array().expect("columns").iter().filter_map(Value::as_str).collect();
+        let narrow =
+            columns.iter().filter(|c| !c.rsplit_once('|').is_some_and(|(_, a)| a.contains('W'))).count();
         assert!(narrow <= 8, "{plural} shows {narrow} columns");
         let sort = view["sortColumn"].as_str().and_then(|s| s.split(':').next()).expect("a sort column");
-        assert!(columns.iter().any(|c| c.split(['|', ':']).next() == Some(sort)), "{plural} has no column {sort}");
-        for path in columns.iter().filter_map(|c| c.split_once(":.")).map(|(_, p)| p.split('|').next().unwrap_or(p)) {
+        assert!(
+            columns.iter().any(|c| c.split(['|', ':']).next() == Some(sort)),
+            "{plural} has no column {sort}"
+        );
+        for path in
+            columns.iter().filter_map(|c| c.split_once(":.")).map(|(_, p)| p.split('|').next().unwrap_or(p))
+        {
             let mut at = &schema["openAPIV3Schema"];
             for step in path.split('.').take_while(|s| !s.contains('[')) {
                 at = &at["properties"][step];
@@ -45,8 +52,17 @@ fn k9s_shows_every_kind_with_columns_that_exist() {
 #[test]
 fn k9s_plugins_have_known_keys_and_what_changes_something_is_marked_dangerous() {
     let known = BTreeSet::from([
-        "args", "background", "command", "confirm", "dangerous", "description", "inputs", "override", "overwriteOutput",
-        "scopes", "shortCut",
+        "args",
+        "background",
+        "command",
+        "confirm",
+        "dangerous",
+        "description",
+        "inputs",
+        "override",
+        "overwriteOutput",
+        "scopes",
+        "shortCut",
     ]);
     let plugins = yaml("config/k9s/plugins.yaml");
     assert_eq!(keys(&plugins), BTreeSet::from(["plugins"]));
@@ -60,7 +76,10 @@ fn k9s_plugins_have_known_keys_and_what_changes_something_is_marked_dangerous() 
         let changes = ["patch", "create", "delete"].iter().any(|verb| text.contains(verb));
         assert_eq!(plugin["dangerous"] == true, changes, "{name}");
         for scope in plugin["scopes"].as_array().expect("scopes") {
-            assert!(used.insert((scope.to_string(), plugin["shortCut"].to_string())), "{name}: the key is taken");
+            assert!(
+                used.insert((scope.to_string(), plugin["shortCut"].to_string())),
+                "{name}: the key is taken"
+            );
         }
     }
 }
@@ -71,7 +90,11 @@ fn argo_cd_knows_the_health_of_every_kind_and_has_the_same_scripts_as_the_folder
     for crd in definitions::all() {
         let kind = &crd.spec.names.kind;
         let script = patch["data"][format!("resource.customizations.health.a8s.dev_{kind}")].as_str();
-        assert_eq!(script.map(str::trim_end), Some(read(&format!("config/argocd/health/{kind}.lua")).trim_end()), "{kind}");
+        assert_eq!(
+            script.map(str::trim_end),
+            Some(read(&format!("config/argocd/health/{kind}.lua")).trim_end()),
+            "{kind}"
+        );
     }
     assert_eq!(keys(&patch["data"]).len(), definitions::all().len());
     let application = yaml("config/argocd/application.yaml");
