@@ -67,7 +67,7 @@ async fn reconcile(cached: Arc<Snapshot>, ctx: Arc<Context>) -> Result<Action, E
         remember(&mut observed.snapshot, &decided);
         let action = execute::carry_out(&ctx, &observed.snapshot, decided).await?;
         if let Some(workspace) = quiesce {
-            // Artifacts that the runner has published must not be missing in the checkpoint: flush first, then list.
+            // A runner that does not answer is an observation, not a failed pass: the plan decides how long to wait for it.
             observed.runner = match execute::address(&ctx, &workspace).await {
                 Ok(at) => ctx.pods.quiesce(&at).await.map_or_else(|e| Runner::Silent(e.to_string()), Runner::Quiesced),
                 Err(error) => Runner::Silent(error.to_string()),
