@@ -46,7 +46,15 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<MessageStatus> {
     new.observed_generation = message.metadata.generation;
     new.state = state;
     for kind in [ConditionType::Ready, ConditionType::Delivered] {
-        conditions::set(&mut new.conditions, kind, Status::False, reason, text.clone(), new.observed_generation, env.now);
+        conditions::set(
+            &mut new.conditions,
+            kind,
+            Status::False,
+            reason,
+            text.clone(),
+            new.observed_generation,
+            env.now,
+        );
     }
     if new != old {
         plan.notices.push(Notice { warning: true, reason, note: text });
@@ -67,7 +75,13 @@ mod tests {
 
     fn said(by: AuthorKind) -> Message {
         let author = Some(Author { kind: by, name: "jane".into() });
-        let spec = MessageSpec { session: "s".into(), content: Some("hi".into()), delivery: a8s_crds::Delivery::Queue, turn: None, author };
+        let spec = MessageSpec {
+            session: "s".into(),
+            content: Some("hi".into()),
+            delivery: a8s_crds::Delivery::Queue,
+            turn: None,
+            author,
+        };
         Message::new("m", spec)
     }
 
@@ -81,7 +95,10 @@ mod tests {
         let mut message = said(AuthorKind::User);
         let first = plan(&Observed { message: message.clone(), session: None }, &env());
         let status = first.status.unwrap();
-        assert_eq!(conditions::get(&status.conditions, ConditionType::Delivered).unwrap().reason, "SessionNotFound");
+        assert_eq!(
+            conditions::get(&status.conditions, ConditionType::Delivered).unwrap().reason,
+            "SessionNotFound"
+        );
         assert_eq!((status.state, first.notices.len()), (None, 1));
         message.status = Some(status);
         let again = plan(&Observed { message: message.clone(), session: None }, &env());
@@ -98,6 +115,9 @@ mod tests {
         assert_eq!(dropped.status.unwrap().state, Some(MessageState::Dropped));
         message.status = Some(MessageStatus { state: Some(MessageState::Delivered), ..Default::default() });
         assert_eq!(plan(&Observed { message, session: over.clone() }, &env()), Plan::default());
-        assert_eq!(plan(&Observed { message: said(AuthorKind::Agent), session: over }, &env()), Plan::default());
+        assert_eq!(
+            plan(&Observed { message: said(AuthorKind::Agent), session: over }, &env()),
+            Plan::default()
+        );
     }
 }

@@ -109,7 +109,8 @@ impl World for Cluster {
         if let Some(source) = &attachment.config_map {
             let found = self.api::<ConfigMap>().get_opt(&source.name).await?.ok_or_else(gone)?;
             let text = found.data.and_then(|mut data| data.remove(&source.key)).map(Bytes::from);
-            let binary = found.binary_data.and_then(|mut data| data.remove(&source.key)).map(|b| Bytes::from(b.0));
+            let binary =
+                found.binary_data.and_then(|mut data| data.remove(&source.key)).map(|b| Bytes::from(b.0));
             return text.or(binary).ok_or_else(gone);
         }
         let name = attachment.artifact.as_ref().ok_or_else(gone)?;

@@ -57,7 +57,11 @@ impl<'w, W: World> Conversation<'w, W> {
             let why = state.reason.unwrap_or_default();
             return Err(Error::Other(format!("the agent cannot be started: {why}")));
         }
-        let recorded = if subject.recorded.epoch == state.epoch { subject.recorded } else { EventId { epoch: state.epoch, seq: 0 } };
+        let recorded = if subject.recorded.epoch == state.epoch {
+            subject.recorded
+        } else {
+            EventId { epoch: state.epoch, seq: 0 }
+        };
         let live = Live { recorded, last_message: subject.last_message, ..Live::default() };
         Ok(Self {
             world,
@@ -140,7 +144,12 @@ impl<'w, W: World> Conversation<'w, W> {
             EventBody::Message { text } if !text.trim().is_empty() => self.said(event, text).await?,
             EventBody::Artifact(info) => self.published(event.id.epoch, info).await?,
             EventBody::TurnStarted { author, .. } => {
-                self.say(false, Reason::TurnStarted, format!("turn {} began with a message of {author}", event.turn)).await;
+                self.say(
+                    false,
+                    Reason::TurnStarted,
+                    format!("turn {} began with a message of {author}", event.turn),
+                )
+                .await;
             }
             EventBody::TurnEnded { stop_reason, detail, .. } => {
                 let detail = detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default();
@@ -188,7 +197,8 @@ impl<'w, W: World> Conversation<'w, W> {
                 Made::Exists(_) => {}
             }
         }
-        self.say(true, Reason::NameTaken, format!("{} version {} has no free name", info.name, info.version)).await;
+        self.say(true, Reason::NameTaken, format!("{} version {} has no free name", info.name, info.version))
+            .await;
         Ok(())
     }
 
@@ -208,7 +218,11 @@ impl<'w, W: World> Conversation<'w, W> {
 
     async fn write(&self, message: &Message, mut status: MessageStatus) -> Result<(), Error> {
         status.observed_generation = message.metadata.generation;
-        if message.status.as_ref() == Some(&status) { Ok(()) } else { self.world.set_status(message, &status).await }
+        if message.status.as_ref() == Some(&status) {
+            Ok(())
+        } else {
+            self.world.set_status(message, &status).await
+        }
     }
 
     async fn say(&self, warning: bool, reason: Reason, note: String) {
@@ -231,7 +245,8 @@ impl<'w, W: World> Conversation<'w, W> {
         }
         while self.next().await? {}
         let waiting = self.pending.iter().filter(|m| !self.turns.contains_key(&id(m))).count();
-        let goal_waits = self.subject.goal.is_some() && !self.turns.contains_key(&goal) && !self.over.contains(&goal);
+        let goal_waits =
+            self.subject.goal.is_some() && !self.turns.contains_key(&goal) && !self.over.contains(&goal);
         self.live.queued = i64::try_from(waiting).unwrap_or(i64::MAX) + i64::from(goal_waits);
         Ok(())
     }
@@ -338,7 +353,9 @@ impl<'w, W: World> Conversation<'w, W> {
     async fn interrupt(&mut self, mut message: Message) -> Result<Message, Error> {
         let mut status = message.status.clone().unwrap_or_default();
         let meant = message.spec.turn.filter(|_| message.spec.delivery == Delivery::Interrupt);
-        let Some(turn) = meant.or(status.turn).or(self.live.running.then_some(self.live.turn)) else { return Ok(message) };
+        let Some(turn) = meant.or(status.turn).or(self.live.running.then_some(self.live.turn)) else {
+            return Ok(message);
+        };
         status.turn = Some(turn);
         self.write(&message, status.clone()).await?;
         message.status = Some(status);
@@ -351,7 +368,9 @@ impl<'w, W: World> Conversation<'w, W> {
     async fn stop(&mut self, message: &Message) -> Result<(), Error> {
         let message = self.interrupt(message.clone()).await?;
         let mut status = message.status.clone().unwrap_or_default();
-        let text = status.turn.map_or_else(|| "no turn was running".to_owned(), |turn| format!("turn {turn} was stopped"));
+        let text = status
+            .turn
+            .map_or_else(|| "no turn was running".to_owned(), |turn| format!("turn {turn} was stopped"));
         status.state = Some(MessageState::Consumed);
         status.at = Some(Time(Timestamp::now()));
         delivered(&mut status, Status::True, Reason::HandedToAgent, &text);
@@ -376,7 +395,12 @@ impl<'w, W: World> Conversation<'w, W> {
             // It will be refused each time; the conversation goes on without it.
             Err(PodError::Refused { status: code @ (400 | 413 | 422), text }) => {
                 status.state = Some(MessageState::Dropped);
-                delivered(&mut status, Status::False, Reason::Dropped, &format!("the runner refused it ({code}): {text}"));
+                delivered(
+                    &mut status,
+                    Status::False,
+                    Reason::Dropped,
+                    &format!("the runner refused it ({code}): {text}"),
+                );
             }
             Err(error) => return Err(error.into()),
         }
@@ -412,6 +436,14 @@ fn handed(status: &mut MessageStatus) {
 
 fn delivered(status: &mut MessageStatus, value: Status, reason: Reason, text: &str) {
     for kind in [ConditionType::Delivered, ConditionType::Ready] {
-        conditions::set(&mut status.conditions, kind, value, reason, text, status.observed_generation, Timestamp::now());
+        conditions::set(
+            &mut status.conditions,
+            kind,
+            value,
+            reason,
+            text,
+            status.observed_generation,
+            Timestamp::now(),
+        );
     }
 }

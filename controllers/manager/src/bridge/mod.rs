@@ -64,7 +64,11 @@ fn subject(session: &Session, workspace: &Workspace) -> Subject {
         namespace: session.namespace().unwrap_or_default(),
         name: session.name_any(),
         uid: session.uid().unwrap_or_default(),
-        created_by: session.annotations().get(labels::CREATED_BY).cloned().unwrap_or_else(|| "unknown".into()),
+        created_by: session
+            .annotations()
+            .get(labels::CREATED_BY)
+            .cloned()
+            .unwrap_or_else(|| "unknown".into()),
         goal: session.spec.goal.clone(),
         attachments: session.spec.attachments.clone(),
         workspace: Reference { name: workspace.name_any(), uid: workspace.uid().unwrap_or_default() },
@@ -88,7 +92,11 @@ async fn keep(cluster: Cluster, wake: Arc<Notify>, drain: bool) {
         if cluster.is_over().await {
             return live.forget(&uid);
         }
-        pause = if began.elapsed() > LONGEST_PAUSE { Duration::from_millis(200) } else { (pause * 2).min(LONGEST_PAUSE) };
+        pause = if began.elapsed() > LONGEST_PAUSE {
+            Duration::from_millis(200)
+        } else {
+            (pause * 2).min(LONGEST_PAUSE)
+        };
         sleep(pause).await;
     }
 }
@@ -126,7 +134,11 @@ pub async fn serve<W: World>(
                 publish_at = None;
                 live.publish(&subject.uid, Some(conversation.live.clone()));
             }
-            () = sleep(LOOK_AGAIN) => deliver = true,
+            () = sleep(LOOK_AGAIN) => {
+                // A node that vanished closes no connection; only a question that nobody answers tells.
+                world.runner_state().await?;
+                deliver = true;
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The objects that events become. They are functions of Session and event alone, so that a replay makes the same ones.
 
-use a8s_crds::{Artifact, ArtifactSpec, Author, AuthorKind, Delivery, Message, MessageSpec, ObjectRef, labels, names};
+use a8s_crds::{
+    Artifact, ArtifactSpec, Author, AuthorKind, Delivery, Message, MessageSpec, ObjectRef, labels, names,
+};
 use a8s_wire::{ArtifactInfo, EventId};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
@@ -105,7 +107,10 @@ impl Subject {
         let agent = message.spec.author.as_ref().is_some_and(|a| a.kind != AuthorKind::User);
         let owners = message.owner_references();
         let elsewhere = owners.iter().any(|r| r.kind == "Session" && r.uid != self.uid);
-        !agent && !elsewhere && message.spec.session == self.name && message.metadata.deletion_timestamp.is_none()
+        !agent
+            && !elsewhere
+            && message.spec.session == self.name
+            && message.metadata.deletion_timestamp.is_none()
     }
 }
 

@@ -1,6 +1,8 @@
 use std::sync::Mutex;
 
-use a8s_crds::{Artifact, Attachment, Author, AuthorKind, Delivery, Message, MessageSpec, MessageState, MessageStatus};
+use a8s_crds::{
+    Artifact, Attachment, Author, AuthorKind, Delivery, Message, MessageSpec, MessageState, MessageStatus,
+};
 use a8s_plan::Notice;
 use a8s_wire::{ArtifactInfo, Event, EventBody, Prompt, PromptAccepted, RunnerPhase, RunnerState};
 use bytes::Bytes;
@@ -93,7 +95,8 @@ impl Fake {
     fn say_as(&self, name: &str, second: i64, delivery: Delivery, content: Option<&str>) {
         let author = Some(Author { kind: AuthorKind::User, name: "jane".into() });
         let content = content.map(str::to_owned);
-        let mut message = Message::new(name, MessageSpec { session: "rain".into(), content, delivery, turn: None, author });
+        let mut message =
+            Message::new(name, MessageSpec { session: "rain".into(), content, delivery, turn: None, author });
         message.metadata.uid = Some(format!("uid-{name}"));
         message.metadata.creation_timestamp = Some(Time(Timestamp::from_second(second).unwrap()));
         self.state().messages.push(message);
@@ -195,7 +198,8 @@ impl World for Fake {
     }
 
     async fn events(&self, after: EventId) -> Result<BoxStream<'static, Result<Event, PodError>>, PodError> {
-        let events: Vec<_> = self.state().transcript.iter().filter(|e| e.id > after).cloned().map(Ok).collect();
+        let events: Vec<_> =
+            self.state().transcript.iter().filter(|e| e.id > after).cloned().map(Ok).collect();
         Ok(stream::iter(events).boxed())
     }
 }
@@ -207,7 +211,12 @@ fn rain() -> Subject {
         uid: "uid-s".into(),
         created_by: "jane".into(),
         goal: Some("Make a report".into()),
-        attachments: vec![Attachment { name: "a.csv".into(), config_map: None, artifact: None, text: Some("1".into()) }],
+        attachments: vec![Attachment {
+            name: "a.csv".into(),
+            config_map: None,
+            artifact: None,
+            text: Some("1".into()),
+        }],
         workspace: Reference { name: "rain".into(), uid: "uid-w".into() },
         recorded: EventId::default(),
         last_message: 0,
@@ -273,9 +282,9 @@ async fn a_kill_at_any_call_neither_loses_nor_doubles_anything() {
                 names.sort();
                 names
             };
-            let artifacts = names(state.artifacts.iter().map(|a| a.name_any()).collect());
+            let artifacts = names(state.artifacts.iter().map(ResourceExt::name_any).collect());
             assert_eq!(artifacts, ["rain-report-v1", "rain-report-v2", "rain-report-v3"], "{at} {after}");
-            let messages = names(state.messages.iter().map(|m| m.name_any()).collect());
+            let messages = names(state.messages.iter().map(ResourceExt::name_any).collect());
             assert_eq!(messages, ["a", "b", "c", "rain-0-12", "rain-0-2", "rain-0-7"], "{at} {after}");
             let mut places: Vec<i64> = state.messages.iter().filter_map(|m| m.status.as_ref()?.seq).collect();
             places.sort_unstable();
@@ -350,7 +359,7 @@ async fn a_fork_begins_with_its_own_goal_and_leaves_the_other_branchs_events_alo
     let fork = Subject { name: "fork".into(), uid: "uid-f".into(), ..rain() };
     let live = live_on(&world, fork).await.unwrap();
     assert_eq!(world.prompted(), ["uid-s/goal", "uid-f/goal"]);
-    let names: Vec<String> = world.state().artifacts.iter().map(|a| a.name_any()).collect();
+    let names: Vec<String> = world.state().artifacts.iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["fork-report-v2"]);
     assert_eq!((live.turn, live.recorded), (2, EventId { epoch: 1, seq: 10 }));
 }

@@ -28,9 +28,16 @@ pub trait World: Send + Sync {
     /// Makes the Session the owner of a person's Message, so that it goes with the Session.
     fn adopt(&self, message: &Message) -> impl Future<Output = Result<(), Error>> + Send;
     /// Writes the whole status of a Message.
-    fn set_status(&self, message: &Message, status: &MessageStatus) -> impl Future<Output = Result<(), Error>> + Send;
+    fn set_status(
+        &self,
+        message: &Message,
+        status: &MessageStatus,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
     /// Creates an Artifact.
-    fn create_artifact(&self, artifact: &Artifact) -> impl Future<Output = Result<Made<Artifact>, Error>> + Send;
+    fn create_artifact(
+        &self,
+        artifact: &Artifact,
+    ) -> impl Future<Output = Result<Made<Artifact>, Error>> + Send;
     /// The content of an attachment.
     fn attachment(&self, attachment: &Attachment) -> impl Future<Output = Result<Bytes, Error>> + Send;
     /// Sends an Event about the Session.

@@ -18,7 +18,9 @@ pub struct Choice {
 pub fn choose(seen: &Observed) -> Result<Choice, (Reason, String)> {
     let session = &seen.session;
     let before = session.status.as_ref().and_then(|s| Some((s.environment.clone()?, s.rationale.clone())));
-    if let (Some((environment, rationale)), Some(_)) = (before, session.status.as_ref().and_then(|s| s.workspace.as_ref())) {
+    if let (Some((environment, rationale)), Some(_)) =
+        (before, session.status.as_ref().and_then(|s| s.workspace.as_ref()))
+    {
         return Ok(Choice { environment, rationale });
     }
     if let Some(name) = &session.spec.environment {
@@ -27,9 +29,15 @@ pub fn choose(seen: &Observed) -> Result<Choice, (Reason, String)> {
     if let Some(source) = &session.spec.source {
         let recorded = seen.snapshot.as_ref().and_then(|s| s.status.as_ref()?.environment.clone());
         return match (recorded, &seen.snapshot) {
-            (Some(name), _) => named(seen, &name, format!("{name}: Snapshot {} was taken of it", source.snapshot)),
-            (None, Some(_)) => Err((Reason::SnapshotNotReady, format!("Snapshot {} is not ready", source.snapshot))),
-            (None, None) => Err((Reason::SnapshotNotFound, format!("Snapshot {} does not exist", source.snapshot))),
+            (Some(name), _) => {
+                named(seen, &name, format!("{name}: Snapshot {} was taken of it", source.snapshot))
+            }
+            (None, Some(_)) => {
+                Err((Reason::SnapshotNotReady, format!("Snapshot {} is not ready", source.snapshot)))
+            }
+            (None, None) => {
+                Err((Reason::SnapshotNotFound, format!("Snapshot {} does not exist", source.snapshot)))
+            }
         };
     }
     best(&seen.environments, session.spec.goal.as_deref().unwrap_or_default())
@@ -39,7 +47,10 @@ fn named(seen: &Observed, name: &str, why: String) -> Result<Choice, (Reason, St
     if seen.environments.iter().any(|e| e.name_any() == name) {
         return Ok(Choice { environment: name.to_owned(), rationale: vec![why] });
     }
-    Err((Reason::EnvironmentNotFound, format!("Environment {name} does not exist; create it or ask for another")))
+    Err((
+        Reason::EnvironmentNotFound,
+        format!("Environment {name} does not exist; create it or ask for another"),
+    ))
 }
 
 /// The most matching words win, then the higher priority, then the first name: the same catalogue always gives the same answer.
@@ -57,7 +68,10 @@ fn best(catalogue: &[Environment], goal: &str) -> Result<Choice, (Reason, String
         .collect();
     ranked.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));
     let Some((hits, priority, name)) = ranked.first() else {
-        return Err((Reason::NoEnvironment, "no Environment exists; an administrator has to create one".into()));
+        return Err((
+            Reason::NoEnvironment,
+            "no Environment exists; an administrator has to create one".into(),
+        ));
     };
     let mut rationale = vec![if hits.is_empty() {
         format!("{name}: no Environment's keywords are in the goal; priority {priority} is the highest")

@@ -106,7 +106,7 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
         plan.wake = Wake::AfterMillis(LOOK_AGAIN);
     }
     let mine = if let Place::Mine(workspace) = place { Some(workspace) } else { None };
-    let (new, notices) = status::status(seen, env, mine, choice.ok(), problem);
+    let (new, notices) = status::status(seen, env, mine, choice.ok(), &problem);
     plan.notices = notices;
     if session.status.as_ref() != Some(&new) {
         plan.status = Some(new);
@@ -117,7 +117,8 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
 fn place(seen: &Observed) -> Place<'_> {
     let (name, uid) = (seen.session.name_any(), seen.session.uid().unwrap_or_default());
     let by_name = |name: &str| seen.workspaces.iter().find(|w| w.name_any() == name);
-    let ours = |w: &Workspace| w.owner_references().iter().any(|r| r.controller == Some(true) && r.uid == uid);
+    let ours =
+        |w: &Workspace| w.owner_references().iter().any(|r| r.controller == Some(true) && r.uid == uid);
     if let Some(workspace) = seen.workspaces.iter().find(|w| ours(w)) {
         return Place::Mine(workspace);
     }
@@ -153,7 +154,10 @@ fn problem(
         }
     }
     if let Place::Taken(name) = place {
-        return Some((Reason::NameTaken, format!("Workspace {name} exists and belongs to somebody else; delete one of them")));
+        return Some((
+            Reason::NameTaken,
+            format!("Workspace {name} exists and belongs to somebody else; delete one of them"),
+        ));
     }
     seen.missing.first().cloned()
 }
@@ -220,11 +224,17 @@ fn workspace(session: &Session, name: &str, environment: &str) -> Value {
 /// A sentence for an attachment whose source is missing.
 pub fn missing(attachment: &Attachment) -> (Reason, String) {
     if let Some(source) = &attachment.config_map {
-        let text = format!("attachment {}: ConfigMap {} with key {} does not exist", attachment.name, source.name, source.key);
+        let text = format!(
+            "attachment {}: ConfigMap {} with key {} does not exist",
+            attachment.name, source.name, source.key
+        );
         return (Reason::ConfigMapNotFound, text);
     }
     let name = attachment.artifact.as_ref().map_or("", |a| a.name.as_str());
-    (Reason::ArtifactNotFound, format!("attachment {}: Artifact {name} does not exist or is not ready", attachment.name))
+    (
+        Reason::ArtifactNotFound,
+        format!("attachment {}: Artifact {name} does not exist or is not ready", attachment.name),
+    )
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(super) fn status(
     env: &Env,
     workspace: Option<&Workspace>,
     choice: Option<Choice>,
-    problem: Problem,
+    problem: &Problem,
 ) -> (SessionStatus, Vec<Notice>) {
     let session = &seen.session;
     let mut new = session.status.clone().unwrap_or_default();
@@ -31,15 +31,23 @@ pub(super) fn status(
         new.rationale = choice.rationale;
     }
     if let Some(workspace) = workspace {
-        new.workspace = Some(ObjectRef { name: workspace.name_any(), uid: workspace.uid().unwrap_or_default() });
+        new.workspace =
+            Some(ObjectRef { name: workspace.name_any(), uid: workspace.uid().unwrap_or_default() });
     } else if session.spec.state == SessionState::Terminated {
         new.workspace = None;
     }
     if let Some(live) = &seen.live {
         take_over(&mut new, live);
     }
-    let ready = workspace.and_then(|w| conditions::get(&w.status.as_ref()?.conditions, ConditionType::Ready).cloned());
-    let facts = Facts { state: session.spec.state, problem: &problem, workspace, ready: ready.as_ref(), began: began(seen) };
+    let ready = workspace
+        .and_then(|w| conditions::get(&w.status.as_ref()?.conditions, ConditionType::Ready).cloned());
+    let facts = Facts {
+        state: session.spec.state,
+        problem,
+        workspace,
+        ready: ready.as_ref(),
+        began: began(seen),
+    };
     let stalled = facts.stalled(&new, env);
     let mut notices = Vec::new();
     {
@@ -48,9 +56,11 @@ pub(super) fn status(
             conditions::set(&mut new.conditions, kind, status, reason, text.clone(), generation, env.now);
             held.is_none_or(|(s, r)| s != status.as_str() || r != reason.as_str()).then_some((reason, text))
         };
-        match &problem {
+        match problem {
             Some((reason, text)) => {
-                if let Some((reason, note)) = set(ConditionType::ReferencesResolved, Status::False, *reason, text.clone()) {
+                if let Some((reason, note)) =
+                    set(ConditionType::ReferencesResolved, Status::False, *reason, text.clone())
+                {
                     notices.push(Notice { warning: true, reason, note });
                 }
             }
@@ -60,13 +70,25 @@ pub(super) fn status(
         set(ConditionType::WorkspaceReady, status, reason, text);
         let (status, reason, text) = facts.ready();
         if let (Some((reason, _)), Status::True) = (set(ConditionType::Ready, status, reason, text), status) {
-            notices.push(Notice { warning: false, reason, note: "the desktop is ready and the agent may work".into() });
+            notices.push(Notice {
+                warning: false,
+                reason,
+                note: "the desktop is ready and the agent may work".into(),
+            });
         }
     }
     finished(&mut new, seen, env, &mut notices);
     match &stalled {
         Some((reason, text)) => {
-            conditions::set(&mut new.conditions, ConditionType::Stalled, Status::True, *reason, text.clone(), generation, env.now);
+            conditions::set(
+                &mut new.conditions,
+                ConditionType::Stalled,
+                Status::True,
+                *reason,
+                text.clone(),
+                generation,
+                env.now,
+            );
         }
         None => conditions::clear(&mut new.conditions, ConditionType::Stalled),
     }
@@ -86,7 +108,8 @@ fn take_over(new: &mut SessionStatus, live: &Live) {
     new.turn = Some(live.turn);
     new.queued = Some(live.queued);
     new.last_activity = live.last_activity.map(Time).or_else(|| new.last_activity.clone());
-    let step = |(title, status): &(String, String)| PlanStep { title: one_line(title, 200), status: status.clone() };
+    let step =
+        |(title, status): &(String, String)| PlanStep { title: one_line(title, 200), status: status.clone() };
     new.plan = live.plan.iter().take(20).map(step).collect();
 }
 
@@ -95,20 +118,38 @@ fn finished(new: &mut SessionStatus, seen: &Observed, env: &Env, notices: &mut V
         // Nothing new is known. A Session that never began says so; any other keeps what was seen.
         if conditions::get(&new.conditions, ConditionType::Finished).is_none() {
             let text = "the agent has not begun";
-            conditions::set(&mut new.conditions, ConditionType::Finished, Status::False, Reason::Progressing, text, new.observed_generation, env.now);
+            conditions::set(
+                &mut new.conditions,
+                ConditionType::Finished,
+                Status::False,
+                Reason::Progressing,
+                text,
+                new.observed_generation,
+                env.now,
+            );
         }
         return;
     };
     let was = conditions::is_true(&new.conditions, ConditionType::Finished);
     let (status, reason, text) = match &live.finished {
-        Some(summary) if !live.running && live.queued == 0 => (Status::True, Reason::GoalReached, one_line(summary, 1000)),
+        Some(summary) if !live.running && live.queued == 0 => {
+            (Status::True, Reason::GoalReached, one_line(summary, 1000))
+        }
         _ if live.running || live.queued > 0 => (Status::False, Reason::Working, String::new()),
         _ => (Status::False, Reason::WaitingForMessage, String::new()),
     };
     if status == Status::True && !was {
         notices.push(Notice { warning: false, reason, note: format!("finished: {text}") });
     }
-    conditions::set(&mut new.conditions, ConditionType::Finished, status, reason, text, new.observed_generation, env.now);
+    conditions::set(
+        &mut new.conditions,
+        ConditionType::Finished,
+        status,
+        reason,
+        text,
+        new.observed_generation,
+        env.now,
+    );
 }
 
 /// What the conditions and words are made from.
@@ -126,15 +167,23 @@ impl Facts<'_> {
             (Some(_), Some(c)) if c.status == "True" => (Status::True, Reason::Ready, String::new()),
             (Some(_), Some(c)) => (Status::False, reason_of(&c.reason), c.message.clone()),
             (Some(_), None) => (Status::False, Reason::Progressing, "the Workspace was created".into()),
-            (None, _) if self.state == SessionState::Terminated => (Status::False, Reason::Terminated, String::new()),
-            (None, _) => (Status::False, Reason::WorkspaceNotFound, "the Workspace is not created yet".into()),
+            (None, _) if self.state == SessionState::Terminated => {
+                (Status::False, Reason::Terminated, String::new())
+            }
+            (None, _) => {
+                (Status::False, Reason::WorkspaceNotFound, "the Workspace is not created yet".into())
+            }
         }
     }
 
     fn ready(&self) -> (Status, Reason, String) {
         match self.state {
-            SessionState::Terminated => return (Status::False, Reason::Terminated, "terminated as asked".into()),
-            SessionState::Suspended => return (Status::False, Reason::Suspended, "suspended as asked".into()),
+            SessionState::Terminated => {
+                return (Status::False, Reason::Terminated, "terminated as asked".into());
+            }
+            SessionState::Suspended => {
+                return (Status::False, Reason::Suspended, "suspended as asked".into());
+            }
             SessionState::Active => {}
         }
         if let Some((reason, text)) = self.problem {
@@ -152,17 +201,26 @@ impl Facts<'_> {
             let since = conditions::get(&new.conditions, ConditionType::ReferencesResolved)
                 .filter(|c| c.status == "False")
                 .map(|c| c.last_transition_time.0);
-            let patient = since.is_none_or(|since| env.now.as_second() - since.as_second() < PATIENCE_SECONDS);
+            let patient =
+                since.is_none_or(|since| env.now.as_second() - since.as_second() < PATIENCE_SECONDS);
             return (!patient).then(|| (*reason, text.clone()));
         }
         let status = self.workspace.filter(|_| self.state == SessionState::Active)?.status.as_ref()?;
-        let stalled = conditions::get(&status.conditions, ConditionType::Stalled).filter(|c| c.status == "True")?;
+        let stalled =
+            conditions::get(&status.conditions, ConditionType::Stalled).filter(|c| c.status == "True")?;
         Some((reason_of(&stalled.reason), stalled.message.clone()))
     }
 
-    fn words(&self, live: Option<&Live>, new: &SessionStatus, stalled: bool) -> (&'static str, Option<String>) {
+    fn words(
+        &self,
+        live: Option<&Live>,
+        new: &SessionStatus,
+        stalled: bool,
+    ) -> (&'static str, Option<String>) {
         match self.state {
-            SessionState::Terminated => return ("Terminated", self.workspace.map(|_| "removing the desktop".into())),
+            SessionState::Terminated => {
+                return ("Terminated", self.workspace.map(|_| "removing the desktop".into()));
+            }
             SessionState::Suspended => return ("Suspended", None),
             SessionState::Active => {}
         }
@@ -177,7 +235,10 @@ impl Facts<'_> {
             return ("Pending", trouble());
         }
         if self.ready.is_none_or(|c| c.status != "True") {
-            return ("Provisioning", trouble().filter(|t| !t.is_empty()).or_else(|| Some("starting the desktop".into())));
+            return (
+                "Provisioning",
+                trouble().filter(|t| !t.is_empty()).or_else(|| Some("starting the desktop".into())),
+            );
         }
         if conditions::is_true(&new.conditions, ConditionType::Finished) {
             let text = conditions::get(&new.conditions, ConditionType::Finished).map(|c| c.message.clone());
@@ -201,5 +262,9 @@ fn reason_of(text: &str) -> Reason {
 pub(super) fn one_line(text: &str, max: usize) -> String {
     let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let flat = flat.trim();
-    if flat.chars().count() <= max { flat.to_owned() } else { flat.chars().take(max - 1).collect::<String>() + "…" }
+    if flat.chars().count() <= max {
+        flat.to_owned()
+    } else {
+        flat.chars().take(max - 1).collect::<String>() + "…"
+    }
 }

@@ -38,14 +38,24 @@ fn workspace_of(owner: &str, name: &str, ready: bool) -> Workspace {
         "ownerReferences": [{"apiVersion": "a8s.dev/v1alpha1", "kind": "Session", "name": "rain", "uid": owner, "controller": true}]}))
     .unwrap();
     let mut conditions = vec![];
-    let (reason, text) = if ready { (Reason::Ready, "") } else { (Reason::PodStarting, "the pod is starting") };
-    conditions::set(&mut conditions, ConditionType::Ready, Status::from(ready), reason, text, Some(1), env_at(0).now);
+    let (reason, text) =
+        if ready { (Reason::Ready, "") } else { (Reason::PodStarting, "the pod is starting") };
+    conditions::set(
+        &mut conditions,
+        ConditionType::Ready,
+        Status::from(ready),
+        reason,
+        text,
+        Some(1),
+        env_at(0).now,
+    );
     workspace.status = Some(a8s_crds::WorkspaceStatus { conditions, ..Default::default() });
     workspace
 }
 
 fn reason(status: &SessionStatus, kind: ConditionType) -> (String, String) {
-    conditions::get(&status.conditions, kind).map_or_else(Default::default, |c| (c.status.clone(), c.reason.clone()))
+    conditions::get(&status.conditions, kind)
+        .map_or_else(Default::default, |c| (c.status.clone(), c.reason.clone()))
 }
 
 fn status_of(seen: &Observed, at: i64) -> SessionStatus {
@@ -59,14 +69,22 @@ fn created(plan: &Plan<SessionStatus>) -> Option<&Value> {
 #[test]
 fn the_environment_with_the_most_keywords_of_the_goal_wins_then_priority_then_name() {
     let mut seen = seen(json!({"goal": "Make a PDF report of these invoices."}));
-    seen.environments = vec![environment("office", &["pdf", "report"], 0), environment("desktop", &["pdf"], 50)];
+    seen.environments =
+        vec![environment("office", &["pdf", "report"], 0), environment("desktop", &["pdf"], 50)];
     let choice = choose(&seen).unwrap();
     assert_eq!(choice.environment, "office");
-    assert_eq!(choice.rationale, ["office: the goal mentions pdf, report", "desktop: 1 of its keywords in the goal"]);
-    seen.environments = vec![environment("b", &["spdf"], 1), environment("a", &["epo"], 1), environment("c", &["x"], 0)];
+    assert_eq!(
+        choice.rationale,
+        ["office: the goal mentions pdf, report", "desktop: 1 of its keywords in the goal"]
+    );
+    seen.environments =
+        vec![environment("b", &["spdf"], 1), environment("a", &["epo"], 1), environment("c", &["x"], 0)];
     let choice = choose(&seen).unwrap();
     assert_eq!(choice.environment, "a", "words count only as whole words");
-    assert_eq!(choice.rationale[0], "a: no Environment's keywords are in the goal; priority 1 is the highest");
+    assert_eq!(
+        choice.rationale[0],
+        "a: no Environment's keywords are in the goal; priority 1 is the highest"
+    );
 }
 
 #[test]
@@ -77,10 +95,16 @@ fn without_any_environment_the_session_waits_and_then_says_that_help_is_needed()
     assert_eq!((created(&first), first.wake, first.notices.len()), (None, Wake::AfterMillis(2_000), 1));
     let status = first.status.unwrap();
     assert_eq!(reason(&status, ConditionType::ReferencesResolved), ("False".into(), "NoEnvironment".into()));
-    assert_eq!((status.state.as_deref(), reason(&status, ConditionType::Stalled).0), (Some("Pending"), String::new()));
+    assert_eq!(
+        (status.state.as_deref(), reason(&status, ConditionType::Stalled).0),
+        (Some("Pending"), String::new())
+    );
     seen.session.status = Some(status);
     let later = status_of(&seen, 131);
-    assert_eq!((later.state.as_deref(), reason(&later, ConditionType::Stalled).0.as_str()), (Some("Stalled"), "True"));
+    assert_eq!(
+        (later.state.as_deref(), reason(&later, ConditionType::Stalled).0.as_str()),
+        (Some("Stalled"), "True")
+    );
     seen.session.status = Some(later);
     seen.environments = vec![environment("desktop", &[], 0)];
     let healed = plan(&seen, &env_at(140));
@@ -99,18 +123,25 @@ fn a_named_environment_that_is_missing_is_named_in_the_condition() {
 
 #[test]
 fn a_missing_config_map_holds_the_workspace_back_and_is_named() {
-    let mut seen = seen(json!({"goal": "g", "attachments": [{"name": "w.csv", "configMap": {"name": "weather", "key": "k"}}]}));
+    let mut seen = seen(
+        json!({"goal": "g", "attachments": [{"name": "w.csv", "configMap": {"name": "weather", "key": "k"}}]}),
+    );
     seen.missing = vec![missing(&seen.session.spec.attachments[0])];
     let planned = plan(&seen, &env_at(0));
     assert_eq!(created(&planned), None);
     let status = planned.status.unwrap();
-    assert_eq!(reason(&status, ConditionType::ReferencesResolved), ("False".into(), "ConfigMapNotFound".into()));
+    assert_eq!(
+        reason(&status, ConditionType::ReferencesResolved),
+        ("False".into(), "ConfigMapNotFound".into())
+    );
     assert!(status.doing.unwrap().contains("ConfigMap weather with key k"));
 }
 
 #[test]
 fn the_workspace_is_created_with_the_session_as_owner_and_its_overrides() {
-    let seen = seen(json!({"goal": "g", "workspace": {"desktop": {"width": 800, "height": 600}, "storage": {"size": "1Gi"}}}));
+    let seen = seen(
+        json!({"goal": "g", "workspace": {"desktop": {"width": 800, "height": 600}, "storage": {"size": "1Gi"}}}),
+    );
     let planned = plan(&seen, &env_at(0));
     let object = created(&planned).unwrap();
     assert_eq!(object["metadata"]["name"], "rain");
@@ -161,7 +192,12 @@ fn terminating_deletes_the_workspace_once_and_nothing_else() {
 fn a_session_is_finished_when_the_agent_said_so_and_nothing_runs_or_waits() {
     let mut seen = seen(json!({"goal": "g"}));
     seen.workspaces = vec![workspace_of("uid-s", "rain", true)];
-    let live = Live { turn: 1, finished: Some("wrote report.pdf".into()), recorded: EventId { epoch: 0, seq: 9 }, ..Live::default() };
+    let live = Live {
+        turn: 1,
+        finished: Some("wrote report.pdf".into()),
+        recorded: EventId { epoch: 0, seq: 9 },
+        ..Live::default()
+    };
     for (running, queued, expected) in [(true, 0, "Working"), (false, 1, "Working"), (false, 0, "Finished")] {
         seen.live = Some(Live { running, queued, ..live.clone() });
         let status = status_of(&seen, 0);
@@ -180,7 +216,8 @@ fn a_session_is_finished_when_the_agent_said_so_and_nothing_runs_or_waits() {
 #[test]
 fn what_is_recorded_never_goes_back() {
     let mut seen = seen(json!({"goal": "g"}));
-    seen.session.status = Some(SessionStatus { epoch: Some(0), seq: Some(9), last_message: Some(4), ..Default::default() });
+    seen.session.status =
+        Some(SessionStatus { epoch: Some(0), seq: Some(9), last_message: Some(4), ..Default::default() });
     seen.live = Some(Live { recorded: EventId { epoch: 0, seq: 3 }, last_message: 1, ..Live::default() });
     let status = status_of(&seen, 0);
     assert_eq!((status.seq, status.last_message), (Some(9), Some(4)));
@@ -193,11 +230,20 @@ fn a_fork_takes_the_environment_of_its_snapshot_and_waits_until_that_is_ready() 
     let mut seen = seen(json!({"source": {"snapshot": "before"}}));
     assert_eq!(reason(&status_of(&seen, 0), ConditionType::Ready).1, "SnapshotNotFound");
     let mut snapshot = Snapshot::new("before", from_value(json!({"workspace": "rain"})).unwrap());
-    snapshot.status = Some(a8s_crds::SnapshotStatus { environment: Some("desktop".into()), ..Default::default() });
+    snapshot.status =
+        Some(a8s_crds::SnapshotStatus { environment: Some("desktop".into()), ..Default::default() });
     seen.snapshot = Some(snapshot.clone());
     assert_eq!(reason(&status_of(&seen, 0), ConditionType::Ready).1, "SnapshotNotReady");
     let conditions = &mut snapshot.status.as_mut().unwrap().conditions;
-    conditions::set(conditions, ConditionType::Ready, Status::True, Reason::Ready, "", Some(1), env_at(0).now);
+    conditions::set(
+        conditions,
+        ConditionType::Ready,
+        Status::True,
+        Reason::Ready,
+        "",
+        Some(1),
+        env_at(0).now,
+    );
     seen.snapshot = Some(snapshot);
     let planned = plan(&seen, &env_at(0));
     assert_eq!(created(&planned).unwrap()["spec"]["source"]["snapshot"], "before");
