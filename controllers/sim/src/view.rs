@@ -73,6 +73,10 @@ fn forget(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|key, _| !FLEETING.contains(&key.as_str()));
+            if let Some(lease) = map.get_mut("control").and_then(Value::as_object_mut) {
+                // It counts how often the lease changed hands.
+                lease.remove("epoch");
+            }
             map.values_mut().for_each(forget);
         }
         Value::Array(list) => list.iter_mut().for_each(forget),

@@ -118,9 +118,10 @@ impl World {
         }
     }
 
-    /// People change their minds, once there is something to change it about.
+    /// People change their minds, once there is a desktop's volume: what is suspended before has none for ever.
     pub fn people(&mut self) {
-        if self.claim.is_none() {
+        let claim = self.sim.get(&core("PersistentVolumeClaim", &names::claim(NAME)));
+        if claim.is_none_or(|c| c["status"]["phase"] != "Bound") {
             return;
         }
         match self.sim.rng().random_range(0..8) {
