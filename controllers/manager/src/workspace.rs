@@ -235,12 +235,16 @@ async fn ask(ctx: &Context, observed: &mut Observed) {
 async fn artifacts(ctx: &Context, observed: &Observed) -> Result<Vec<Made>, Error> {
     let api: Api<Artifact> = Api::namespaced(ctx.client.clone(), observed.namespace());
     let all = api.list(&ListParams::default()).await?.items;
-    let ours = all.into_iter().filter(|a| a.spec.workspace.uid == observed.uid());
-    Ok(ours
-        .map(|artifact| {
+    Ok(all
+        .into_iter()
+        .filter_map(|artifact| {
             let conditions = artifact.status.map(|s| s.conditions).unwrap_or_default();
-            let settled = [ConditionType::Ready, ConditionType::Stalled].iter().any(|c| conditions::is_true(&conditions, *c));
-            Made { name: artifact.spec.name, version: artifact.spec.version, settled }
+            let stored = conditions::is_true(&conditions, ConditionType::Ready);
+            let settled = stored || conditions::is_true(&conditions, ConditionType::Stalled);
+            let spec = artifact.spec;
+            // Of other Workspaces only what is stored counts: a fork inherits their files.
+            let counts = stored || spec.workspace.uid == observed.uid();
+            counts.then_some(Made { name: spec.name, version: spec.version, sha256: spec.sha256, settled })
         })
         .collect())
 }

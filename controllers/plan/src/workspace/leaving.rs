@@ -92,9 +92,8 @@ fn unsaved(observed: &Observed, since: Timestamp, now: Timestamp) -> Option<Stri
     }
     let unsettled =
         observed.artifacts.iter().filter(|a| !a.settled).map(|a| format!("{} v{}", a.name, a.version));
-    let known =
-        |name: &str, version: i64| observed.artifacts.iter().any(|a| a.name == name && a.version == version);
-    let unknown = runner.into_iter().flat_map(|r| &r.artifacts).filter(|a| !known(&a.name, a.version));
+    let known = |sha256: &str| observed.artifacts.iter().any(|a| a.sha256 == sha256);
+    let unknown = runner.into_iter().flat_map(|r| &r.artifacts).filter(|a| !known(&a.sha256));
     let missing: Vec<_> = unsettled.chain(unknown.map(|a| format!("{} v{}", a.name, a.version))).collect();
     match runner {
         _ if !missing.is_empty() => Some(format!("Files are being stored: {}", missing.join(", "))),

@@ -77,6 +77,8 @@ pub struct Made {
     pub name: String,
     /// `spec.version`.
     pub version: i64,
+    /// `spec.sha256`: what is known to be safe is known by its content, since a fork inherits files that its origin published.
+    pub sha256: String,
     /// Stored, or known to be beyond storing.
     pub settled: bool,
 }

@@ -12,7 +12,7 @@ fn delete(observed: &mut Observed, second: i64) {
 }
 
 fn made(settled: bool) -> Made {
-    Made { name: "report".into(), version: 1, settled }
+    Made { name: "report".into(), version: 1, sha256: "a".repeat(64), settled }
 }
 
 fn lets_go(plan: &Plan<WorkspaceStatus>) -> bool {
