@@ -221,7 +221,8 @@ pub fn set(
         message = message.chars().take(1000).collect::<String>() + " …";
     }
     let old = conditions.iter().find(|c| c.type_ == kind.as_str());
-    let since = old.filter(|c| c.status == status.as_str()).map_or(Time(now), |c| c.last_transition_time.clone());
+    let since =
+        old.filter(|c| c.status == status.as_str()).map_or(Time(now), |c| c.last_transition_time.clone());
     let new = Condition {
         type_: kind.as_str().into(),
         status: status.as_str().into(),

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::{Api, Client, api::PostParams};
 
 use crate::{
@@ -72,7 +70,11 @@ mod tests {
         assert_eq!(spec.groups, Some(vec!["g".to_owned()]));
         assert_eq!(spec.extra.unwrap()["scopes"], ["x"]);
         let what = spec.resource_attributes.unwrap();
-        assert_eq!(what.namespace.as_deref(), Some("team"), "without it the question would be about all namespaces");
+        assert_eq!(
+            what.namespace.as_deref(),
+            Some("team"),
+            "without it the question would be about all namespaces"
+        );
         assert_eq!((what.verb.as_deref(), what.name.as_deref()), (Some("get"), Some("n")));
     }
 }

@@ -143,10 +143,7 @@ mod tests {
         let text = base64::engine::general_purpose::STANDARD
             .decode(patched.response["patch"].as_str().unwrap())
             .unwrap();
-        assert_eq!(
-            serde_json::from_slice::<Value>(&text).unwrap(),
-            json!([{"op": "remove", "path": "/a"}])
-        );
+        assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), json!([{"op": "remove", "path": "/a"}]));
         assert_eq!(patched.response["patchType"], "JSONPatch");
     }
 

@@ -119,7 +119,9 @@ mod tests {
 
     #[test]
     fn a_message_has_its_senders_name_whatever_the_sender_wrote() {
-        for author in [json!(null), json!({"kind": "Agent", "name": "x"}), json!({"kind": "User", "name": "omar"})] {
+        for author in
+            [json!(null), json!({"kind": "Agent", "name": "x"}), json!({"kind": "User", "name": "omar"})]
+        {
             let object = json!({"spec": {"session": "s", "content": "c", "author": author}});
             let stamped = result("Message", "jane", Value::Null, object);
             assert_eq!(stamped["spec"]["author"], json!({"kind": "User", "name": "jane"}));
@@ -166,7 +168,11 @@ mod tests {
             assert_eq!(stamped["metadata"]["annotations"][CREATED_BY], "jane");
         }
         let unknown = result("Session", "omar", json!({"metadata": {}}), old);
-        assert_eq!(unknown["metadata"]["annotations"].get(CREATED_BY), None, "nobody becomes the creator later");
+        assert_eq!(
+            unknown["metadata"]["annotations"].get(CREATED_BY),
+            None,
+            "nobody becomes the creator later"
+        );
     }
 
     fn lease(holder: &str, user: Option<&str>, private: bool) -> Value {

@@ -178,9 +178,7 @@ fn new_secret(options: &Options, material: &Material) -> Secret {
         Secret { data: Some(material.to_data()), type_: Some("Opaque".to_owned()), ..Secret::default() };
     secret.metadata.name = Some(options.secret.clone());
     secret.metadata.namespace = Some(options.system_namespace.clone());
-    secret
-        .labels_mut()
-        .insert(a8s_crds::labels::MANAGED_BY.to_owned(), a8s_crds::labels::MANAGER.to_owned());
+    secret.labels_mut().insert(a8s_crds::labels::MANAGED_BY.to_owned(), a8s_crds::labels::MANAGER.to_owned());
     secret
 }
 

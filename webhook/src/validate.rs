@@ -59,7 +59,9 @@ fn references(request: &Request, object: &Value) -> Vec<Need> {
             }
             need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"]);
         }
-        "Workspace" => need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"]),
+        "Workspace" => {
+            need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"])
+        }
         // A Snapshot holds all that the Workspace holds.
         "Snapshot" => need("spec.workspace".into(), "a8s.dev", "workspaces", &spec["workspace"]),
         _ => {}
@@ -86,7 +88,8 @@ pub fn decide(request: &Request, answers: &[(Need, Answer)]) -> Verdict {
     // A right that cannot be checked is not there; trying again may help.
     for (need, answer) in answers {
         if let Answer::Unknown(why) = answer {
-            let message = format!("{}: cannot check the rights of user {user:?}, try again: {why}", need.field);
+            let message =
+                format!("{}: cannot check the rights of user {user:?}, try again: {why}", need.field);
             return Verdict::Denied { code: 503, message };
         }
     }

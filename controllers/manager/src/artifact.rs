@@ -37,7 +37,8 @@ pub async fn run(ctx: Arc<Context>) {
         // A Workspace that comes back, or goes, matters to the Artifacts whose content is still there only.
         .watches(Api::<Workspace>::all(client), watcher::Config::default(), move |workspace| {
             let uid = workspace.uid().unwrap_or_default();
-            let waiting = artifacts.state().into_iter().filter(|a| a.spec.workspace.uid == uid && !is_stored(a));
+            let waiting =
+                artifacts.state().into_iter().filter(|a| a.spec.workspace.uid == uid && !is_stored(a));
             waiting.map(|a| ObjectRef::from_obj(a.as_ref())).collect::<Vec<_>>()
         })
         .run(reconcile, error_policy, ctx)
@@ -48,7 +49,9 @@ pub async fn run(ctx: Arc<Context>) {
 async fn reconcile(artifact: Arc<Artifact>, ctx: Arc<Context>) -> Result<Action, Error> {
     let mut observed = gather(&ctx, &artifact).await?;
     let mut decided = plan(&observed, &ctx.env());
-    if let Some(Op::Effect(Effect::StoreContent { artifact: target, workspace, sha256, key })) = decided.ops.last().cloned() {
+    if let Some(Op::Effect(Effect::StoreContent { artifact: target, workspace, sha256, key })) =
+        decided.ops.last().cloned()
+    {
         decided.ops.pop();
         // What comes before it, the finalizer, is done first: stored content without one would never be deleted.
         for op in &decided.ops {
@@ -66,16 +69,19 @@ async fn reconcile(artifact: Arc<Artifact>, ctx: Arc<Context>) -> Result<Action,
 }
 
 async fn gather(ctx: &Context, artifact: &Artifact) -> Result<Observed, Error> {
-    let mut observed = Observed { artifact: artifact.clone(), stored: false, source: Source::Gone, outcome: None };
+    let mut observed =
+        Observed { artifact: artifact.clone(), stored: false, source: Source::Gone, outcome: None };
     if is_stored(artifact) || artifact.metadata.deletion_timestamp.is_some() {
         return Ok(observed);
     }
     let size = u64::try_from(artifact.spec.size).unwrap_or_default();
     observed.stored = store::holds(ctx.store.as_ref(), &key(artifact), size, &artifact.spec.sha256).await?;
     if !observed.stored {
-        let workspaces: Api<Workspace> = Api::namespaced(ctx.client.clone(), &artifact.namespace().unwrap_or_default());
+        let workspaces: Api<Workspace> =
+            Api::namespaced(ctx.client.clone(), &artifact.namespace().unwrap_or_default());
         let found = workspaces.get_opt(&artifact.spec.workspace.name).await?;
-        observed.source = source(found.filter(|w| w.uid().as_deref() == Some(&artifact.spec.workspace.uid)).as_ref());
+        observed.source =
+            source(found.filter(|w| w.uid().as_deref() == Some(&artifact.spec.workspace.uid)).as_ref());
     }
     Ok(observed)
 }
@@ -83,7 +89,8 @@ async fn gather(ctx: &Context, artifact: &Artifact) -> Result<Observed, Error> {
 fn source(workspace: Option<&Workspace>) -> Source {
     let Some(workspace) = workspace else { return Source::Gone };
     let status = workspace.status.as_ref();
-    let runs = status.is_some_and(|s| conditions::is_true(&s.conditions, conditions::ConditionType::AgentReady));
+    let runs =
+        status.is_some_and(|s| conditions::is_true(&s.conditions, conditions::ConditionType::AgentReady));
     match workspace.spec.state {
         // The pod of a Workspace that is being suspended or deleted is asked as long as it answers.
         _ if runs => Source::Ready,

@@ -44,7 +44,8 @@ impl Context {
         store: Arc<dyn ObjectStore>,
         authority: crate::install::Authority,
     ) -> Self {
-        let reporter = Reporter { controller: "a8s-controller".into(), instance: std::env::var("POD_NAME").ok() };
+        let reporter =
+            Reporter { controller: "a8s-controller".into(), instance: std::env::var("POD_NAME").ok() };
         let recorder = Recorder::new(client.clone(), reporter);
         Self { client, settings, pods, store, recorder, live: LiveSessions::default(), authority }
     }

@@ -37,7 +37,15 @@ async fn reconcile(environment: Arc<Environment>, ctx: Arc<Context>) -> Result<A
     let mut status = old.clone();
     let generation = environment.metadata.generation;
     status.observed_generation = generation;
-    conditions::set(&mut status.conditions, ConditionType::Ready, Status::True, Reason::Ready, "", generation, ctx.env().now);
+    conditions::set(
+        &mut status.conditions,
+        ConditionType::Ready,
+        Status::True,
+        Reason::Ready,
+        "",
+        generation,
+        ctx.env().now,
+    );
     let plan = a8s_plan::Plan { status: (status != old).then_some(status), ..a8s_plan::Plan::default() };
     execute::carry_out(&ctx, environment.as_ref(), plan).await
 }

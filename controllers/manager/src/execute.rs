@@ -51,7 +51,8 @@ pub async fn step(ctx: &Context, op: &Op) -> Result<(), Error> {
         Op::Create { object } => create(ctx, object).await,
         Op::Delete { target, grace } => {
             let preconditions = Some(Preconditions { uid: Some(target.uid.clone()), resource_version: None });
-            let params = DeleteParams { grace_period_seconds: *grace, preconditions, ..DeleteParams::default() };
+            let params =
+                DeleteParams { grace_period_seconds: *grace, preconditions, ..DeleteParams::default() };
             match api(ctx, target).delete(&target.name, &params).await {
                 // Gone, or replaced by another object of that name: either way the target is no more.
                 Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(()),
@@ -85,17 +86,22 @@ async fn take_effect(ctx: &Context, effect: &Effect) -> Result<(), Error> {
 
 /// Where the pod of a Workspace answers: the pod's own address, which is there before Service and DNS know of it.
 pub async fn address(ctx: &Context, workspace: &Target) -> Result<PodAddress, Error> {
-    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(ctx.client.clone(), &workspace.namespace);
+    let pods: Api<k8s_openapi::api::core::v1::Pod> =
+        Api::namespaced(ctx.client.clone(), &workspace.namespace);
     let pod = pods.get_opt(&a8s_crds::names::pod(&workspace.name)).await?;
     let ip = pod.and_then(|p| p.status).and_then(|s| s.pod_ip);
-    let host = ip.ok_or_else(|| Error::Other(format!("the pod of Workspace {} has no address yet", workspace.name)))?;
+    let host = ip
+        .ok_or_else(|| Error::Other(format!("the pod of Workspace {} has no address yet", workspace.name)))?;
     Ok(PodAddress { uid: workspace.uid.clone(), host })
 }
 
 async fn create(ctx: &Context, object: &Value) -> Result<(), Error> {
     let wanted: DynamicObject = serde_json::from_value(object.clone())?;
     let api = api_of(ctx, &wanted)?;
-    match api.create(&PostParams { field_manager: Some("a8s".into()), ..PostParams::default() }, &wanted).await {
+    match api
+        .create(&PostParams { field_manager: Some("a8s".into()), ..PostParams::default() }, &wanted)
+        .await
+    {
         Err(kube::Error::Api(s)) if s.code == 409 && s.reason == "AlreadyExists" => {
             let found = api.get(&wanted.name_any()).await?;
             if same_object(&wanted, &found) {
@@ -109,7 +115,9 @@ async fn create(ctx: &Context, object: &Value) -> Result<(), Error> {
 
 /// Whether what is there is what a lost answer, or an earlier life of this process, made.
 fn same_object(wanted: &DynamicObject, found: &DynamicObject) -> bool {
-    let owner = |o: &DynamicObject| o.owner_references().iter().find(|r| r.controller == Some(true)).map(|r| r.uid.clone());
+    let owner = |o: &DynamicObject| {
+        o.owner_references().iter().find(|r| r.controller == Some(true)).map(|r| r.uid.clone())
+    };
     match owner(wanted) {
         Some(uid) => owner(found) == Some(uid),
         None => found.data.get("spec") == wanted.data.get("spec"),
@@ -119,7 +127,9 @@ fn same_object(wanted: &DynamicObject, found: &DynamicObject) -> bool {
 async fn set_finalizer(ctx: &Context, target: &Target, finalizer: &str, present: bool) -> Result<(), Error> {
     let api = api(ctx, target);
     let Some(found) = api.get_opt(&target.name).await? else { return Ok(()) };
-    if found.uid().as_deref() != Some(&target.uid) || found.finalizers().iter().any(|f| f == finalizer) == present {
+    if found.uid().as_deref() != Some(&target.uid)
+        || found.finalizers().iter().any(|f| f == finalizer) == present
+    {
         return Ok(());
     }
     let mut all = found.finalizers().to_vec();
@@ -184,7 +194,8 @@ fn api(ctx: &Context, target: &Target) -> Api<DynamicObject> {
 }
 
 fn api_of(ctx: &Context, object: &DynamicObject) -> Result<Api<DynamicObject>, Error> {
-    let types: &TypeMeta = object.types.as_ref().ok_or_else(|| Error::Plan("an object without a kind".into()))?;
+    let types: &TypeMeta =
+        object.types.as_ref().ok_or_else(|| Error::Plan("an object without a kind".into()))?;
     let resource = resource(&types.api_version, &types.kind);
     Ok(match object.namespace() {
         Some(namespace) => Api::namespaced_with(ctx.client.clone(), &namespace, &resource),

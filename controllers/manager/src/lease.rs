@@ -43,7 +43,10 @@ pub async fn acquire(client: kube::Client, namespace: &str, identity: &str) -> H
 impl Held {
     async fn attempt(&self, seen: &mut Option<(String, Instant)>) -> Result<bool, kube::Error> {
         let Some(found) = self.api.get_opt(NAME).await? else {
-            let lease = Lease { metadata: ObjectMeta { name: Some(NAME.into()), ..Default::default() }, spec: Some(self.spec(0)) };
+            let lease = Lease {
+                metadata: ObjectMeta { name: Some(NAME.into()), ..Default::default() },
+                spec: Some(self.spec(0)),
+            };
             return conflict_is_no(self.api.create(&PostParams::default(), &lease).await);
         };
         let spec = found.spec.clone().unwrap_or_default();

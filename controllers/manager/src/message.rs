@@ -28,7 +28,9 @@ pub async fn run(ctx: Arc<Context>) {
     let controller = Controller::new(Api::<Message>::all(ctx.client.clone()), all());
     let messages = controller.store();
     controller
-        .watches(Api::<Session>::all(ctx.client.clone()), all(), move |session| of_session(&messages, &session))
+        .watches(Api::<Session>::all(ctx.client.clone()), all(), move |session| {
+            of_session(&messages, &session)
+        })
         .with_config(Config::default().concurrency(16))
         .run(reconcile, error_policy, ctx)
         .for_each(|result| async move {
@@ -64,7 +66,9 @@ async fn reconcile(cached: Arc<Message>, ctx: Arc<Context>) -> Result<Action, Er
     ctx.live.wake(&namespace, &cached.spec.session);
     // Freshly read: the bridge may have written since.
     let messages: Api<Message> = Api::namespaced(ctx.client.clone(), &namespace);
-    let Some(message) = messages.get_opt(&cached.name_any()).await? else { return Ok(Action::await_change()) };
+    let Some(message) = messages.get_opt(&cached.name_any()).await? else {
+        return Ok(Action::await_change());
+    };
     let seen = Observed { message, session };
     let planned = plan(&seen, &ctx.env());
     carry_out(&ctx, &seen.message, planned).await

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use a8s_wire::{
-    Claims, ControlState, DeskState, Event, EventId, Interrupt, Interrupted, Prompt, PromptAccepted, RunnerState,
-    Scope, SetControl, paths, token,
+    Claims, ControlState, DeskState, Event, EventId, Interrupt, Interrupted, Prompt, PromptAccepted,
+    RunnerState, Scope, SetControl, paths, token,
 };
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -103,7 +103,14 @@ impl PodClient {
         Ok(Self { http, addresses, key: Arc::new(key) })
     }
 
-    fn request(&self, at: &PodAddress, method: Method, port: u16, path: &str, scope: Scope) -> RequestBuilder {
+    fn request(
+        &self,
+        at: &PodAddress,
+        method: Method,
+        port: u16,
+        path: &str,
+        scope: Scope,
+    ) -> RequestBuilder {
         let name = paths::server_name(&at.uid);
         if let Ok(mut map) = self.addresses.0.write() {
             map.insert(name.clone(), at.host.clone());
@@ -172,7 +179,14 @@ impl PodClient {
 
     /// The content of a published file; the caller reads the body.
     pub async fn blob(&self, at: &PodAddress, sha256: &str) -> Result<Response, PodError> {
-        Self::send(self.request(at, Method::GET, paths::RUNNER_PORT, &format!("/v1/blobs/{sha256}"), Scope::Files)).await
+        Self::send(self.request(
+            at,
+            Method::GET,
+            paths::RUNNER_PORT,
+            &format!("/v1/blobs/{sha256}"),
+            Scope::Files,
+        ))
+        .await
     }
 
     /// Flushes transcript and files to the volume.
@@ -187,7 +201,8 @@ impl PodClient {
         after: EventId,
     ) -> Result<impl Stream<Item = Result<Event, PodError>> + Send + use<>, PodError> {
         let path = format!("/v1/events?after={after}");
-        let response = Self::send(self.request(at, Method::GET, paths::RUNNER_PORT, &path, Scope::Stream)).await?;
+        let response =
+            Self::send(self.request(at, Method::GET, paths::RUNNER_PORT, &path, Scope::Stream)).await?;
         Ok(response.bytes_stream().eventsource().filter_map(|item| async {
             match item {
                 // A type of event that this version does not know is no reason to lose the stream.

@@ -43,8 +43,14 @@ pub async fn run(ctx: Arc<Context>) {
         let store = store.clone();
         // A change of the catalogue matters to Sessions without a Workspace only.
         move |_: Environment| {
-            let without = |s: &Arc<Session>| s.status.as_ref().is_none_or(|status| status.workspace.is_none());
-            store.state().into_iter().filter(without).map(|s| reflector::ObjectRef::from_obj(&*s)).collect::<Vec<_>>()
+            let without =
+                |s: &Arc<Session>| s.status.as_ref().is_none_or(|status| status.workspace.is_none());
+            store
+                .state()
+                .into_iter()
+                .filter(without)
+                .map(|s| reflector::ObjectRef::from_obj(&*s))
+                .collect::<Vec<_>>()
         }
     };
     let triggers: Vec<Triggers> = vec![
@@ -78,11 +84,17 @@ async fn reconcile(cached: Arc<Session>, ctx: Arc<Context>) -> Result<Action, Er
     let Some(session) = api.get_opt(&cached.name_any()).await? else { return Ok(Action::await_change()) };
     let seen = gather(&ctx, session, &namespace).await?;
     let uid = seen.session.uid().unwrap_or_default();
-    let ours = |w: &&Workspace| w.owner_references().iter().any(|r| r.controller == Some(true) && r.uid == uid);
+    let ours =
+        |w: &&Workspace| w.owner_references().iter().any(|r| r.controller == Some(true) && r.uid == uid);
     let workspace = seen.workspaces.iter().find(ours);
     let leaving = seen.session.metadata.deletion_timestamp.is_some()
         || workspace.is_some_and(|w| w.metadata.deletion_timestamp.is_some());
-    bridge::ensure(&ctx, &seen.session, workspace, leaving || seen.session.spec.state != SessionState::Active);
+    bridge::ensure(
+        &ctx,
+        &seen.session,
+        workspace,
+        leaving || seen.session.spec.state != SessionState::Active,
+    );
     let planned = plan(&seen, &ctx.env());
     carry_out(&ctx, &seen.session, planned).await
 }

@@ -7,8 +7,8 @@ use a8s_crds::{Artifact, Session, Snapshot, SnapshotStatus, Workspace, condition
 use a8s_plan::{
     Effect, Op, Plan, Wake,
     snapshot::{
-        ArtifactFact, Claim, Class, ContentFacts, Observed, Place, Runner, VolumeSnapshotFacts, WorkspaceFacts, plan,
-        volume_snapshot_name,
+        ArtifactFact, Claim, Class, ContentFacts, Observed, Place, Runner, VolumeSnapshotFacts,
+        WorkspaceFacts, plan, volume_snapshot_name,
     },
 };
 use a8s_snapshots::{VolumeSnapshot, VolumeSnapshotClass, VolumeSnapshotContent, choose};
@@ -47,7 +47,9 @@ pub async fn run(ctx: Arc<Context>) {
         .owns(Api::<VolumeSnapshot>::all(client.clone()), watcher::Config::default())
         .watches(Api::<Workspace>::all(client), watcher::Config::default(), move |workspace| {
             let (namespace, name) = (workspace.namespace(), workspace.name_any());
-            let of_it = |s: &Arc<Snapshot>| s.namespace() == namespace && s.spec.workspace == name && handle(s).is_none();
+            let of_it = |s: &Arc<Snapshot>| {
+                s.namespace() == namespace && s.spec.workspace == name && handle(s).is_none()
+            };
             let waiting = snapshots.state().into_iter().filter(of_it);
             waiting.map(|s| ObjectRef::from_obj(s.as_ref())).collect::<Vec<_>>()
         })
@@ -69,7 +71,11 @@ async fn reconcile(cached: Arc<Snapshot>, ctx: Arc<Context>) -> Result<Action, E
         if let Some(workspace) = quiesce {
             // A runner that does not answer is an observation, not a failed pass: the plan decides how long to wait for it.
             observed.runner = match execute::address(&ctx, &workspace).await {
-                Ok(at) => ctx.pods.quiesce(&at).await.map_or_else(|e| Runner::Silent(e.to_string()), Runner::Quiesced),
+                Ok(at) => ctx
+                    .pods
+                    .quiesce(&at)
+                    .await
+                    .map_or_else(|e| Runner::Silent(e.to_string()), Runner::Quiesced),
                 Err(error) => Runner::Silent(error.to_string()),
             };
         }
@@ -106,7 +112,8 @@ fn handle(snapshot: &Snapshot) -> Option<&str> {
 async fn gather(ctx: &Context, snapshot: Snapshot) -> Result<Observed, Error> {
     let namespace = snapshot.namespace().unwrap_or_default();
     let name = volume_snapshot_name(&snapshot);
-    let found: Option<VolumeSnapshot> = Api::namespaced(ctx.client.clone(), &namespace).get_opt(&name).await?;
+    let found: Option<VolumeSnapshot> =
+        Api::namespaced(ctx.client.clone(), &namespace).get_opt(&name).await?;
     let deleting = snapshot.metadata.deletion_timestamp.is_some();
     let content = content(ctx, found.as_ref(), deleting.then_some((&namespace, &name))).await?;
     let mut observed = Observed {
@@ -143,17 +150,20 @@ async fn gather_for_taking(ctx: &Context, namespace: &str, observed: &mut Observ
     // One that is being deleted counts: its claim waits for unfinished Snapshots.
     let Some(workspace) = workspace? else { return Ok(()) };
     observed.workspace = Some(workspace_facts(ctx, namespace, &workspace).await?);
-    let ours = |c: &PersistentVolumeClaim| c.owner_references().iter().any(|o| Some(&o.uid) == workspace.metadata.uid.as_ref());
+    let ours = |c: &PersistentVolumeClaim| {
+        c.owner_references().iter().any(|o| Some(&o.uid) == workspace.metadata.uid.as_ref())
+    };
     let Some(claim) = claim?.filter(ours) else { return Ok(()) };
     let Some(driver) = driver(ctx, &claim).await? else { return Ok(()) };
     let none = BTreeMap::new();
     let annotations = claim.metadata.annotations.as_ref().unwrap_or(&none);
     let named = observed.snapshot.spec.snapshot_class_name.as_deref();
-    observed.class = match classes.map(|all| choose(&all, &driver, named, annotations).map(ResourceExt::name_any)) {
-        None => Class::NoApi,
-        Some(Ok(name)) => Class::Chosen(name),
-        Some(Err(error)) => Class::Missing(error.to_string()),
-    };
+    observed.class =
+        match classes.map(|all| choose(&all, &driver, named, annotations).map(ResourceExt::name_any)) {
+            None => Class::NoApi,
+            Some(Ok(name)) => Class::Chosen(name),
+            Some(Err(error)) => Class::Missing(error.to_string()),
+        };
     observed.claim = Claim::Bound { name: claim_name, driver };
     Ok(())
 }
@@ -171,12 +181,19 @@ async fn driver(ctx: &Context, claim: &PersistentVolumeClaim) -> Result<Option<S
     Ok(class.map(|c| c.provisioner))
 }
 
-async fn workspace_facts(ctx: &Context, namespace: &str, workspace: &Workspace) -> Result<WorkspaceFacts, Error> {
+async fn workspace_facts(
+    ctx: &Context,
+    namespace: &str,
+    workspace: &Workspace,
+) -> Result<WorkspaceFacts, Error> {
     let uid = workspace.uid().unwrap_or_default();
-    let owner = workspace.owner_references().iter().find(|o| o.kind == "Session" && o.controller == Some(true));
+    let owner =
+        workspace.owner_references().iter().find(|o| o.kind == "Session" && o.controller == Some(true));
     let sessions: Api<Session> = Api::namespaced(ctx.client.clone(), namespace);
     let session = match owner {
-        Some(owner) => sessions.get_opt(&owner.name).await?.filter(|s| s.uid().as_deref() == Some(&owner.uid)),
+        Some(owner) => {
+            sessions.get_opt(&owner.name).await?.filter(|s| s.uid().as_deref() == Some(&owner.uid))
+        }
         None => None,
     };
     let recorded = session.as_ref().and_then(|s| s.status.as_ref()).map(|s| Place {
@@ -187,7 +204,8 @@ async fn workspace_facts(ctx: &Context, namespace: &str, workspace: &Workspace) 
     let artifacts: Api<Artifact> = Api::namespaced(ctx.client.clone(), namespace);
     let all = artifacts.list(&ListParams::default()).await?;
     let of_it = all.items.into_iter().filter(|a| a.spec.workspace.uid == uid);
-    let fact = |a: Artifact| ArtifactFact { object: a.name_any(), name: a.spec.name, version: a.spec.version };
+    let fact =
+        |a: Artifact| ArtifactFact { object: a.name_any(), name: a.spec.name, version: a.spec.version };
     let artifacts = of_it.map(fact).collect();
     let status = workspace.status.as_ref();
     let ready = |kind| status.is_some_and(|s| conditions::is_true(&s.conditions, kind));

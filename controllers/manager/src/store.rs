@@ -6,7 +6,9 @@ use std::sync::Arc;
 use a8s_plan::Target;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
+use object_store::{
+    MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{context::Context, errors::Error};
@@ -56,7 +58,12 @@ pub fn open(url: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
 }
 
 /// Brings a stream into the store; returns the size. Doing it twice leaves the same content.
-pub async fn store_stream<S, E>(store: &dyn ObjectStore, key: &str, expected: &str, stream: S) -> Result<u64, StoreError>
+pub async fn store_stream<S, E>(
+    store: &dyn ObjectStore,
+    key: &str,
+    expected: &str,
+    stream: S,
+) -> Result<u64, StoreError>
 where
     S: Stream<Item = Result<Bytes, E>>,
     E: std::fmt::Display,
@@ -104,7 +111,12 @@ where
 }
 
 /// Whether the key holds content of this size and digest. It is read whole.
-pub async fn holds(store: &dyn ObjectStore, key: &str, size: u64, sha256: &str) -> Result<bool, object_store::Error> {
+pub async fn holds(
+    store: &dyn ObjectStore,
+    key: &str,
+    size: u64,
+    sha256: &str,
+) -> Result<bool, object_store::Error> {
     let found = match store.get(&Path::from(key)).await {
         Err(object_store::Error::NotFound { .. }) => return Ok(false),
         other => other?,
@@ -139,7 +151,13 @@ pub enum FetchError {
 }
 
 /// Fetches the content of an Artifact from its runner into the store.
-pub async fn fetch(ctx: &Context, artifact: &Target, workspace: &Target, sha256: &str, key: &str) -> Result<(), FetchError> {
+pub async fn fetch(
+    ctx: &Context,
+    artifact: &Target,
+    workspace: &Target,
+    sha256: &str,
+    key: &str,
+) -> Result<(), FetchError> {
     let at = crate::execute::address(ctx, workspace).await?;
     let response = ctx.pods.blob(&at, sha256).await.map_err(Error::from)?;
     let size = store_stream(ctx.store.as_ref(), key, sha256, response.bytes_stream()).await?;
@@ -148,7 +166,13 @@ pub async fn fetch(ctx: &Context, artifact: &Target, workspace: &Target, sha256:
 }
 
 /// [`fetch`] as a step of a plan.
-pub async fn store_content(ctx: &Context, artifact: &Target, workspace: &Target, sha256: &str, key: &str) -> Result<(), Error> {
+pub async fn store_content(
+    ctx: &Context,
+    artifact: &Target,
+    workspace: &Target,
+    sha256: &str,
+    key: &str,
+) -> Result<(), Error> {
     fetch(ctx, artifact, workspace, sha256, key).await.map_err(|error| match error {
         FetchError::Runner(error) => error,
         FetchError::Store(StoreError::Store(error)) => Error::Store(error),
@@ -184,7 +208,8 @@ mod tests {
         let (_dir, store) = folder();
         for content in [Vec::new(), b"hello".to_vec(), vec![7; 2 * PART + 3]] {
             let digest = sha(&content);
-            let stored = store_stream(store.as_ref(), "ns/uid/key", &digest, chunks(&content, 1 << 20)).await.unwrap();
+            let stored =
+                store_stream(store.as_ref(), "ns/uid/key", &digest, chunks(&content, 1 << 20)).await.unwrap();
             assert_eq!(stored, content.len() as u64);
             assert!(holds(store.as_ref(), "ns/uid/key", stored, &digest).await.unwrap());
             assert!(!holds(store.as_ref(), "ns/uid/key", stored + 1, &digest).await.unwrap());
@@ -198,7 +223,8 @@ mod tests {
     #[tokio::test]
     async fn content_of_another_digest_never_becomes_visible() {
         let (_dir, store) = folder();
-        let error = store_stream(store.as_ref(), "k", &sha(b"expected"), chunks(b"received", 3)).await.unwrap_err();
+        let error =
+            store_stream(store.as_ref(), "k", &sha(b"expected"), chunks(b"received", 3)).await.unwrap_err();
         assert!(matches!(error, StoreError::Mismatch { found, .. } if found == sha(b"received")));
         assert!(matches!(store.head(&Path::from("k")).await, Err(object_store::Error::NotFound { .. })));
     }

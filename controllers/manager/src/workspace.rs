@@ -166,7 +166,10 @@ async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, E
 
 async fn get<K>(ctx: &Context, namespace: &str, name: String) -> Result<Option<K>, Error>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
 {
     Ok(Api::<K>::namespaced(ctx.client.clone(), namespace).get_opt(&name).await?)
 }
@@ -196,7 +199,8 @@ async fn binding(ctx: &Context, observed: &Observed) -> Result<Binding, Error> {
         None => {
             // As the API server does: the newest of the classes that are marked as default.
             let all = classes.list(&ListParams::default()).await?.items;
-            let marked = all.into_iter().filter(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true"));
+            let marked =
+                all.into_iter().filter(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true"));
             marked.max_by_key(|c| c.creation_timestamp().map(|t| t.0))
         }
     };
@@ -251,7 +255,8 @@ async fn artifacts(ctx: &Context, observed: &Observed) -> Result<Vec<Made>, Erro
 
 /// The newest warning about what should be up by now. Worth a call only then, and never worth a failure.
 async fn warning(ctx: &Context, observed: &Observed) -> Option<String> {
-    let late = |made: Option<Timestamp>| made.is_some_and(|t| Timestamp::now().as_second() - t.as_second() >= SLOW);
+    let late =
+        |made: Option<Timestamp>| made.is_some_and(|t| Timestamp::now().as_second() - t.as_second() >= SLOW);
     let claim = observed.claim.as_ref().filter(|c| !bound(Some(c)));
     let pod = observed.pod.as_ref().filter(|p| {
         p.status.as_ref().and_then(|s| s.phase.as_deref()).is_none_or(|phase| phase == "Pending")

@@ -60,14 +60,18 @@ pub fn key(artifact: &Artifact) -> String {
 
 /// Whether the content is in the store, as far as the status says.
 pub fn is_stored(artifact: &Artifact) -> bool {
-    artifact.status.as_ref().is_some_and(|s| s.key.is_some() && conditions::is_true(&s.conditions, ConditionType::Ready))
+    artifact
+        .status
+        .as_ref()
+        .is_some_and(|s| s.key.is_some() && conditions::is_true(&s.conditions, ConditionType::Ready))
 }
 
 /// Decides.
 pub fn plan(observed: &Observed, env: &Env) -> Plan<ArtifactStatus> {
     let artifact = &observed.artifact;
     let present = artifact.finalizers().iter().any(|f| f == labels::ARTIFACT_FINALIZER);
-    let finalizer = |present| Op::Finalizer { target: target(artifact), finalizer: labels::ARTIFACT_FINALIZER, present };
+    let finalizer =
+        |present| Op::Finalizer { target: target(artifact), finalizer: labels::ARTIFACT_FINALIZER, present };
     if artifact.metadata.deletion_timestamp.is_some() {
         let ops = vec![Op::Effect(Effect::DeleteContent { key: key(artifact) }), finalizer(false)];
         return Plan { ops: if present { ops } else { Vec::new() }, ..Plan::default() };
@@ -76,7 +80,8 @@ pub fn plan(observed: &Observed, env: &Env) -> Plan<ArtifactStatus> {
     if !present {
         plan.ops.push(finalizer(true));
     }
-    let verdict = if is_stored(artifact) || observed.stored { Verdict::Stored } else { judge(observed, &mut plan) };
+    let verdict =
+        if is_stored(artifact) || observed.stored { Verdict::Stored } else { judge(observed, &mut plan) };
     let old = artifact.status.clone().unwrap_or_default();
     let status = write(artifact, &old, &verdict, env, &mut plan.notices);
     if status != old {
@@ -103,7 +108,10 @@ fn judge(observed: &Observed, plan: &mut Plan<ArtifactStatus>) -> Verdict {
             );
         }
         Some(Outcome::Lost) => {
-            return Verdict::Stalled(Reason::ContentLost, "the runner does not have the content; publish the file again".into());
+            return Verdict::Stalled(
+                Reason::ContentLost,
+                "the runner does not have the content; publish the file again".into(),
+            );
         }
         Some(Outcome::Failed(why)) => {
             plan.wake = Wake::AfterMillis(2000);
@@ -111,17 +119,21 @@ fn judge(observed: &Observed, plan: &mut Plan<ArtifactStatus>) -> Verdict {
         }
         None => {}
     }
-    let mismatch = artifact.status.as_ref().and_then(|s| conditions::get(&s.conditions, ConditionType::Stalled));
+    let mismatch =
+        artifact.status.as_ref().and_then(|s| conditions::get(&s.conditions, ConditionType::Stalled));
     if let Some(old) = mismatch.filter(|c| c.reason == Reason::ChecksumMismatch.as_str()) {
         // The spec cannot change, nor can what is named by a digest: asking again gives the same.
         return Verdict::Stalled(Reason::ChecksumMismatch, old.message.clone());
     }
     let workspace = &artifact.spec.workspace.name;
     match observed.source {
-        Source::Gone => {
-            Verdict::Stalled(Reason::ContentLost, format!("Workspace {workspace} was gone before the content could be stored"))
+        Source::Gone => Verdict::Stalled(
+            Reason::ContentLost,
+            format!("Workspace {workspace} was gone before the content could be stored"),
+        ),
+        Source::Suspended => {
+            Verdict::Waiting(Reason::Storing, format!("waits until Workspace {workspace} runs again"))
         }
-        Source::Suspended => Verdict::Waiting(Reason::Storing, format!("waits until Workspace {workspace} runs again")),
         Source::Starting => {
             plan.wake = Wake::AfterMillis(1000);
             Verdict::Waiting(Reason::Storing, format!("waits for the runner of Workspace {workspace}"))
@@ -145,7 +157,13 @@ fn judge(observed: &Observed, plan: &mut Plan<ArtifactStatus>) -> Verdict {
     }
 }
 
-fn write(artifact: &Artifact, old: &ArtifactStatus, verdict: &Verdict, env: &Env, notices: &mut Vec<Notice>) -> ArtifactStatus {
+fn write(
+    artifact: &Artifact,
+    old: &ArtifactStatus,
+    verdict: &Verdict,
+    env: &Env,
+    notices: &mut Vec<Notice>,
+) -> ArtifactStatus {
     let generation = artifact.metadata.generation;
     let mut status = old.clone();
     status.observed_generation = generation;
@@ -158,7 +176,9 @@ fn write(artifact: &Artifact, old: &ArtifactStatus, verdict: &Verdict, env: &Env
             }
             (Status::True, Reason::Ready, "")
         }
-        Verdict::Waiting(reason, message) | Verdict::Stalled(reason, message) => (Status::False, *reason, message.as_str()),
+        Verdict::Waiting(reason, message) | Verdict::Stalled(reason, message) => {
+            (Status::False, *reason, message.as_str())
+        }
     };
     let all = &mut status.conditions;
     conditions::set(all, ConditionType::Ready, ready, reason, message, generation, env.now);
@@ -167,7 +187,8 @@ fn write(artifact: &Artifact, old: &ArtifactStatus, verdict: &Verdict, env: &Env
     } else {
         conditions::clear(all, ConditionType::Stalled);
     }
-    let new = conditions::get(&old.conditions, ConditionType::Ready).is_none_or(|c| c.reason != reason.as_str());
+    let new =
+        conditions::get(&old.conditions, ConditionType::Ready).is_none_or(|c| c.reason != reason.as_str());
     let warning = matches!(verdict, Verdict::Stalled(..)) || reason == Reason::StoreFailed;
     if new && warning {
         notices.push(Notice { warning, reason, note: message.to_owned() });

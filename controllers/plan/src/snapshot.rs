@@ -153,7 +153,8 @@ pub struct ContentFacts {
 /// Name of the VolumeSnapshot: the recorded one, else the one that is to be made.
 pub fn volume_snapshot_name(snapshot: &Snapshot) -> String {
     let recorded = snapshot.status.as_ref().and_then(|s| s.volume_snapshot.clone());
-    recorded.unwrap_or_else(|| names::volume_snapshot(&snapshot.name_any(), &snapshot.uid().unwrap_or_default()))
+    recorded
+        .unwrap_or_else(|| names::volume_snapshot(&snapshot.name_any(), &snapshot.uid().unwrap_or_default()))
 }
 
 /// Decides.
@@ -181,7 +182,10 @@ pub fn plan(observed: &Observed, env: &Env) -> Plan<SnapshotStatus> {
 fn take(pass: &mut Pass, observed: &Observed) {
     let Some(workspace) = &observed.workspace else {
         let name = &observed.snapshot.spec.workspace;
-        return pass.stalled(Reason::WorkspaceNotFound, &format!("Workspace {name} does not exist; create it, or delete this Snapshot"));
+        return pass.stalled(
+            Reason::WorkspaceNotFound,
+            &format!("Workspace {name} does not exist; create it, or delete this Snapshot"),
+        );
     };
     let (claim, driver) = match &observed.claim {
         Claim::Pending => return pass.waiting(Reason::ClaimPending, "the Workspace has no volume yet", 1000),
@@ -203,7 +207,9 @@ fn take(pass: &mut Pass, observed: &Observed) {
     };
     let (consistency, state) = match &observed.runner {
         Runner::NotAsked if workspace.pod_ready => {
-            pass.plan.ops.push(Op::Effect(Effect::Quiesce { workspace: workspace_target(observed, workspace) }));
+            pass.plan
+                .ops
+                .push(Op::Effect(Effect::Quiesce { workspace: workspace_target(observed, workspace) }));
             pass.plan.wake = Wake::AfterMillis(0);
             pass.keep_status = true;
             return;
@@ -212,7 +218,9 @@ fn take(pass: &mut Pass, observed: &Observed) {
             return pass.waiting(Reason::Progressing, &format!("asking the runner to flush: {why}"), 500);
         }
         Runner::NotAsked | Runner::Silent(_) => (Consistency::Crash, None),
-        Runner::Quiesced(state) if state.state == RunnerPhase::Running => (Consistency::Quiesced, Some(state)),
+        Runner::Quiesced(state) if state.state == RunnerPhase::Running => {
+            (Consistency::Quiesced, Some(state))
+        }
         Runner::Quiesced(state) => (Consistency::Turn, Some(state)),
     };
     let name = volume_snapshot_name(&observed.snapshot);
@@ -251,7 +259,8 @@ fn take(pass: &mut Pass, observed: &Observed) {
 /// The VolumeSnapshot exists.
 fn follow(pass: &mut Pass, observed: &Observed, found: &VolumeSnapshotFacts) {
     if found.deleting {
-        let note = "the VolumeSnapshot is being deleted; it belongs to this Snapshot and cannot be used any more";
+        let note =
+            "the VolumeSnapshot is being deleted; it belongs to this Snapshot and cannot be used any more";
         return pass.stalled(Reason::SnapshotLost, note);
     }
     let content = observed.content.as_ref();
@@ -280,7 +289,10 @@ fn follow(pass: &mut Pass, observed: &Observed, found: &VolumeSnapshotFacts) {
     }
     let content_handle = content.and_then(|c| c.handle.as_ref());
     if content_handle.is_some() && pass.status.handle.as_ref() != content_handle {
-        return pass.stalled(Reason::SnapshotLost, "the VolumeSnapshot of that name holds another snapshot than the one that was taken");
+        return pass.stalled(
+            Reason::SnapshotLost,
+            "the VolumeSnapshot of that name holds another snapshot than the one that was taken",
+        );
     }
     match &found.error {
         _ if found.ready && content_handle.is_some() => {
@@ -294,8 +306,16 @@ fn follow(pass: &mut Pass, observed: &Observed, found: &VolumeSnapshotFacts) {
             }
         }
         Some(error) => {
-            if pass.condition(Reason::SnapshotFailed, &format!("the driver reports: {error}; it tries again"), false) {
-                pass.notice(true, Reason::SnapshotFailed, format!("the driver reports: {error}; it tries again"));
+            if pass.condition(
+                Reason::SnapshotFailed,
+                &format!("the driver reports: {error}; it tries again"),
+                false,
+            ) {
+                pass.notice(
+                    true,
+                    Reason::SnapshotFailed,
+                    format!("the driver reports: {error}; it tries again"),
+                );
             }
             pass.plan.wake = Wake::AfterMillis(5000);
         }
@@ -312,7 +332,11 @@ fn deletion(observed: &Observed, env: &Env) -> Plan<SnapshotStatus> {
     let (vs, content) = (observed.volume_snapshot.as_ref(), observed.content.as_ref());
     let in_flight = content.is_some_and(|c| c.handle.is_none()) && vs.is_some_and(|v| v.error.is_none());
     if in_flight {
-        pass.waiting(Reason::Deleting, "the driver is still taking the snapshot; it is deleted after that", 500);
+        pass.waiting(
+            Reason::Deleting,
+            "the driver is still taking the snapshot; it is deleted after that",
+            500,
+        );
         return pass.finish();
     }
     let retain = snapshot.spec.deletion_policy == DeletionPolicy::Retain;
@@ -339,7 +363,11 @@ fn deletion(observed: &Observed, env: &Env) -> Plan<SnapshotStatus> {
         _ => {
             if let Some(handle) = pass.status.handle.clone().filter(|_| retain) {
                 let driver = pass.status.driver.clone().unwrap_or_default();
-                pass.notice(false, Reason::Deleting, format!("the snapshot stays in the backend: driver {driver}, handle {handle}"));
+                pass.notice(
+                    false,
+                    Reason::Deleting,
+                    format!("the snapshot stays in the backend: driver {driver}, handle {handle}"),
+                );
             }
             pass.plan.ops.push(finalizer(snapshot, false));
             pass.keep_status = true;
@@ -351,13 +379,15 @@ fn deletion(observed: &Observed, env: &Env) -> Plan<SnapshotStatus> {
 fn checkpoint(workspace: &WorkspaceFacts, state: Option<&RunnerState>) -> Option<Checkpoint> {
     let session = workspace.session.clone();
     if let Some(state) = state {
-        let known = |name: &str, version| workspace.artifacts.iter().find(|a| a.name == name && a.version == version);
+        let known =
+            |name: &str, version| workspace.artifacts.iter().find(|a| a.name == name && a.version == version);
         let object = |name: &str, version| {
             // Published a moment ago and not an object yet: it will get this name.
             let to_come = || session.as_ref().map(|s| names::artifact(s, name, version, "", false));
             known(name, version).map(|a| a.object.clone()).or_else(to_come)
         };
-        let mut artifacts: Vec<_> = state.artifacts.iter().filter_map(|a| object(&a.name, a.version)).collect();
+        let mut artifacts: Vec<_> =
+            state.artifacts.iter().filter_map(|a| object(&a.name, a.version)).collect();
         artifacts.sort();
         artifacts.dedup();
         return Some(Checkpoint { session, turn: state.turn, epoch: state.epoch, seq: state.seq, artifacts });
@@ -446,8 +476,17 @@ impl Pass {
     fn condition(&mut self, reason: Reason, message: &str, ready: bool) -> bool {
         let all: &mut Vec<Condition> = &mut self.status.conditions;
         conditions::clear(all, ConditionType::Stalled);
-        conditions::set(all, ConditionType::Ready, Status::from(ready), reason, message, self.generation, self.now);
-        conditions::get(&self.old.conditions, ConditionType::Ready).is_none_or(|c| c.reason != reason.as_str())
+        conditions::set(
+            all,
+            ConditionType::Ready,
+            Status::from(ready),
+            reason,
+            message,
+            self.generation,
+            self.now,
+        );
+        conditions::get(&self.old.conditions, ConditionType::Ready)
+            .is_none_or(|c| c.reason != reason.as_str())
     }
 
     fn waiting(&mut self, reason: Reason, message: &str, millis: u64) {
@@ -460,7 +499,15 @@ impl Pass {
         let new = self.condition(reason, message, false);
         self.status.conditions.extend(stalled_before);
         let all = &mut self.status.conditions;
-        conditions::set(all, ConditionType::Stalled, Status::True, reason, message, self.generation, self.now);
+        conditions::set(
+            all,
+            ConditionType::Stalled,
+            Status::True,
+            reason,
+            message,
+            self.generation,
+            self.now,
+        );
         if new {
             self.notice(true, reason, message.to_owned());
         }

@@ -21,7 +21,8 @@ impl Sim {
         self.execute(&plan.ops)?;
         let Some(status) = &plan.status else { return Ok(()) };
         self.survive()?;
-        let status = serde_json::to_value(status).map_err(|_| SimError::Invalid("a status that is not JSON"))?;
+        let status =
+            serde_json::to_value(status).map_err(|_| SimError::Invalid("a status that is not JSON"))?;
         match self.set_status(&Key::from(object), &object.uid, status) {
             // The last step took the object's finalizer.
             Err(SimError::NotFound(_)) => Ok(()),
@@ -89,9 +90,10 @@ impl Sim {
                 self.stored.remove(key);
                 Ok(())
             }
-            Effect::Quiesce { workspace } => {
-                self.desk(&workspace.uid).map(drop).ok_or_else(|| SimError::Unavailable("the runner".to_owned()))
-            }
+            Effect::Quiesce { workspace } => self
+                .desk(&workspace.uid)
+                .map(drop)
+                .ok_or_else(|| SimError::Unavailable("the runner".to_owned())),
         }
     }
 
@@ -103,7 +105,8 @@ impl Sim {
             return Err(SimError::Conflict(Key::from(workspace), "the lease is older than the held one"));
         }
         let SetControl { holder, user, private, epoch } = lease.clone();
-        (held.holder, held.user, held.private, held.epoch, held.since) = (holder, user, private, epoch, since);
+        (held.holder, held.user, held.private, held.epoch, held.since) =
+            (holder, user, private, epoch, since);
         Ok(())
     }
 }

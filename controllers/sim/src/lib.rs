@@ -229,7 +229,8 @@ impl Sim {
                 .filter(|(_, o)| o["metadata"]["deletionTimestamp"].is_null())
                 .filter(|(_, o)| {
                     let owners = o["metadata"]["ownerReferences"].as_array();
-                    owners.is_some_and(|all| !all.is_empty() && all.iter().all(|r| !uids.contains(&&r["uid"])))
+                    owners
+                        .is_some_and(|all| !all.is_empty() && all.iter().all(|r| !uids.contains(&&r["uid"])))
                 })
                 .map(|(key, _)| key.clone())
                 .collect();
@@ -254,8 +255,13 @@ impl Sim {
 
     /// deskd of a Workspace comes up anew, with the agent in control.
     pub fn start_desk(&mut self, workspace_uid: &str) {
-        let control =
-            ControlState { holder: Holder::Agent, user: None, private: false, epoch: 0, since: String::new() };
+        let control = ControlState {
+            holder: Holder::Agent,
+            user: None,
+            private: false,
+            epoch: 0,
+            since: String::new(),
+        };
         self.desks.insert(workspace_uid.to_owned(), control);
     }
 

@@ -11,8 +11,13 @@ use serde::{Deserialize, Serialize};
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[kube(
-    group = "snapshot.storage.k8s.io", version = "v1", kind = "VolumeSnapshot", namespaced,
-    status = "VolumeSnapshotStatus", schema = "disabled", derive = "PartialEq"
+    group = "snapshot.storage.k8s.io",
+    version = "v1",
+    kind = "VolumeSnapshot",
+    namespaced,
+    status = "VolumeSnapshotStatus",
+    schema = "disabled",
+    derive = "PartialEq"
 )]
 pub struct VolumeSnapshotSpec {
     /// What it is taken from.
@@ -68,8 +73,12 @@ pub struct SnapshotError {
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[kube(
-    group = "snapshot.storage.k8s.io", version = "v1", kind = "VolumeSnapshotContent",
-    status = "ContentStatus", schema = "disabled", derive = "PartialEq"
+    group = "snapshot.storage.k8s.io",
+    version = "v1",
+    kind = "VolumeSnapshotContent",
+    status = "ContentStatus",
+    schema = "disabled",
+    derive = "PartialEq"
 )]
 pub struct VolumeSnapshotContentSpec {
     /// `Delete` or `Retain`.

@@ -23,7 +23,9 @@ pub enum ClassError {
     #[error("VolumeSnapshotClass {0} does not exist; create it, or leave spec.snapshotClassName out")]
     NotFound(String),
     /// The named class is of another driver.
-    #[error("VolumeSnapshotClass {name} is of driver {found}, but the volume is of {wanted}; name a class of {wanted}")]
+    #[error(
+        "VolumeSnapshotClass {name} is of driver {found}, but the volume is of {wanted}; name a class of {wanted}"
+    )]
     WrongDriver {
         /// The class.
         name: String,
@@ -33,10 +35,14 @@ pub enum ClassError {
         wanted: String,
     },
     /// No class of the driver.
-    #[error("no VolumeSnapshotClass has driver {0}; create one, or use a StorageClass whose driver can take snapshots")]
+    #[error(
+        "no VolumeSnapshotClass has driver {0}; create one, or use a StorageClass whose driver can take snapshots"
+    )]
     None(String),
     /// Several, and nothing says which.
-    #[error("{count} VolumeSnapshotClasses have driver {driver}; put the label {CLASS_LABEL} on one, or set spec.snapshotClassName")]
+    #[error(
+        "{count} VolumeSnapshotClasses have driver {driver}; put the label {CLASS_LABEL} on one, or set spec.snapshotClassName"
+    )]
     Ambiguous {
         /// The driver.
         driver: String,
@@ -103,8 +109,13 @@ mod tests {
         class
     }
 
-    fn chosen(classes: &[VolumeSnapshotClass], named: Option<&str>, annotation: Option<&str>) -> Result<String, ClassError> {
-        let annotations = annotation.map(|a| (CLAIM_ANNOTATION.to_owned(), a.to_owned())).into_iter().collect();
+    fn chosen(
+        classes: &[VolumeSnapshotClass],
+        named: Option<&str>,
+        annotation: Option<&str>,
+    ) -> Result<String, ClassError> {
+        let annotations =
+            annotation.map(|a| (CLAIM_ANNOTATION.to_owned(), a.to_owned())).into_iter().collect();
         choose(classes, "d", named, &annotations).map(ResourceExt::name_any)
     }
 

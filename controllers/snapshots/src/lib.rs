@@ -5,10 +5,11 @@ mod api;
 mod class;
 
 pub use api::{
-    ContentSource, ContentStatus, SnapshotError, SnapshotRef, SnapshotSource, VolumeSnapshot, VolumeSnapshotClass,
-    VolumeSnapshotContent, VolumeSnapshotContentSpec, VolumeSnapshotSpec, VolumeSnapshotStatus,
+    ContentSource, ContentStatus, SnapshotError, SnapshotRef, SnapshotSource, VolumeSnapshot,
+    VolumeSnapshotClass, VolumeSnapshotContent, VolumeSnapshotContentSpec, VolumeSnapshotSpec,
+    VolumeSnapshotStatus,
 };
-pub use class::{ClassError, choose, CLAIM_ANNOTATION, CLASS_LABEL, DEFAULT_ANNOTATION};
+pub use class::{CLAIM_ANNOTATION, CLASS_LABEL, ClassError, DEFAULT_ANNOTATION, choose};
 
 /// API version of all kinds.
 pub const API_VERSION: &str = "snapshot.storage.k8s.io/v1";

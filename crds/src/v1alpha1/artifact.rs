@@ -10,14 +10,24 @@ use super::ObjectRef;
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
-    group = "a8s.dev", version = "v1alpha1", kind = "Artifact", namespaced, shortname = "art", category = "a8s",
- status = "ArtifactStatus", derive = "PartialEq",
+    group = "a8s.dev",
+    version = "v1alpha1",
+    kind = "Artifact",
+    namespaced,
+    shortname = "art",
+    category = "a8s",
+    status = "ArtifactStatus",
+    derive = "PartialEq",
     doc = "One deliverable. Its content is in the artifact store; it outlives Workspace and Session.",
     printcolumn(name = "Session", type_ = "string", json_path = ".spec.session"),
     printcolumn(name = "Title", type_ = "string", json_path = ".spec.title"),
     printcolumn(name = "Version", type_ = "integer", json_path = ".spec.version"),
     printcolumn(name = "Size", type_ = "string", json_path = ".status.size"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.mediaType", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

@@ -11,12 +11,21 @@ use super::{DesktopSize, Resources, Storage};
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
-    group = "a8s.dev", version = "v1alpha1", kind = "Environment", shortname = "env", category = "a8s",
- status = "EnvironmentStatus", derive = "PartialEq",
+    group = "a8s.dev",
+    version = "v1alpha1",
+    kind = "Environment",
+    shortname = "env",
+    category = "a8s",
+    status = "EnvironmentStatus",
+    derive = "PartialEq",
     doc = "A kind of desktop that administrators offer: image, agent, resources and when it fits.",
     printcolumn(name = "Title", type_ = "string", json_path = ".spec.title"),
     printcolumn(name = "Image", type_ = "string", json_path = ".spec.image"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 pub struct EnvironmentSpec {

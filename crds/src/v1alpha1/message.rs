@@ -9,8 +9,15 @@ use serde::{Deserialize, Serialize};
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
-    group = "a8s.dev", version = "v1alpha1", kind = "Message", namespaced, shortname = "msg", category = "a8s",
- status = "MessageStatus", derive = "PartialEq", selectable = ".spec.session",
+    group = "a8s.dev",
+    version = "v1alpha1",
+    kind = "Message",
+    namespaced,
+    shortname = "msg",
+    category = "a8s",
+    status = "MessageStatus",
+    derive = "PartialEq",
+    selectable = ".spec.session",
     doc = "One final utterance of a Session. People create Messages to talk to the agent; what the agent says is recorded as Messages too.",
     printcolumn(name = "Session", type_ = "string", json_path = ".spec.session"),
     printcolumn(name = "Seq", type_ = "integer", json_path = ".status.seq"),

@@ -9,15 +9,30 @@ use serde::{Deserialize, Serialize};
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
-    group = "a8s.dev", version = "v1alpha1", kind = "Snapshot", namespaced, shortname = "snap", category = "a8s",
- status = "SnapshotStatus", derive = "PartialEq",
+    group = "a8s.dev",
+    version = "v1alpha1",
+    kind = "Snapshot",
+    namespaced,
+    shortname = "snap",
+    category = "a8s",
+    status = "SnapshotStatus",
+    derive = "PartialEq",
     doc = "One point in time of a Workspace: a CSI VolumeSnapshot and the place in the conversation.",
     printcolumn(name = "Workspace", type_ = "string", json_path = ".spec.workspace"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
     printcolumn(name = "Consistency", type_ = "string", json_path = ".status.consistency"),
     printcolumn(name = "Turn", type_ = "integer", json_path = ".status.checkpoint.turn"),
     printcolumn(name = "Size", type_ = "string", json_path = ".status.restoreSize"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("has(self.snapshotClassName) == has(oldSelf.snapshotClassName)").message("snapshotClassName is immutable"))]

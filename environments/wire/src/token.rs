@@ -184,7 +184,10 @@ mod tests {
         assert_eq!(verifier.verify(&token, 1_000, &[Scope::Admin]), Err(TokenError::Scope));
         assert_eq!(verifier.verify(&token, 1_091, &[Scope::View]), Err(TokenError::Expired));
         assert_eq!(verifier.verify(&token, 0, &[Scope::View]), Err(TokenError::Expired));
-        assert_eq!(verifier.verify(&sign(&key(2), &claims()), 1_000, &[Scope::View]), Err(TokenError::Signature));
+        assert_eq!(
+            verifier.verify(&sign(&key(2), &claims()), 1_000, &[Scope::View]),
+            Err(TokenError::Signature)
+        );
     }
 
     #[test]
@@ -195,7 +198,10 @@ mod tests {
             let mut bytes = token.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
             let forged = String::from_utf8(bytes).unwrap();
-            assert!(verifier.verify(&forged, 1_000, &[Scope::View]).is_err(), "accepted with a change at {at}");
+            assert!(
+                verifier.verify(&forged, 1_000, &[Scope::View]).is_err(),
+                "accepted with a change at {at}"
+            );
         }
     }
 

@@ -51,8 +51,11 @@ impl Bench {
         row("bare VolumeSnapshot: create to readyToUse", &mut volume);
         row("Snapshot: create to Ready", &mut snapshots);
         println!("| make up, everything built | {} | | |", up.as_millis());
-        println!("\nWorkspace over bare pod: {:+} ms; Snapshot over VolumeSnapshot: {:+} ms ({ROUNDS} rounds each, interleaved)",
-            median(&mut workspaces) - median(&mut bare), median(&mut snapshots) - median(&mut volume));
+        println!(
+            "\nWorkspace over bare pod: {:+} ms; Snapshot over VolumeSnapshot: {:+} ms ({ROUNDS} rounds each, interleaved)",
+            median(&mut workspaces) - median(&mut bare),
+            median(&mut snapshots) - median(&mut volume)
+        );
         Ok(())
     }
 
@@ -79,8 +82,10 @@ impl Bench {
     fn workspace(&self, round: usize) -> Result<i64> {
         let name = format!("bench-{round}");
         let begun = Instant::now();
-        self.apply(&json!({"apiVersion": "a8s.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": name},
-            "spec": {"environment": "desktop", "storage": {"size": "1Gi"}}}))?;
+        self.apply(
+            &json!({"apiVersion": "a8s.dev/v1alpha1", "kind": "Workspace", "metadata": {"name": name},
+            "spec": {"environment": "desktop", "storage": {"size": "1Gi"}}}),
+        )?;
         self.until(|b| b.condition("workspace", &name, "DesktopReady"))?;
         let took = millis(begun);
         self.kubectl(&["delete", "workspace", &name, "--wait=true"])?;

@@ -56,10 +56,17 @@ fn bad_manifests_are_refused(desk: &Desk) -> Result<()> {
     for (text, expected) in [
         ("Session\nmetadata: {name: bad}\nspec: {goal: x, colour: red}\n", "spec.colour"),
         ("Session\nmetadata: {name: bad}\nspec: {}\n", "goal"),
-        ("Workspace\nmetadata: {name: bad}\nspec: {environment: desktop, desktop: {width: 1, height: 800}}\n", "spec.desktop.width"),
-        ("Session\nmetadata: {name: bad}\nspec: {goal: x, attachments: [{name: a.csv}]}\n", "spec.attachments[0]"),
+        (
+            "Workspace\nmetadata: {name: bad}\nspec: {environment: desktop, desktop: {width: 1, height: 800}}\n",
+            "spec.desktop.width",
+        ),
+        (
+            "Session\nmetadata: {name: bad}\nspec: {goal: x, attachments: [{name: a.csv}]}\n",
+            "spec.attachments[0]",
+        ),
     ] {
-        let refused = desk.apply(&format!("{head}{text}")).err().map(|e| format!("{e:#}")).unwrap_or_default();
+        let refused =
+            desk.apply(&format!("{head}{text}")).err().map(|e| format!("{e:#}")).unwrap_or_default();
         ensure!(refused.contains(expected), "expected a refusal that names {expected}, got: {refused}");
     }
     Ok(())
@@ -79,7 +86,10 @@ fn a_missing_environment_is_named_and_heals(desk: &Desk) -> Result<()> {
     desk.cluster().kubectl().apply(&later.to_string())?;
     desk.until("the Session heals", MINUTE, |d| d.get("session", "orphan").filter(|s| is_true(s, "Ready")))?;
     desk.until("the agent answers", MINUTE, |d| {
-        d.list("messages").iter().any(|m| m["spec"]["session"] == "orphan" && m["spec"]["content"] == "hello").then_some(())
+        d.list("messages")
+            .iter()
+            .any(|m| m["spec"]["session"] == "orphan" && m["spec"]["content"] == "hello")
+            .then_some(())
     })?;
     desk.kubectl(&["delete", "session", "orphan", "--timeout=60s"])?;
     desk.cluster().kubectl().run(&["delete", "environment", "later"])?;
@@ -97,9 +107,14 @@ fn the_sample_ends_with_a_report(desk: &Desk) -> Result<()> {
 
 fn a_snapshot_knows_its_place(desk: &Desk) -> Result<()> {
     desk.apply("apiVersion: a8s.dev/v1alpha1\nkind: Snapshot\nmetadata: {name: first-version}\nspec: {workspace: seattle-report}\n")?;
-    let snapshot = desk.until("Snapshot ready", MINUTE, |d| d.get("snapshot", "first-version").filter(|s| is_true(s, "Ready")))?;
+    let snapshot = desk.until("Snapshot ready", MINUTE, |d| {
+        d.get("snapshot", "first-version").filter(|s| is_true(s, "Ready"))
+    })?;
     let status = &snapshot["status"];
-    ensure!(status["handle"].is_string() && status["driver"].is_string(), "handle and driver are recorded: {status}");
+    ensure!(
+        status["handle"].is_string() && status["driver"].is_string(),
+        "handle and driver are recorded: {status}"
+    );
     ensure!(status["consistency"] == "Turn" && status["checkpoint"]["turn"] == 1, "{status}");
     Ok(())
 }
@@ -125,14 +140,21 @@ fn a_fork_starts_at_the_first_version(desk: &Desk) -> Result<()> {
     let (fork, original) = (versions("fork")?, versions("seattle-report")?);
     ensure!(fork != original, "the fork has the second version's state: {fork}");
     let artifacts = desk.list("artifacts");
-    ensure!(!artifacts.iter().any(|a| a["spec"]["session"] == "fork"), "a fork republishes nothing by itself");
+    ensure!(
+        !artifacts.iter().any(|a| a["spec"]["session"] == "fork"),
+        "a fork republishes nothing by itself"
+    );
     desk.kubectl(&["delete", "session", "fork", "--timeout=60s"]).map(drop)
 }
 
 fn another_table_gives_its_own_figures(desk: &Desk) -> Result<()> {
     let mut table = String::from("date,precipitation,temp_max,temp_min,wind,weather\n");
     for day in 1..=28 {
-        table += &format!("2019/02/{day:02},{},10.0,2.0,3.0,rain\n2020/02/{day:02},{},12.0,4.0,3.0,rain\n", day, 2 * day);
+        table += &format!(
+            "2019/02/{day:02},{},10.0,2.0,3.0,rain\n2020/02/{day:02},{},12.0,4.0,3.0,rain\n",
+            day,
+            2 * day
+        );
     }
     desk.kubectl(&["create", "configmap", "other", &format!("--from-literal=table={table}")])?;
     desk.apply(
@@ -149,8 +171,12 @@ fn a_person_uses_the_console(desk: &Desk) -> Result<()> {
     let manifest = sample("seattle-report.yaml")?.replace("name: seattle-report", "name: browser");
     desk.apply(&manifest)?;
     let folder = repo().join("tests/e2e/browser");
-    let pictures = std::env::var("A8S_SCREENSHOTS").unwrap_or_else(|_| std::env::temp_dir().display().to_string());
-    let install = std::process::Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder).status()?;
+    let pictures =
+        std::env::var("A8S_SCREENSHOTS").unwrap_or_else(|_| std::env::temp_dir().display().to_string());
+    let install = std::process::Command::new("npm")
+        .args(["ci", "--no-audit", "--no-fund"])
+        .current_dir(&folder)
+        .status()?;
     ensure!(install.success(), "npm ci in tests/e2e/browser");
     let run = std::process::Command::new("node")
         .args(["--test", "first-light.spec.mjs"])
@@ -185,19 +211,37 @@ fn killed_at_ten_points(desk: &Desk) -> Result<()> {
     let (mut seen, mut kills) = (String::new(), 0);
     desk.until("ten kills and a finished run", 10 * MINUTE, |d| {
         let session = d.get("session", "killed")?;
-        let of_session = |kind: &str| d.list(kind).iter().filter(|o| o["spec"]["session"] == "killed").count();
-        let point = format!("{} {} {} {}", session["status"]["state"], session["status"]["doing"], of_session("messages"), of_session("artifacts"));
+        let of_session =
+            |kind: &str| d.list(kind).iter().filter(|o| o["spec"]["session"] == "killed").count();
+        let point = format!(
+            "{} {} {} {}",
+            session["status"]["state"],
+            session["status"]["doing"],
+            of_session("messages"),
+            of_session("artifacts")
+        );
         if point != seen && kills < 10 && kill_controller().ok()? {
             kills += 1;
             seen = point;
         }
-        (kills >= 10 && is_true(&session, "Finished") && artifact_ready(d, "killed", 1).is_some()).then_some(())
+        (kills >= 10 && is_true(&session, "Finished") && artifact_ready(d, "killed", 1).is_some())
+            .then_some(())
     })?;
-    let artifacts: Vec<_> = desk.list("artifacts").into_iter().filter(|a| a["spec"]["session"] == "killed").collect();
+    let artifacts: Vec<_> =
+        desk.list("artifacts").into_iter().filter(|a| a["spec"]["session"] == "killed").collect();
     ensure!(artifacts.len() == 1, "one Artifact, not {}", artifacts.len());
-    let workspaces: Vec<_> = desk.list("workspaces").into_iter().filter(|w| w["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("killed"))).collect();
+    let workspaces: Vec<_> = desk
+        .list("workspaces")
+        .into_iter()
+        .filter(|w| w["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("killed")))
+        .collect();
     ensure!(workspaces.len() == 1, "one Workspace, not {}", workspaces.len());
-    let mut said: Vec<String> = desk.list("messages").iter().filter(|m| m["spec"]["session"] == "killed").map(|m| m["spec"]["content"].to_string()).collect();
+    let mut said: Vec<String> = desk
+        .list("messages")
+        .iter()
+        .filter(|m| m["spec"]["session"] == "killed")
+        .map(|m| m["spec"]["content"].to_string())
+        .collect();
     let all = said.len();
     said.sort();
     said.dedup();
@@ -206,7 +250,16 @@ fn killed_at_ten_points(desk: &Desk) -> Result<()> {
 }
 
 fn suspend_and_resume(desk: &Desk) -> Result<()> {
-    let patch = |state: &str| desk.kubectl(&["patch", "session", "seattle-report", "--type=merge", "-p", &format!("{{\"spec\":{{\"state\":\"{state}\"}}}}")]);
+    let patch = |state: &str| {
+        desk.kubectl(&[
+            "patch",
+            "session",
+            "seattle-report",
+            "--type=merge",
+            "-p",
+            &format!("{{\"spec\":{{\"state\":\"{state}\"}}}}"),
+        ])
+    };
     patch("Suspended")?;
     desk.until("suspended, pod gone", MINUTE, |d| {
         let gone = d.get("pod", "seattle-report-desktop").is_none();
@@ -216,11 +269,22 @@ fn suspend_and_resume(desk: &Desk) -> Result<()> {
     ensure!(desk.get("pvc", "seattle-report-home").is_some(), "the volume stays");
     patch("Active")?;
     desk.until("resumed", MINUTE, |d| d.get("workspace", "seattle-report").filter(|w| is_true(w, "Ready")))?;
-    desk.kubectl(&["exec", "seattle-report-desktop", "-c", "desktop", "--", "sh", "-c", "ls /home/agent/Reports/*/report.html"]).map(drop)
+    desk.kubectl(&[
+        "exec",
+        "seattle-report-desktop",
+        "-c",
+        "desktop",
+        "--",
+        "sh",
+        "-c",
+        "ls /home/agent/Reports/*/report.html",
+    ])
+    .map(drop)
 }
 
 fn deleting_the_workspace_loses_nothing(desk: &Desk) -> Result<()> {
-    let names: Vec<_> = [1, 2].into_iter().filter_map(|v| artifact_ready(desk, "seattle-report", v)).collect();
+    let names: Vec<_> =
+        [1, 2].into_iter().filter_map(|v| artifact_ready(desk, "seattle-report", v)).collect();
     ensure!(names.len() == 2, "both versions are there");
     desk.kubectl(&["delete", "workspace", "seattle-report", "--timeout=90s"])?;
     for name in names {
@@ -243,7 +307,8 @@ fn nothing_is_left(desk: &Desk) -> Result<()> {
     let cluster = desk.cluster().kubectl();
     desk.until("no volume, no backend snapshot", MINUTE, |_| {
         let contents = cluster.run(&["get", "volumesnapshotcontents", "-o", "name"]).ok()?;
-        let volumes = cluster.run(&["get", "pv", "-o", "jsonpath={.items[*].spec.claimRef.namespace}"]).ok()?;
+        let volumes =
+            cluster.run(&["get", "pv", "-o", "jsonpath={.items[*].spec.claimRef.namespace}"]).ok()?;
         (contents.trim().is_empty() && !volumes.contains(DEMO)).then_some(())
     })?;
     Ok(())

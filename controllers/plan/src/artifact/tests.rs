@@ -29,8 +29,10 @@ fn reason(plan: &Plan<ArtifactStatus>) -> (String, bool) {
 fn content_is_fetched_after_the_finalizer_and_becomes_ready() {
     let mut seen = observed(Source::Ready);
     let first = plan(&seen, &env());
-    assert!(matches!(&first.ops[..], [Op::Finalizer { present: true, .. }, Op::Effect(Effect::StoreContent { key, .. })]
-        if key == "team/art-1/ab"));
+    assert!(
+        matches!(&first.ops[..], [Op::Finalizer { present: true, .. }, Op::Effect(Effect::StoreContent { key, .. })]
+        if key == "team/art-1/ab")
+    );
     seen.outcome = Some(Outcome::Stored);
     let second = plan(&seen, &env());
     let status = second.status.clone().unwrap();
@@ -81,12 +83,16 @@ fn deletion_takes_the_content_out_before_the_finalizer_goes() {
     seen.artifact.metadata.finalizers = Some(vec![labels::ARTIFACT_FINALIZER.into()]);
     seen.artifact.metadata.deletion_timestamp = Some(Time(env().now));
     let plan = plan(&seen, &env());
-    assert!(matches!(&plan.ops[..], [Op::Effect(Effect::DeleteContent { .. }), Op::Finalizer { present: false, .. }]));
+    assert!(matches!(
+        &plan.ops[..],
+        [Op::Effect(Effect::DeleteContent { .. }), Op::Finalizer { present: false, .. }]
+    ));
 }
 
 #[test]
 fn sizes_are_for_people() {
-    let table = [(0, "0"), (512, "512"), (1024, "1Ki"), (86_016, "84Ki"), (1_300_000, "1.2Mi"), (5 << 30, "5Gi")];
+    let table =
+        [(0, "0"), (512, "512"), (1024, "1Ki"), (86_016, "84Ki"), (1_300_000, "1.2Mi"), (5 << 30, "5Gi")];
     for (bytes, expected) in table {
         assert_eq!(human(bytes), expected);
     }

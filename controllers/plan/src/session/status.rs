@@ -41,13 +41,8 @@ pub(super) fn status(
     }
     let ready = workspace
         .and_then(|w| conditions::get(&w.status.as_ref()?.conditions, ConditionType::Ready).cloned());
-    let facts = Facts {
-        state: session.spec.state,
-        problem,
-        workspace,
-        ready: ready.as_ref(),
-        began: began(seen),
-    };
+    let facts =
+        Facts { state: session.spec.state, problem, workspace, ready: ready.as_ref(), began: began(seen) };
     let stalled = facts.stalled(&new, env);
     let mut notices = Vec::new();
     {

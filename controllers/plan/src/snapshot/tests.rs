@@ -24,7 +24,11 @@ fn observed() -> Observed {
             session: Some("s".into()),
             recorded: Some(Place { turn: 2, epoch: 0, seq: 7 }),
             pod_ready: true,
-            artifacts: vec![ArtifactFact { name: "report".into(), version: 1, object: "s-report-v1-abc".into() }],
+            artifacts: vec![ArtifactFact {
+                name: "report".into(),
+                version: 1,
+                object: "s-report-v1-abc".into(),
+            }],
         }),
         claim: Claim::Bound { name: "w-home".into(), driver: "d".into() },
         class: Class::Chosen("fast".into()),
@@ -35,15 +39,18 @@ fn observed() -> Observed {
 }
 
 fn runner(state: RunnerPhase) -> Runner {
-    let artifact = |name: &str| {
-        json!({"name": name, "version": 1, "title": "", "fileName": "f", "mediaType": "m", "size": 1, "sha256": "ab", "turn": 3})
-    };
+    let artifact = |name: &str| json!({"name": name, "version": 1, "title": "", "fileName": "f", "mediaType": "m", "size": 1, "sha256": "ab", "turn": 3});
     let state = json!({"epoch": 1, "seq": 9, "turn": 3, "state": state, "artifacts": [artifact("report"), artifact("new")]});
     Runner::Quiesced(serde_json::from_value(state).unwrap())
 }
 
 fn taken(ready: bool) -> (Option<VolumeSnapshotFacts>, Option<ContentFacts>) {
-    let vs = VolumeSnapshotFacts { uid: "vs-1".into(), ready, restore_size: Some("5Gi".into()), ..VolumeSnapshotFacts::default() };
+    let vs = VolumeSnapshotFacts {
+        uid: "vs-1".into(),
+        ready,
+        restore_size: Some("5Gi".into()),
+        ..VolumeSnapshotFacts::default()
+    };
     let content = ContentFacts {
         name: "snapcontent-vs-1".into(),
         uid: "c-1".into(),
@@ -58,7 +65,10 @@ fn taken(ready: bool) -> (Option<VolumeSnapshotFacts>, Option<ContentFacts>) {
 
 fn reason(plan: &Plan<SnapshotStatus>) -> (String, bool) {
     let all = &plan.status.as_ref().unwrap().conditions;
-    (conditions::get(all, ConditionType::Ready).unwrap().reason.clone(), conditions::is_true(all, ConditionType::Stalled))
+    (
+        conditions::get(all, ConditionType::Ready).unwrap().reason.clone(),
+        conditions::is_true(all, ConditionType::Stalled),
+    )
 }
 
 #[test]
@@ -78,7 +88,10 @@ fn the_runner_is_quiesced_then_the_place_is_written_then_the_snapshot_is_taken()
         status.checkpoint,
         Some(Checkpoint { session: Some("s".into()), turn: 3, epoch: 1, seq: 9, artifacts: expected })
     );
-    assert_eq!((status.workspace_uid.as_deref(), status.environment.as_deref()), (Some("ws-1"), Some("desktop")));
+    assert_eq!(
+        (status.workspace_uid.as_deref(), status.environment.as_deref()),
+        (Some("ws-1"), Some("desktop"))
+    );
 
     seen.snapshot.status = second.status;
     let third = plan(&seen, &env());
@@ -137,7 +150,11 @@ fn ready_needs_ready_to_use_and_a_handle() {
     (seen.volume_snapshot, seen.content) = taken(false);
     let first = plan(&seen, &env());
     assert_eq!(reason(&first), ("SnapshotInProgress".into(), false));
-    assert_eq!(first.status.unwrap().handle.as_deref(), Some("h"), "the handle is kept as soon as it is known");
+    assert_eq!(
+        first.status.unwrap().handle.as_deref(),
+        Some("h"),
+        "the handle is kept as soon as it is known"
+    );
     seen.volume_snapshot.as_mut().unwrap().ready = true;
     let ready = plan(&seen, &env());
     assert_eq!(reason(&ready), ("Ready".into(), false));
@@ -157,7 +174,11 @@ fn a_snapshot_with_a_handle_is_never_taken_again() {
     assert_eq!(reason(&lost), ("SnapshotLost".into(), true));
     (seen.volume_snapshot, seen.content) = taken(true);
     seen.snapshot.status = lost.status;
-    assert_eq!(reason(&plan(&seen, &env())), ("Ready".into(), false), "it heals when the VolumeSnapshot is back");
+    assert_eq!(
+        reason(&plan(&seen, &env())),
+        ("Ready".into(), false),
+        "it heals when the VolumeSnapshot is back"
+    );
     seen.content.as_mut().unwrap().handle = Some("another".into());
     assert_eq!(reason(&plan(&seen, &env())), ("SnapshotLost".into(), true));
 }
@@ -168,14 +189,21 @@ fn a_retained_snapshot_is_safe_before_anything_is_deleted() {
     seen.snapshot.spec.deletion_policy = DeletionPolicy::Retain;
     (seen.volume_snapshot, seen.content) = taken(true);
     let [Op::Apply { object, .. }] = &plan(&seen, &env()).ops[..] else { panic!() };
-    assert_eq!((&object["spec"]["deletionPolicy"], &object["metadata"]["uid"]), (&json!("Retain"), &json!("c-1")));
+    assert_eq!(
+        (&object["spec"]["deletionPolicy"], &object["metadata"]["uid"]),
+        (&json!("Retain"), &json!("c-1"))
+    );
 }
 
 fn deleting(policy: DeletionPolicy) -> Observed {
     let mut seen = observed();
     seen.snapshot.spec.deletion_policy = policy;
     seen.snapshot.metadata.deletion_timestamp = Some(Time(env().now));
-    seen.snapshot.status = Some(SnapshotStatus { handle: Some("h".into()), driver: Some("d".into()), ..SnapshotStatus::default() });
+    seen.snapshot.status = Some(SnapshotStatus {
+        handle: Some("h".into()),
+        driver: Some("d".into()),
+        ..SnapshotStatus::default()
+    });
     (seen.volume_snapshot, seen.content) = taken(true);
     seen
 }
@@ -189,7 +217,9 @@ fn deletion_waits_until_the_backend_is_done() {
         if object["spec"]["deletionPolicy"] == "Delete" && target.kind == "VolumeSnapshot" && target.uid == "vs-1"));
     seen.content.as_mut().unwrap().policy_delete = true;
     seen.volume_snapshot = None;
-    assert!(matches!(&plan(&seen, &env()).ops[..], [Op::Delete { target, .. }] if target.kind == "VolumeSnapshotContent"));
+    assert!(
+        matches!(&plan(&seen, &env()).ops[..], [Op::Delete { target, .. }] if target.kind == "VolumeSnapshotContent")
+    );
     seen.content.as_mut().unwrap().deleting = true;
     assert!(plan(&seen, &env()).ops.is_empty());
     seen.content = None;

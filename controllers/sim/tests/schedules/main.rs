@@ -125,6 +125,10 @@ fn a_lease_is_what_the_person_asked_for_last() {
         world.user = User { suspended: false, ..world.user };
         world.wish();
         world.settle();
-        assert_eq!(world.lease(), Some((world.user.holder(), world.user.control && world.user.private)), "seed {seed}");
+        assert_eq!(
+            world.lease(),
+            Some((world.user.holder(), world.user.control && world.user.private)),
+            "seed {seed}"
+        );
     }
 }

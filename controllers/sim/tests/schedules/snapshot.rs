@@ -91,7 +91,8 @@ impl Backend {
             }),
         };
         let plan = snapshot::plan(&seen, &env(&self.sim));
-        let asks = plan.ops.iter().any(|op| matches!(op, a8s_plan::Op::Effect(a8s_plan::Effect::Quiesce { .. })));
+        let asks =
+            plan.ops.iter().any(|op| matches!(op, a8s_plan::Op::Effect(a8s_plan::Effect::Quiesce { .. })));
         let done = self.sim.carry_out(&target(&ours("Snapshot"), &value), &plan);
         self.quiesced = done.is_ok() && (asks || self.quiesced);
         self.handle_stays();
@@ -122,7 +123,9 @@ impl Backend {
                 let made_uid = uid(self.sim.get(&made).unwrap());
                 self.sim.set_finalizer(&made, &made_uid, "driver", true);
             }
-            (Some((key, vs)), Some((content_key, content))) if !content["status"]["snapshotHandle"].is_string() => {
+            (Some((key, vs)), Some((content_key, content)))
+                if !content["status"]["snapshotHandle"].is_string() =>
+            {
                 let handle = format!("handle-{}", uid(vs));
                 self.taken += 1;
                 self.snapshots.insert(handle.clone(), uid(vs));
@@ -217,8 +220,12 @@ fn deletion_at_any_moment_leaves_in_the_backend_what_the_policy_says() {
             assert_eq!(world.sim.get(&ours("Snapshot")), None, "seed {seed}: the Snapshot is gone");
             assert!(world.volume_snapshot().is_none(), "seed {seed}");
             match had {
-                Some(handle) if policy == "Retain" => assert!(world.snapshots.contains_key(&handle), "seed {seed}"),
-                _ if policy == "Delete" => assert!(world.snapshots.is_empty(), "seed {seed}: {:?}", world.snapshots),
+                Some(handle) if policy == "Retain" => {
+                    assert!(world.snapshots.contains_key(&handle), "seed {seed}")
+                }
+                _ if policy == "Delete" => {
+                    assert!(world.snapshots.is_empty(), "seed {seed}: {:?}", world.snapshots)
+                }
                 _ => {}
             }
         }
@@ -241,6 +248,10 @@ fn a_lost_snapshot_says_so_and_is_not_taken_again() {
         assert_eq!(world.taken, 1, "seed {seed}");
         let status = &world.sim.get(&ours("Snapshot")).unwrap()["status"];
         let ready = status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Ready").unwrap();
-        assert_eq!((&ready["status"], &ready["reason"]), (&json!("False"), &json!("SnapshotLost")), "seed {seed}");
+        assert_eq!(
+            (&ready["status"], &ready["reason"]),
+            (&json!("False"), &json!("SnapshotLost")),
+            "seed {seed}"
+        );
     }
 }

@@ -147,7 +147,9 @@ impl World {
 
     /// Gathers, plans, checks and carries out for the Workspace.
     pub fn workspace_pass(&mut self, view: &View) {
-        let Some(mut seen) = view.get::<Workspace>(&ours("Workspace")).map(workspace::Observed::of) else { return };
+        let Some(mut seen) = view.get::<Workspace>(&ours("Workspace")).map(workspace::Observed::of) else {
+            return;
+        };
         let name = NAME;
         seen.environment = view.get::<Environment>(&Key::ours("Environment", "", "desktop"));
         seen.binding = self.binding;

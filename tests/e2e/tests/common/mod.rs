@@ -64,7 +64,12 @@ impl Desk {
     }
 
     /// Waits until `probe` gives something; on time-out the cluster's state is printed.
-    pub fn until<T>(&self, what: &str, limit: Duration, mut probe: impl FnMut(&Self) -> Option<T>) -> Result<T> {
+    pub fn until<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut probe: impl FnMut(&Self) -> Option<T>,
+    ) -> Result<T> {
         let begun = Instant::now();
         while begun.elapsed() < limit {
             if let Some(found) = probe(self) {
@@ -88,12 +93,20 @@ impl Desk {
         let url = self.cluster().console_url();
         let jar = tempfile::NamedTempFile::new()?;
         let body = tempfile::NamedTempFile::new()?;
-        std::fs::write(body.path(), serde_json::json!({"token": self.cluster().token()?.trim()}).to_string())?;
+        std::fs::write(
+            body.path(),
+            serde_json::json!({"token": self.cluster().token()?.trim()}).to_string(),
+        )?;
         let origin = format!("Origin: {url}");
-        curl(Command::new("curl").args(["-sS", "--fail-with-body", "-X", "POST", "-H", &origin, "-H", "X-A8s: 1"])
-            .args(["-H", "Content-Type: application/json", "--data-binary"])
-            .arg(format!("@{}", body.path().display()))
-            .arg("-c").arg(jar.path()).arg(format!("{url}/api/login")))
+        curl(
+            Command::new("curl")
+                .args(["-sS", "--fail-with-body", "-X", "POST", "-H", &origin, "-H", "X-A8s: 1"])
+                .args(["-H", "Content-Type: application/json", "--data-binary"])
+                .arg(format!("@{}", body.path().display()))
+                .arg("-c")
+                .arg(jar.path())
+                .arg(format!("{url}/api/login")),
+        )
         .context("logging in to the console")?;
         // curl keeps a Secure cookie from http, browsers trust localhost: write the cookie out by hand.
         let cookie = std::fs::read_to_string(jar.path())?;
@@ -102,8 +115,12 @@ impl Desk {
             (fields.len() == 7).then(|| format!("{}={}", fields[5], fields[6]))
         });
         let header = format!("Cookie: {}", pair.collect::<Vec<_>>().join("; "));
-        curl(Command::new("curl").args(["-sS", "--fail-with-body", "-H", &header, "-o"]).arg(to)
-            .arg(format!("{url}/api/namespaces/{DEMO}/artifacts/{artifact}/content")))
+        curl(
+            Command::new("curl")
+                .args(["-sS", "--fail-with-body", "-H", &header, "-o"])
+                .arg(to)
+                .arg(format!("{url}/api/namespaces/{DEMO}/artifacts/{artifact}/content")),
+        )
         .with_context(|| format!("downloading {artifact}"))
     }
 }
