@@ -90,20 +90,21 @@ mod tests {
     const CONTROLLER: &str = "system:serviceaccount:a8s-system:a8s-controller";
 
     fn request(kind: &str, user: &str, old: Value, object: Value) -> Request {
-        serde_json::from_value(json!({
+        let mut review = json!({
             "uid": "u", "kind": {"group": "a8s.dev", "version": "v1alpha1", "kind": kind}, "namespace": "team",
             "operation": if old.is_null() { "CREATE" } else { "UPDATE" },
-            "userInfo": {"username": user}, "object": object, "oldObject": old,
-        }))
-        .unwrap()
+            "userInfo": {"username": user},
+        });
+        (review["object"], review["oldObject"]) = (object, old);
+        serde_json::from_value(review).unwrap()
     }
 
     /// The object after the changes.
     fn result(kind: &str, user: &str, old: Value, object: Value) -> Value {
         let request = request(kind, user, old, object);
-        let Verdict::Allowed(patch) = mutate(&request, CONTROLLER) else { panic!("denied") };
+        let Verdict::Allowed(operations) = mutate(&request, CONTROLLER) else { panic!("denied") };
         let mut object = request.object;
-        for op in patch {
+        for op in operations {
             let path = op["path"].as_str().unwrap();
             let (parent, key) = path.rsplit_once('/').unwrap();
             let parent = object.pointer_mut(parent).unwrap().as_object_mut().unwrap();

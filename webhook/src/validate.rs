@@ -60,7 +60,7 @@ fn references(request: &Request, object: &Value) -> Vec<Need> {
             need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"]);
         }
         "Workspace" => {
-            need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"])
+            need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"]);
         }
         // A Snapshot holds all that the Workspace holds.
         "Snapshot" => need("spec.workspace".into(), "a8s.dev", "workspaces", &spec["workspace"]),
@@ -105,12 +105,13 @@ mod tests {
     const CONTROLLER: &str = "system:serviceaccount:a8s-system:a8s-controller";
 
     fn request(kind: &str, user: &str, old: Value, object: Value) -> Request {
-        serde_json::from_value(json!({
+        let mut review = json!({
             "uid": "u", "kind": {"group": "a8s.dev", "version": "v1alpha1", "kind": kind}, "namespace": "team",
             "operation": if old.is_null() { "CREATE" } else { "UPDATE" },
-            "userInfo": {"username": user}, "object": object, "oldObject": old,
-        }))
-        .unwrap()
+            "userInfo": {"username": user},
+        });
+        (review["object"], review["oldObject"]) = (object, old);
+        serde_json::from_value(review).unwrap()
     }
 
     fn session() -> Value {

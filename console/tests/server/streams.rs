@@ -44,7 +44,7 @@ async fn events(
                     line("event:").to_owned(),
                     serde_json::from_str(line("data:")).unwrap_or_default(),
                 ));
-                text = rest.to_owned();
+                text = rest.into();
             }
         }
     };

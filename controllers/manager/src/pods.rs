@@ -97,7 +97,7 @@ impl PodClient {
             .https_only(true)
             .no_proxy()
             .connect_timeout(Duration::from_secs(3))
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_mins(1))
             .dns_resolver(Arc::new(addresses.clone()))
             .build()?;
         Ok(Self { http, addresses, key: Arc::new(key) })
@@ -174,7 +174,7 @@ impl PodClient {
     pub async fn put_attachment(&self, at: &PodAddress, name: &str, body: Bytes) -> Result<(), PodError> {
         let path = format!("/v1/attachments/{}", name.replace(' ', "%20"));
         let request = self.request(at, Method::PUT, paths::RUNNER_PORT, &path, Scope::Admin);
-        Self::send(request.body(body).timeout(Duration::from_secs(120))).await.map(drop)
+        Self::send(request.body(body).timeout(Duration::from_mins(2))).await.map(drop)
     }
 
     /// The content of a published file; the caller reads the body.

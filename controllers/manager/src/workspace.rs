@@ -91,7 +91,7 @@ fn matching(all: &Store<Workspace>, wanted: impl Fn(&Workspace) -> bool) -> Vec<
 async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, Error> {
     let ctx = &passes.ctx;
     let uid = workspace.uid().unwrap_or_default();
-    let Some(mut observed) = gather(ctx, &workspace).await? else {
+    let Some(mut observed) = Box::pin(gather(ctx, &workspace)).await? else {
         passes.forget(&uid);
         return Ok(Action::await_change());
     };
@@ -194,15 +194,14 @@ async fn binding(ctx: &Context, observed: &Observed) -> Result<Binding, Error> {
     let classes: Api<StorageClass> = Api::all(ctx.client.clone());
     let given = observed.claim.as_ref().and_then(|c| c.spec.as_ref()?.storage_class_name.clone());
     let given = given.or_else(|| decide::storage_class(observed).map(str::to_owned));
-    let class = match given {
-        Some(name) => classes.get_opt(&name).await?,
-        None => {
-            // As the API server does: the newest of the classes that are marked as default.
-            let all = classes.list(&ListParams::default()).await?.items;
-            let marked =
-                all.into_iter().filter(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true"));
-            marked.max_by_key(|c| c.creation_timestamp().map(|t| t.0))
-        }
+    let class = if let Some(name) = given {
+        classes.get_opt(&name).await?
+    } else {
+        // As the API server does: the newest of the classes that are marked as default.
+        let all = classes.list(&ListParams::default()).await?.items;
+        let marked =
+            all.into_iter().filter(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true"));
+        marked.max_by_key(|c| c.creation_timestamp().map(|t| t.0))
     };
     let mode = class.and_then(|c| c.volume_binding_mode);
     Ok(match mode.as_deref() {

@@ -37,7 +37,8 @@ impl View {
 
     /// Everything that says the same in two runs: UIDs become names; versions, times and counters of attempts go.
     pub fn canonical(&self) -> Value {
-        let mut text = Value::from_iter(self.iter().map(|(key, o)| (key.to_string(), o.clone()))).to_string();
+        let mut text =
+            self.iter().map(|(key, o)| (key.to_string(), o.clone())).collect::<Value>().to_string();
         for (key, object) in self.iter() {
             if let Some(uid) = object["metadata"]["uid"].as_str() {
                 text = text.replace(uid, &format!("uid of {key}"));

@@ -1,5 +1,7 @@
 //! The server behaves like the real one where plans rely on it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
+
 use a8s_sim::{Key, Sim, SimError};
 use serde_json::{Value, json};
 

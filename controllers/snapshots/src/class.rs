@@ -121,13 +121,15 @@ mod tests {
 
     #[test]
     fn a_class_is_chosen_in_the_order_of_velero() {
+        // What it shows, the classes, the name given, the claim's annotation, the class chosen.
+        type Row<'a> = (&'a str, &'a [VolumeSnapshotClass], Option<&'a str>, Option<&'a str>, &'a str);
         let all = [
             class("other", "e", &["label", "default"]),
             class("plain", "d", &[]),
             class("default", "d", &["default"]),
             class("labelled", "d", &["label"]),
         ];
-        let table: [(&str, &[VolumeSnapshotClass], Option<&str>, Option<&str>, &str); 7] = [
+        let table: [Row; 7] = [
             ("the named one comes first", &all, Some("plain"), Some("default"), "plain"),
             ("then the claim's annotation", &all, None, Some("plain"), "plain"),
             ("an annotation of another driver is passed over", &all, None, Some("other"), "labelled"),

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 const ROUNDS: usize = 7;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn main() -> Result<()> {
     let tool = std::env::var_os("A8S_CLUSTER_BIN").map(PathBuf::from);

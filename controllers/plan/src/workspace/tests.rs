@@ -28,7 +28,8 @@ fn workspace(spec: Value) -> Workspace {
         "metadata": {"name": "w", "namespace": "n", "uid": UID, "generation": 1},
         "spec": {"environment": "desktop"},
     });
-    object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let Value::Object(spec) = spec else { panic!("a spec is an object: {spec}") };
+    object["spec"].as_object_mut().unwrap().extend(spec);
     serde_json::from_value(object).unwrap()
 }
 

@@ -2,6 +2,8 @@
 //! views, pods fail. In the end everything must be as if nothing had happened, and a converged object must cost nothing.
 //! A failing schedule names its seed; `A8S_SEED=<seed>` runs only that one.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
+
 mod snapshot;
 mod world;
 

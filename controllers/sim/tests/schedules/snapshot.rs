@@ -221,10 +221,10 @@ fn deletion_at_any_moment_leaves_in_the_backend_what_the_policy_says() {
             assert!(world.volume_snapshot().is_none(), "seed {seed}");
             match had {
                 Some(handle) if policy == "Retain" => {
-                    assert!(world.snapshots.contains_key(&handle), "seed {seed}")
+                    assert!(world.snapshots.contains_key(&handle), "seed {seed}");
                 }
                 _ if policy == "Delete" => {
-                    assert!(world.snapshots.is_empty(), "seed {seed}: {:?}", world.snapshots)
+                    assert!(world.snapshots.is_empty(), "seed {seed}: {:?}", world.snapshots);
                 }
                 _ => {}
             }

@@ -23,7 +23,7 @@ pub struct User {
 }
 
 impl User {
-    pub fn holder(&self) -> Option<&'static str> {
+    pub fn holder(self) -> Option<&'static str> {
         self.control.then_some("jane")
     }
 }
@@ -57,6 +57,10 @@ pub fn target(key: &Key, object: &Value) -> Target {
         name: key.name.clone(),
         uid: object["metadata"]["uid"].as_str().unwrap_or_default().into(),
     }
+}
+
+fn workspace_uid(pod: &Value) -> String {
+    pod["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default().to_owned()
 }
 
 impl World {
@@ -213,15 +217,11 @@ impl World {
         }
     }
 
-    fn workspace_uid(&self, pod: &Value) -> String {
-        pod["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default().to_owned()
-    }
-
     /// Starts a pod whose claim is bound; ends one that is deleted.
     pub fn kubelet(&mut self) {
         let key = core("Pod", &names::pod(NAME));
         let Some(pod) = self.sim.get(&key).cloned() else { return };
-        let workspace = self.workspace_uid(&pod);
+        let workspace = workspace_uid(&pod);
         if pod["metadata"]["deletionTimestamp"].is_string() {
             self.sim.stop_desk(&workspace);
             return self.sim.finish(&key);
@@ -244,7 +244,7 @@ impl World {
     pub fn pod_fails(&mut self) {
         let key = core("Pod", &names::pod(NAME));
         let Some(pod) = self.sim.get(&key).cloned() else { return };
-        let (uid, workspace) = (target(&key, &pod).uid, self.workspace_uid(&pod));
+        let (uid, workspace) = (target(&key, &pod).uid, workspace_uid(&pod));
         self.sim.stop_desk(&workspace);
         self.sim.set_status(&key, &uid, json!({"phase": "Failed", "reason": "Evicted"})).unwrap();
     }
@@ -252,7 +252,7 @@ impl World {
     /// deskd forgets everything.
     pub fn desk_restarts(&mut self) {
         let Some(pod) = self.sim.get(&core("Pod", &names::pod(NAME))).cloned() else { return };
-        let workspace = self.workspace_uid(&pod);
+        let workspace = workspace_uid(&pod);
         if self.sim.desk(&workspace).is_some() {
             self.sim.start_desk(&workspace);
         }
