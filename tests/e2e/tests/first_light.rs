@@ -2,19 +2,21 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use common::{DEMO, Desk, assert_figures, is_true, repo};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
+
+type Case = (&'static str, fn(&Desk) -> Result<()>);
 
 /// One cluster serves all cases; each is named by what it shows.
 #[test]
 #[ignore = "T4: needs root and some minutes; run by `make test`"]
 fn from_one_manifest_to_a_finished_artifact_and_on() -> Result<()> {
     let desk = Desk::up("e2e")?;
-    let cases: &[(&str, fn(&Desk) -> Result<()>)] = &[
+    let cases: &[Case] = &[
         ("bad manifests are refused with the path of the field", bad_manifests_are_refused),
         ("a session that names what is missing says so and heals", a_missing_environment_is_named_and_heals),
         ("the sample ends with an artifact whose pdf holds the right figures", the_sample_ends_with_a_report),
@@ -150,11 +152,8 @@ fn a_fork_starts_at_the_first_version(desk: &Desk) -> Result<()> {
 fn another_table_gives_its_own_figures(desk: &Desk) -> Result<()> {
     let mut table = String::from("date,precipitation,temp_max,temp_min,wind,weather\n");
     for day in 1..=28 {
-        table += &format!(
-            "2019/02/{day:02},{},10.0,2.0,3.0,rain\n2020/02/{day:02},{},12.0,4.0,3.0,rain\n",
-            day,
-            2 * day
-        );
+        writeln!(table, "2019/02/{day:02},{day},10.0,2.0,3.0,rain")?;
+        writeln!(table, "2020/02/{day:02},{},12.0,4.0,3.0,rain", 2 * day)?;
     }
     desk.kubectl(&["create", "configmap", "other", &format!("--from-literal=table={table}")])?;
     desk.apply(
