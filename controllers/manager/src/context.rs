@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::runtime::events::{Recorder, Reporter};
 use object_store::ObjectStore;
 
 use crate::{bridge::live::LiveSessions, pods::PodClient};
@@ -27,8 +26,8 @@ pub struct Context {
     pub pods: PodClient,
     /// Artifact store.
     pub store: Arc<dyn ObjectStore>,
-    /// Sends Events.
-    pub recorder: Recorder,
+    /// Name of this process in Events: its pod.
+    pub instance: String,
     /// What the bridge knows of running conversations.
     pub live: LiveSessions,
     /// Certificate authority of the install.
@@ -36,7 +35,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Makes the recorder; the rest is given.
+    /// Puts together what is given.
     pub fn new(
         client: kube::Client,
         settings: Settings,
@@ -44,10 +43,8 @@ impl Context {
         store: Arc<dyn ObjectStore>,
         authority: crate::install::Authority,
     ) -> Self {
-        let reporter =
-            Reporter { controller: "a8s-controller".into(), instance: std::env::var("POD_NAME").ok() };
-        let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, settings, pods, store, recorder, live: LiveSessions::default(), authority }
+        let instance = std::env::var("POD_NAME").unwrap_or_else(|_| "a8s-controller".into());
+        Self { client, settings, pods, store, instance, live: LiveSessions::default(), authority }
     }
 
     /// The inputs that all decisions of this pass share.

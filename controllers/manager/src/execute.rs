@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use a8s_plan::{Effect, Notice, Op, Plan, Target, Wake};
+use k8s_openapi::{
+    api::events::v1::Event,
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
     core::{ApiResource, GroupVersionKind, TypeMeta},
-    runtime::{
-        controller::Action,
-        events::{Event, EventType},
-    },
+    runtime::controller::Action,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -170,16 +171,29 @@ where
     }
 }
 
-/// Sends an Event; that it cannot be sent is never a reason to fail.
+/// Sends an Event; that it cannot be sent is never a reason to fail. kube's Recorder would fold Events of one reason into the first of them,
+/// whose text then speaks of another turn or person; plans give a notice on a transition only, so there is nothing to fold.
 pub async fn report<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, notice: &Notice) {
+    let regarding = object.object_ref(&());
+    let namespace = regarding.namespace.clone().unwrap_or_else(|| "default".into());
     let event = Event {
-        type_: if notice.warning { EventType::Warning } else { EventType::Normal },
-        reason: notice.reason.as_str().into(),
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{}-", regarding.name.as_deref().unwrap_or("a8s"))),
+            namespace: Some(namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        type_: Some(if notice.warning { "Warning" } else { "Normal" }.into()),
+        reason: Some(notice.reason.as_str().into()),
         note: Some(notice.note.chars().take(1000).collect()),
-        action: "Reconcile".into(),
-        secondary: None,
+        action: Some("Reconcile".into()),
+        regarding: Some(regarding),
+        reporting_controller: Some("a8s.dev/controller".into()),
+        reporting_instance: Some(ctx.instance.clone()),
+        event_time: Some(MicroTime(ctx.env().now)),
+        ..Event::default()
     };
-    if let Err(error) = ctx.recorder.publish(&event, &object.object_ref(&())).await {
+    let api: Api<Event> = Api::namespaced(ctx.client.clone(), &namespace);
+    if let Err(error) = api.create(&PostParams::default(), &event).await {
         tracing::debug!(%error, "event not sent");
     }
 }

@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use common::{DEMO, Desk, assert_figures, is_true, repo};
@@ -206,45 +209,39 @@ fn kill_controller() -> Result<bool> {
 
 fn killed_at_ten_points(desk: &Desk) -> Result<()> {
     desk.apply(&sample("seattle-report.yaml")?.replace("name: seattle-report", "name: killed"))?;
-    // Each change of what the Session shows is a point of the run; the controller dies at the first ten of them.
-    let (mut seen, mut kills) = (String::new(), 0);
-    desk.until("ten kills and a finished run", 10 * MINUTE, |d| {
+    let redirect = "apiVersion: a8s.dev/v1alpha1\nkind: Message\nmetadata: {name: killed-redirect}\nspec: {session: killed, content: Use one chart per year.}\n";
+    desk.apply(redirect)?;
+    // Each change of what can be seen is a point of the run; where nothing changes for long, time makes the next one.
+    let (mut seen, mut kills, mut last) = (String::new(), 0, Instant::now());
+    desk.until("ten kills and a finished run", 8 * MINUTE, |d| {
         let session = d.get("session", "killed")?;
         let of_session =
             |kind: &str| d.list(kind).iter().filter(|o| o["spec"]["session"] == "killed").count();
-        let point = format!(
-            "{} {} {} {}",
-            session["status"]["state"],
-            session["status"]["doing"],
-            of_session("messages"),
-            of_session("artifacts")
-        );
-        if point != seen && kills < 10 && kill_controller().ok()? {
+        let status = &session["status"];
+        let counts = (of_session("messages"), of_session("artifacts"));
+        let point = format!("{} {} {counts:?}", status["state"], status["doing"]);
+        let due = point != seen || last.elapsed() > Duration::from_secs(3);
+        if due && kills < 10 && kill_controller().ok()? {
+            (seen, last) = (point, Instant::now());
             kills += 1;
-            seen = point;
         }
-        (kills >= 10 && is_true(&session, "Finished") && artifact_ready(d, "killed", 1).is_some())
-            .then_some(())
+        let done = is_true(&session, "Finished") && artifact_ready(d, "killed", 2).is_some();
+        (kills >= 10 && done).then_some(())
     })?;
-    let artifacts: Vec<_> =
-        desk.list("artifacts").into_iter().filter(|a| a["spec"]["session"] == "killed").collect();
-    ensure!(artifacts.len() == 1, "one Artifact, not {}", artifacts.len());
-    let workspaces: Vec<_> = desk
-        .list("workspaces")
-        .into_iter()
-        .filter(|w| w["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("killed")))
-        .collect();
-    ensure!(workspaces.len() == 1, "one Workspace, not {}", workspaces.len());
-    let mut said: Vec<String> = desk
-        .list("messages")
-        .iter()
-        .filter(|m| m["spec"]["session"] == "killed")
-        .map(|m| m["spec"]["content"].to_string())
-        .collect();
+    let of_killed = |kind: &str| -> Vec<serde_json::Value> {
+        desk.list(kind).into_iter().filter(|o| o["spec"]["session"] == "killed").collect()
+    };
+    let artifacts = of_killed("artifacts");
+    ensure!(artifacts.len() == 2, "two Artifacts, not {}", artifacts.len());
+    let workspaces = desk.list("workspaces");
+    let named =
+        workspaces.iter().filter(|w| w["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("killed")));
+    ensure!(named.count() == 1, "one Workspace");
+    let mut said: Vec<_> = of_killed("messages").iter().map(|m| m["spec"]["content"].to_string()).collect();
     let all = said.len();
     said.sort();
     said.dedup();
-    ensure!(all == said.len() && all > 0, "no Message is there twice");
+    ensure!(all == said.len() && all >= 5, "each Message is there once: {said:?}");
     desk.kubectl(&["delete", "session", "killed", "--timeout=60s"]).map(drop)
 }
 
