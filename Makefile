@@ -9,10 +9,10 @@ export CLUSTER A8S_CACHE CARGO_TARGET_DIR
 CARGO_CLUSTER = cargo build --quiet --locked -p a8s-cluster
 TOOL = $(CARGO_TARGET_DIR)/debug/a8s-cluster
 
-.PHONY: help up down status token images logs test bench fmt lint gen
+.PHONY: help up down status token images logs test test-kills bench fmt lint gen
 
 help: ## Show this list.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 up: ## Build and start the cluster with a8s and the sample in it; ARGS=... for more options.
 	@$(CARGO_CLUSTER)
@@ -45,7 +45,11 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_CLUSTER)
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --locked
-	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture
+	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture from_one_manifest
+
+test-kills: ## Kill the controller at ten points of the sample's run.
+	$(CARGO_CLUSTER)
+	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture killing_the_controller
 
 bench: ## Measure, and print a table.
 	@$(CARGO_CLUSTER)
