@@ -23,8 +23,10 @@ pub fn outputs(out: &mut BTreeMap<String, String>) -> Result<()> {
 }
 
 fn yaml(value: &impl serde::Serialize) -> Result<String> {
-    // Through a JSON value, so that keys are in order whatever the type's field order.
-    let value = serde_json::to_value(value)?;
+    // Through a JSON value, so that keys are in order whatever the type's field order. Sorted here, since other crates of one build may turn
+    // on serde_json's `preserve_order`.
+    let mut value = serde_json::to_value(value)?;
+    value.sort_all_objects();
     let mut text = serde_saphyr::to_string(&value)?;
     if !text.ends_with('\n') {
         text.push('\n');

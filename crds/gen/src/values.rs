@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 
 /// The file.
 pub fn render() -> Result<String> {
-    Ok(serde_json::to_string_pretty(&schema())? + "\n")
+    let mut schema = schema();
+    // The same text whether or not another crate of one build turns on serde_json's `preserve_order`.
+    schema.sort_all_objects();
+    Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
 fn object(properties: &Value) -> Value {

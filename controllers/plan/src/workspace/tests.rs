@@ -125,7 +125,7 @@ fn answer(observed: &mut Observed) {
 
 fn runner(artifacts: &[&str]) -> RunnerState {
     let artifacts: Vec<_> = artifacts.iter().map(|name| json!({
-        "name": name, "version": 1, "title": "t", "fileName": "f", "mediaType": "m", "size": 1, "sha256": "", "turn": 1
+        "name": name, "version": 1, "title": "t", "fileName": "f", "mediaType": "m", "size": 1, "sha256": "a".repeat(64), "turn": 1
     })).collect();
     let state = json!({"epoch": 0, "seq": 0, "turn": 0, "state": RunnerPhase::Idle, "artifacts": artifacts});
     serde_json::from_value(state).unwrap()
