@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use serde_json::{Value, json};
@@ -15,6 +16,9 @@ use tar::{Builder, Header};
 
 use super::{BuiltImage, ImageError, REPOSITORY, digest, file, layer::TIME};
 use crate::Paths;
+
+/// Time in which whoever asked for an archive has imported it.
+const IN_USE: Duration = Duration::from_hours(1);
 
 /// A finished layer.
 #[derive(Debug, Clone)]
@@ -71,8 +75,8 @@ pub fn architecture() -> Result<&'static str, ImageError> {
     }
 }
 
-/// Writes the archive of an image unless it is there, and removes older ones of the same name. Without a `tag` the image
-/// is tagged with a hash of its content.
+/// Writes the archive of an image unless it is there, and removes those of the same name that nobody asked for in the
+/// last hour. Without a `tag` the image is tagged with a hash of its content.
 pub fn assemble(
     paths: &Paths,
     name: &str,
@@ -90,8 +94,9 @@ pub fn assemble(
         write_archive(&unfinished, &reference, &[&config, &manifest], layers)
             .and_then(|()| fs::rename(&unfinished, &archive))
             .map_err(file(&unfinished))?;
-        remove_older(paths, name, &archive).map_err(file(&archive))?;
     }
+    File::open(&archive).and_then(|f| f.set_modified(SystemTime::now())).map_err(file(&archive))?;
+    remove_unused(paths, name, &archive).map_err(file(&archive))?;
     Ok(BuiltImage {
         name: name.to_owned(),
         reference,
@@ -183,13 +188,19 @@ fn write_archive(path: &Path, reference: &str, blobs: &[&Blob], layers: &[Layer]
     tar.into_inner()?.sync_data()
 }
 
-fn remove_older(paths: &Paths, name: &str, keep: &Path) -> io::Result<()> {
+/// An archive's time is when it was last asked for: another cluster's `up` may be about to import it.
+fn remove_unused(paths: &Paths, name: &str, keep: &Path) -> io::Result<()> {
+    let now = SystemTime::now();
     for entry in fs::read_dir(paths.images_cache())? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let tag = file.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
         let ours = tag.and_then(|tag| tag.strip_suffix(".oci.tar")).is_some_and(|tag| tag.len() == 12);
-        if ours && path != keep {
+        if ours
+            && path != keep
+            && now.duration_since(entry.metadata()?.modified()?).is_ok_and(|age| age > IN_USE)
+        {
             fs::remove_file(path)?;
         }
     }
@@ -261,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_changes_with_the_content_and_only_the_newest_archive_is_kept() {
+    fn a_tag_changes_with_the_content_and_archives_stay_while_they_may_be_in_use() {
         let folder = tempfile::tempdir().unwrap();
         let (paths, layer) = setup(folder.path());
         let build = |name: &str, user: &str| {
@@ -273,6 +284,12 @@ mod tests {
         assert_eq!(first, build("x", "1"));
         let second = build("x", "2");
         assert_ne!(first.reference, second.reference);
+        assert!(first.archive.exists(), "another `up` may be about to import it");
+        for image in [&first, &second, &other] {
+            let long_ago = SystemTime::now() - 2 * IN_USE;
+            File::open(&image.archive).unwrap().set_modified(long_ago).unwrap();
+        }
+        assert_eq!(second, build("x", "2"));
         assert!(!first.archive.exists() && second.archive.exists() && other.archive.exists());
     }
 }
