@@ -166,6 +166,9 @@ pub const ROLES: &[Role] = &[
             rule(A8S, &["environments"], READ),
             rule(A8S, &["workspaces/desktop"], &["get", "update"]),
             rule(A8S, &["artifacts/content"], &["get"]),
+            // Attachments: the data of a Session comes along as a ConfigMap, and the webhook lets a Session name one only if its
+            // creator may get it. The names of all are listed for a choice; changing and deleting is not part of it.
+            rule("", &["configmaps"], &["create", "get", "list", "watch"]),
             rule("", &["events"], READ),
             rule("events.k8s.io", &["events"], READ),
         ],

@@ -80,3 +80,22 @@ fn a_viewer_changes_nothing_and_nobody_but_the_controller_makes_artifacts() {
     assert!(verbs("a8s-controller", "artifacts").contains(&"create"));
     assert_eq!(verbs("a8s-viewer", "workspaces/desktop"), ["get"]);
 }
+
+#[test]
+fn a_user_may_bring_the_data_of_a_session_and_name_it() {
+    let user = ROLES.iter().find(|r| r.name == "a8s-user").unwrap();
+    let may = |group: &str, resource: &str, verb: &str| {
+        let rules = user.rules.iter().filter(|r| r.group == group && r.resources.contains(&resource));
+        rules.flat_map(|r| r.verbs).any(|v| *v == verb)
+    };
+    // What the webhook asks of the creator before the controller uses what an object names.
+    for (group, resource) in
+        [("", "configmaps"), ("a8s.dev", "artifacts"), ("a8s.dev", "snapshots"), ("a8s.dev", "workspaces")]
+    {
+        assert!(may(group, resource, "get"), "{resource}");
+    }
+    assert!(may("", "configmaps", "create"));
+    for verb in ["update", "patch", "delete"] {
+        assert!(!may("", "configmaps", verb), "other people's ConfigMaps are none of its business: {verb}");
+    }
+}

@@ -15,6 +15,7 @@ use super::{DesktopSize, Resources, Source, Storage};
  status = "WorkspaceStatus", derive = "PartialEq",
     doc = "One remote desktop: a volume, a pod, a Service and a NetworkPolicy. It stands on its own or belongs to a Session.",
     validation = Rule::new("size(self.metadata.name) <= 48").message("the name may have at most 48 characters, because pods and claims are named after it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name may have lower-case letters, digits and dashes only and must begin with a letter, because a Service is named after it"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Control", type_ = "string", json_path = ".status.control.summary"),
