@@ -62,11 +62,17 @@ pub async fn create(user: User, Path(namespace): InNamespace, Body(new): Body<Ne
     if !new.attachments.is_empty() {
         spec.insert("attachments".into(), new.attachments.into());
     }
-    let base = names::slug(new.goal.as_deref().unwrap_or("session"));
-    // A few words of the goal are easier to find than a random name alone; the API server adds five characters.
-    let base: String = base.chars().take(32).collect();
-    let metadata = metadata(new.name, base.trim_end_matches('-'));
+    let metadata = metadata(new.name, &name_of_goal(new.goal.as_deref().unwrap_or("session")));
     created(Kind::Session, &user.client, &namespace, json!({"metadata": metadata, "spec": spec})).await
+}
+
+/// A few words of the goal are easier to find than a random name alone; the API server adds five characters.
+fn name_of_goal(goal: &str) -> String {
+    let slug = names::slug(goal);
+    // Names begin with a letter, goals need not.
+    let slug = if slug.starts_with(|c: char| c.is_ascii_digit()) { format!("s-{slug}") } else { slug };
+    let base: String = slug.chars().take(32).collect();
+    base.trim_end_matches('-').to_owned()
 }
 
 fn metadata(name: Option<String>, base: &str) -> Value {
@@ -242,4 +248,18 @@ pub fn routes() -> axum::Router<Arc<crate::Console>> {
         .route("/{ns}/sessions/{s}/snapshots", post(save))
         .route("/{ns}/sessions/{s}/state", post(state))
         .route("/{ns}/artifacts/{a}/content", get(crate::artifacts::download))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_goal_begins_with_the_name_begins_with_a_letter() {
+        assert_eq!(name_of_goal("Summarize Seattle weather"), "summarize-seattle-weather");
+        assert_eq!(name_of_goal("2 charts, please"), "s-2-charts-please");
+        assert_eq!(name_of_goal("日本"), "x");
+        let long = name_of_goal(&"word ".repeat(20));
+        assert!(long.len() <= 32 && !long.ends_with('-'), "{long}");
+    }
 }
