@@ -393,6 +393,7 @@ impl Engine {
             turn: self.history.current_turn,
             state,
             reason,
+            volume_full: false,
             queue: self.history.queue.iter().map(|turn| turn.prompt.message_id.clone()).collect(),
             consumed: self.history.consumed.clone(),
             step: self.history.step.clone(),

@@ -16,6 +16,7 @@ mod log;
 mod mcp;
 mod record;
 mod run;
+mod space;
 mod summary;
 
 pub use run::run;

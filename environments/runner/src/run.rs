@@ -17,6 +17,7 @@ use crate::{
     http::{self, Auth, Shared},
     log::Log,
     mcp::{self, Desk},
+    space,
 };
 
 /// Time for open streams to end.
@@ -56,7 +57,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot read the certificate in {}", config.tls.display()))?;
     let auth = Auth::new(config.tls.join("tokens.pub"), config.workspace_uid.clone());
     let listen = config.listen;
-    let router = http::router(Shared { engine: engine.clone(), blobs, desk, auth, config });
+    let full = space::watch(config.state.clone());
+    let router = http::router(Shared { engine: engine.clone(), blobs, desk, auth, full, config });
     let handle = axum_server::Handle::new();
     let server =
         axum_server::bind_rustls(listen, tls).handle(handle.clone()).serve(router.into_make_service());

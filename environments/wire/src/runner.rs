@@ -71,6 +71,9 @@ pub struct RunnerState {
     /// Why, if `state` is `Failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The volume has no room left: neither files nor the conversation can be kept.
+    #[serde(default)]
+    pub volume_full: bool,
     /// Ids of accepted messages whose turn has not begun, oldest first.
     #[serde(default)]
     pub queue: Vec<String>,

@@ -163,6 +163,7 @@ impl World for Fake {
             turn: state.turn,
             state: RunnerPhase::Idle,
             reason: None,
+            volume_full: false,
             queue: state.queue.clone(),
             consumed: vec![],
             step: None,

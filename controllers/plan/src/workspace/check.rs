@@ -39,7 +39,7 @@ pub fn check(observed: &Observed, plan: &Plan<WorkspaceStatus>) -> Vec<Violation
                 }
                 pods += 1;
                 let unwanted = observed.deleted_at().is_some()
-                    || observed.workspace.spec.state == WorkspaceState::Suspended;
+                    || observed.workspace.spec.state != WorkspaceState::Running;
                 if object["metadata"]["name"] != names::pod(observed.name()).as_str() {
                     say(1, "a pod under another name".into());
                 }

@@ -70,10 +70,9 @@ pub(crate) fn claim(observed: &Observed) -> Value {
     if let Some(class) = storage_class(observed) {
         claim["spec"]["storageClassName"] = class.into();
     }
-    if let (Some(wanted), Some(volume)) =
-        (&observed.workspace.spec.source, source.and_then(|s| s.volume_snapshot.as_deref()))
-    {
-        claim["metadata"]["annotations"][RESTORED_FROM] = wanted.snapshot.as_str().into();
+    let wanted = observed.workspace.spec.source.as_ref().and_then(|s| s.snapshot.as_deref());
+    if let (Some(wanted), Some(volume)) = (wanted, source.and_then(|s| s.volume_snapshot.as_deref())) {
+        claim["metadata"]["annotations"][RESTORED_FROM] = wanted.into();
         claim["spec"]["dataSource"] =
             json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": volume});
     }

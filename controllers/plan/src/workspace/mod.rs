@@ -57,7 +57,7 @@ pub fn plan(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
     }
     match observed.workspace.spec.state {
         WorkspaceState::Running => running::plan(observed, env, draft, ops),
-        WorkspaceState::Suspended => leaving::suspended(observed, env, draft, ops),
+        WorkspaceState::Suspended | WorkspaceState::Archived => leaving::suspended(observed, env, draft, ops),
     }
 }
 

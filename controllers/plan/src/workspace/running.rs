@@ -137,7 +137,7 @@ fn environment(observed: &Observed) -> Result<&Environment, Hold> {
 }
 
 fn source(observed: &Observed) -> Result<(), Hold> {
-    let Some(wanted) = observed.workspace.spec.source.as_ref().map(|s| &s.snapshot) else { return Ok(()) };
+    let Some(wanted) = observed.workspace.spec.source.as_ref().and_then(|s| s.snapshot.as_ref()) else { return Ok(()) };
     match &observed.source {
         None => Err(Hold::stalled(
             Reason::SnapshotNotFound,

@@ -147,7 +147,7 @@ impl<'a> Draft<'a> {
 
     fn word(&self, result: &Result<(), Hold>) -> &'static str {
         let observed = self.observed;
-        let suspend = observed.workspace.spec.state == WorkspaceState::Suspended;
+        let suspend = observed.workspace.spec.state != WorkspaceState::Running;
         match result {
             _ if observed.deleted_at().is_some() => "Deleting",
             Ok(()) => "Running",
@@ -165,6 +165,7 @@ impl<'a> Draft<'a> {
             self.status.storage = Some(StorageStatus {
                 claim: names::claim(self.observed.name()),
                 restored_from: notes.and_then(|n| n.get(RESTORED_FROM)).cloned(),
+                generation: None,
             });
         }
     }
@@ -185,7 +186,7 @@ impl<'a> Draft<'a> {
     }
 
     fn pod(&self) -> Result<(), Hold> {
-        if self.observed.workspace.spec.state == WorkspaceState::Suspended {
+        if self.observed.workspace.spec.state != WorkspaceState::Running {
             return Err(Hold::wait(Reason::Suspended, "Suspended as spec.state asks."));
         }
         match self.observed.own_pod() {
@@ -264,6 +265,10 @@ fn desktop(observed: &Observed) -> Option<Result<(), Hold>> {
 
 fn agent(runner: Option<&RunnerState>) -> Option<Result<(), Hold>> {
     let runner = runner?;
+    if runner.volume_full {
+        let text = "The volume is full; take control and delete files in the desktop. It goes on by itself when 16 MiB are free.";
+        return Some(Err(Hold::stalled(Reason::VolumeFull, text)));
+    }
     Some(match runner.state {
         RunnerPhase::Idle | RunnerPhase::Running => Ok(()),
         RunnerPhase::Starting => {
@@ -272,7 +277,7 @@ fn agent(runner: Option<&RunnerState>) -> Option<Result<(), Hold>> {
         RunnerPhase::Failed => {
             let why = runner.reason.clone().unwrap_or_else(|| "the runner does not say why".to_owned());
             let low = why.to_lowercase();
-            Err(if low.contains("no space left") || low.contains("is full") {
+            Err(if low.contains("no space left") || low.contains("quota exceeded") {
                 Hold::stalled(
                     Reason::VolumeFull,
                     format!("The volume is full; delete files in the desktop: {why}"),

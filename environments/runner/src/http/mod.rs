@@ -6,7 +6,7 @@ mod files;
 
 use std::sync::Arc;
 
-use a8s_wire::{Interrupt, Interrupted, Prompt, Scope};
+use a8s_wire::{Interrupt, Interrupted, Prompt, RunnerState, Scope};
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State, rejection::JsonRejection},
@@ -38,6 +38,8 @@ pub struct Shared {
     pub desk: Desk,
     /// Checks tokens.
     pub auth: Auth,
+    /// Whether the volume is full.
+    pub full: tokio::sync::watch::Receiver<bool>,
     /// Paths.
     pub config: Config,
 }
@@ -97,6 +99,8 @@ pub fn router(shared: Shared) -> Router {
 
 async fn health(State(app): App) -> Response {
     let missing = match (app.engine.connected(), app.desk.available()) {
+        // The kubelet's probe carries it to the control plane, which asks a desktop nothing while it is well.
+        _ if *app.full.borrow() => "the volume is full\n",
         (true, true) => return "ok\n".into_response(),
         (false, _) => "the agent is not connected\n",
         (true, false) => "the desktop does not answer\n",
@@ -106,7 +110,8 @@ async fn health(State(app): App) -> Response {
 
 async fn state(State(app): App, headers: HeaderMap) -> Result<Response, Refusal> {
     app.auth.check(&headers, &[Scope::Stream, Scope::Admin])?;
-    Ok(Json(app.engine.state().await?).into_response())
+    let volume_full = *app.full.borrow();
+    Ok(Json(RunnerState { volume_full, ..app.engine.state().await? }).into_response())
 }
 
 async fn prompt(

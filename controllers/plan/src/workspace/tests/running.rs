@@ -190,7 +190,7 @@ fn what_keeps_a_pod_from_running_is_named() {
 
 #[test]
 fn an_agent_that_cannot_start_or_write_is_told_apart() {
-    for (text, expected) in [("exit code 1", "AgentFailed"), ("No space left on device", "VolumeFull")] {
+    for (text, expected) in [("exit code 1", "AgentFailed"), ("Disk quota exceeded (os error 122)", "VolumeFull")] {
         let mut observed = ready();
         let runner = observed.runner.as_mut().unwrap();
         (runner.state, runner.reason) = (RunnerPhase::Failed, Some(text.into()));
@@ -198,6 +198,20 @@ fn an_agent_that_cannot_start_or_write_is_told_apart() {
         assert_eq!(reason(&observed, ConditionType::AgentReady), expected);
         assert_eq!(reason(&observed, ConditionType::DesktopReady), "Ready", "the desktop is not to blame");
     }
+}
+
+#[test]
+fn a_full_volume_is_a_persons_business_until_it_has_room_again() {
+    let mut observed = ready();
+    observed.runner.as_mut().unwrap().volume_full = true;
+    let plan = pass(&mut observed, 4);
+    assert_eq!(reason(&observed, ConditionType::Stalled), "VolumeFull");
+    assert!(plan.notices.iter().any(|n| n.warning && n.reason == Reason::VolumeFull));
+    assert_eq!(plan.wake, Wake::AfterMillis(10_000), "no watch tells when there is room again");
+    assert_eq!(pass(&mut observed, 5).notices, [], "it is said once");
+    observed.runner.as_mut().unwrap().volume_full = false;
+    pass(&mut observed, 14);
+    assert_eq!((state(&observed), reason(&observed, ConditionType::Stalled).as_str()), ("Running", ""));
 }
 
 #[test]
