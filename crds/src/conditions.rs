@@ -30,11 +30,13 @@ pub enum ConditionType {
     Finished,
     /// Message: handed to the agent.
     Delivered,
+    /// Snapshot: a desktop restored from it held what was taken and showed its first frame.
+    Verified,
 }
 
 impl ConditionType {
     /// All types.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ready,
         Self::Stalled,
         Self::StorageReady,
@@ -45,6 +47,7 @@ impl ConditionType {
         Self::WorkspaceReady,
         Self::Finished,
         Self::Delivered,
+        Self::Verified,
     ];
 
     /// As written in `conditions[].type`.
@@ -60,6 +63,7 @@ impl ConditionType {
             Self::WorkspaceReady => "WorkspaceReady",
             Self::Finished => "Finished",
             Self::Delivered => "Delivered",
+            Self::Verified => "Verified",
         }
     }
 }
@@ -105,6 +109,8 @@ reasons! {
     SessionNotFound,
     /// The named Workspace does not exist.
     WorkspaceNotFound,
+    /// The Session's desktop was deleted; the next Message starts a new one.
+    WorkspaceDeleted,
     /// An object of that name belongs to somebody else.
     NameTaken,
     /// The claim is not bound yet.
@@ -171,6 +177,42 @@ reasons! {
     TurnStarted,
     /// A turn ended.
     TurnEnded,
+    /// Suspended because nobody used it.
+    Idle,
+    /// The volume gave way to a Snapshot.
+    Archived,
+    /// A Snapshot takes the place of the volume.
+    Archiving,
+    /// The volume is being put back to a Snapshot.
+    Restoring,
+    /// The volume was put back to a Snapshot.
+    Restored,
+    /// What was restored is what was taken.
+    Verified,
+    /// What was restored differs from what was taken.
+    ManifestDiffers,
+    /// It was woken.
+    Woken,
+    /// Its time is over.
+    Expired,
+    /// The snapshot was made ready again from its recorded handle.
+    Rebuilt,
+    /// The object came from a backup without its status; nothing is done for it.
+    RestoredWithoutState,
+    /// The node went away or is about to.
+    NodeLost,
+    /// The volume is in use on another node.
+    MultiAttach,
+    /// The RuntimeClass does not exist.
+    RuntimeClassNotFound,
+    /// The pool has as many ready desktops as it shall have.
+    Filled,
+    /// Desktops are being made or removed.
+    Scaling,
+    /// Desktops of an older Environment give way to new ones.
+    Rolling,
+    /// A Session took the desktop over.
+    Adopted,
     /// The spec cannot work; the message says which field.
     InvalidSpec,
     /// The API server or driver reported an error; it is tried again.

@@ -5,7 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use crate::v1alpha1::{Artifact, Environment, Message, Session, Snapshot, Workspace};
+use crate::v1alpha1::{Artifact, Environment, Message, Session, Snapshot, WarmPool, Workspace};
 
 /// All definitions, in the order of their names.
 pub fn all() -> Vec<CustomResourceDefinition> {
@@ -15,6 +15,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Message::crd(),
         Session::crd(),
         Snapshot::crd(),
+        WarmPool::crd(),
         Workspace::crd(),
     ];
     for crd in &mut all {

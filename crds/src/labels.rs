@@ -15,6 +15,15 @@ pub const ABANDONED: &str = "a8s.dev/abandoned";
 /// Annotation on a Session: the user who created it, stamped by the webhook.
 pub const CREATED_BY: &str = "a8s.dev/created-by";
 
+/// Annotation on a Workspace: any new value wakes it when it was suspended for idleness.
+pub const WAKE: &str = "a8s.dev/wake";
+/// Label on a Workspace that waits in a WarmPool: the pool's name. It goes when a Session takes the Workspace over.
+pub const POOL: &str = "a8s.dev/pool";
+/// Annotation on a Workspace of a pool: hash of what it was made from.
+pub const TEMPLATE: &str = "a8s.dev/template";
+/// Label on a Snapshot that was not asked for by a person: its trigger.
+pub const TRIGGER: &str = "a8s.dev/trigger";
+
 /// Finalizer of a Workspace: published files are brought to safety first.
 pub const WORKSPACE_FINALIZER: &str = "a8s.dev/save-artifacts";
 /// Finalizer of a Snapshot: the backend's snapshot is deleted or kept as the policy says.

@@ -45,10 +45,10 @@ pub fn message(session: &str, epoch: i64, seq: i64) -> String {
     format!("{session}-{epoch}-{seq}")
 }
 
-/// The Artifact of a published file. `session_uid` keeps two Sessions of one name, one after the other, apart only if
-/// the plain name is taken.
-pub fn artifact(session: &str, name: &str, version: i64, session_uid: &str, taken: bool) -> String {
-    let suffix = if taken { format!("-{}", short_hash(session_uid)) } else { String::new() };
+/// The Artifact of a published file. `origin` keeps two Sessions of one name, one after the other, and two desktops of one Session
+/// apart, only if the plain name is taken.
+pub fn artifact(session: &str, name: &str, version: i64, origin: &str, taken: bool) -> String {
+    let suffix = if taken { format!("-{}", short_hash(origin)) } else { String::new() };
     let tail = format!("-v{version}{suffix}");
     format!("{}{tail}", bounded(&format!("{session}-{}", slug(name)), 63 - tail.len()))
 }

@@ -94,7 +94,7 @@ fn source(workspace: Option<&Workspace>) -> Source {
     match workspace.spec.state {
         // The pod of a Workspace that is being suspended or deleted is asked as long as it answers.
         _ if runs => Source::Ready,
-        WorkspaceState::Suspended => Source::Suspended,
+        WorkspaceState::Suspended | WorkspaceState::Archived => Source::Suspended,
         WorkspaceState::Running => Source::Starting,
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use a8s_crds::{
-    Artifact, Attachment, Environment, Session, SessionState, Snapshot, Workspace,
+    Artifact, Attachment, Environment, Message, Session, SessionState, Snapshot, Workspace,
     conditions::{self, ConditionType, Reason},
     names,
 };
@@ -104,21 +104,32 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
     let client = || ctx.client.clone();
     let workspaces_api: Api<Workspace> = Api::namespaced(client(), namespace);
     let mut workspaces = Vec::new();
-    let recorded = session.status.as_ref().and_then(|s| s.workspace.as_ref()).map(|w| w.name.clone());
-    let candidates = match &recorded {
-        Some(name) => vec![name.clone()],
-        None => vec![names::workspace(&name, &uid, false), names::workspace(&name, &uid, true)],
-    };
-    for candidate in candidates {
-        workspaces.extend(workspaces_api.get_opt(&candidate).await?);
+    let recorded = session.status.as_ref().and_then(|s| s.workspace.clone());
+    if let Some(recorded) = &recorded {
+        workspaces.extend(workspaces_api.get_opt(&recorded.name).await?);
+        workspaces.retain(|w| w.uid().as_ref() == Some(&recorded.uid));
     }
+    // It has none yet, or the one it had is gone.
+    let without = workspaces.is_empty();
+    if without {
+        for taken in [false, true] {
+            workspaces.extend(workspaces_api.get_opt(&names::workspace(&name, &uid, taken)).await?);
+        }
+    }
+    let undelivered = if recorded.is_some() && without {
+        let said = ListParams::default().fields(&format!("spec.session={name}"));
+        let all = Api::<Message>::namespaced(client(), namespace).list(&said).await?.items;
+        all.iter().filter(|m| m.is_undelivered() && !bridge::is_for_another(m, &uid)).count()
+    } else {
+        0
+    };
     let environments = if recorded.is_none() {
         Api::<Environment>::all(client()).list(&ListParams::default()).await?.items
     } else {
         Vec::new()
     };
-    let snapshot = match &session.spec.source {
-        Some(source) => Api::<Snapshot>::namespaced(client(), namespace).get_opt(&source.snapshot).await?,
+    let snapshot = match session.spec.source.as_ref().and_then(|s| s.snapshot.as_ref()) {
+        Some(source) => Api::<Snapshot>::namespaced(client(), namespace).get_opt(source).await?,
         None => None,
     };
     let mut unresolved = Vec::new();
@@ -128,7 +139,7 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
         unresolved.extend(unresolved_reason(ctx, attachment, namespace).await?);
     }
     let live = ctx.live.facts(&uid);
-    Ok(Observed { session, environments, snapshot, missing: unresolved, workspaces, live })
+    Ok(Observed { session, environments, snapshot, missing: unresolved, workspaces, undelivered, live })
 }
 
 async fn unresolved_reason(

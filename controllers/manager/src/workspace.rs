@@ -67,7 +67,7 @@ pub async fn run(ctx: Arc<Context>) {
             let (name, namespace) = (snapshot.name_any(), snapshot.namespace());
             matching(&now, |workspace| {
                 workspace.namespace() == namespace
-                    && workspace.spec.source.as_ref().is_some_and(|s| s.snapshot == name)
+                    && workspace.spec.source.as_ref().is_some_and(|s| s.snapshot.as_deref() == Some(&*name))
             })
         })
         .with_config(Config::default().concurrency(CONCURRENCY))
@@ -156,7 +156,7 @@ async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, E
         observed.binding = binding(ctx, &observed).await?;
     }
     ask(ctx, &mut observed).await;
-    let going = observed.deleted_at().is_some() || observed.workspace.spec.state == WorkspaceState::Suspended;
+    let going = observed.deleted_at().is_some() || observed.workspace.spec.state != WorkspaceState::Running;
     if going && observed.pod.is_some() {
         observed.artifacts = artifacts(ctx, &observed).await?;
     }
@@ -175,9 +175,9 @@ where
 }
 
 async fn source(ctx: &Context, namespace: &str, workspace: &Workspace) -> Result<Option<Source>, Error> {
-    let Some(wanted) = &workspace.spec.source else { return Ok(None) };
+    let Some(wanted) = workspace.spec.source.as_ref().and_then(|s| s.snapshot.as_ref()) else { return Ok(None) };
     let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), namespace);
-    let status = api.get_opt(&wanted.snapshot).await?.map(|s| s.status.unwrap_or_default());
+    let status = api.get_opt(wanted).await?.map(|s| s.status.unwrap_or_default());
     Ok(status.map(|status| Source {
         ready: conditions::is_true(&status.conditions, ConditionType::Ready),
         epoch: status.checkpoint.as_ref().map_or(0, |c| c.epoch),

@@ -31,6 +31,9 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,
+    /// Environment only: the home is prepared once, kept as a golden Snapshot, and every WarmPool starts its desktops from that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub golden: bool,
 }
 
 /// Size of the desktop in pixels. 1280×800 suits every vision model without scaling.
@@ -51,13 +54,19 @@ impl Default for DesktopSize {
     }
 }
 
-/// Where a Session or Workspace starts from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Where a Session or Workspace starts from. Exactly one is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.snapshot) != has(self.workspace)").message("exactly one of snapshot and workspace must be set"))]
 pub struct Source {
     /// Name of a Snapshot in the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    pub snapshot: String,
+    pub snapshot: Option<String>,
+    /// Name of a Workspace in the same namespace, which may be running: its volume is cloned as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub workspace: Option<String>,
 }
 
 /// An object of the same namespace, with the UID that it had.

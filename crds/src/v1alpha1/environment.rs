@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DesktopSize, Resources, Storage};
+use super::{DesktopSize, Egress, Resources, Storage};
 
 /// A kind of desktop that administrators offer: image, agent, resources and when it fits.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -26,6 +26,7 @@ use super::{DesktopSize, Resources, Storage};
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(name = "Workspaces", type_ = "integer", json_path = ".status.workspaces"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 pub struct EnvironmentSpec {
@@ -61,6 +62,9 @@ pub struct EnvironmentSpec {
     /// Default volume of its Workspaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// What its desktops may reach. Default: nothing but the cluster's DNS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
 }
 
 /// An agent program: anything that speaks the Agent Client Protocol over its standard input and output.
@@ -105,6 +109,13 @@ pub struct PodSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub runtime_class_name: Option<String>,
+    /// Whether the pod gets a user namespace of its own (`hostUsers: false`, KEP-127): root in it is nobody on the node. Needs a node, a runtime and a
+    /// file system that offer it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub user_namespace: bool,
+    /// Which nodes are asked for.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub node_selector: std::collections::BTreeMap<String, String>,
 }
 
 /// What is known of an Environment.
@@ -114,8 +125,14 @@ pub struct EnvironmentStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: the entry is complete.
+    /// Ready: the entry is complete and its RuntimeClass exists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// Workspaces made from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspaces: Option<i64>,
+    /// Those of them that are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_workspaces: Option<i64>,
 }

@@ -85,13 +85,13 @@ pub enum AuthorKind {
 /// What became of a Message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum MessageState {
-    /// It has its place in the order and waits.
+    /// It waits; once the agent is there it has its place in the order.
     Queued,
     /// The runner has it.
     Delivered,
     /// Its turn is over, or (agent's Messages) it is recorded.
     Consumed,
-    /// It will not be delivered; the condition says why.
+    /// It will not be delivered, or its turn was lost with the desktop; the conditions say why.
     Dropped,
 }
 
@@ -118,4 +118,64 @@ pub struct MessageStatus {
     /// When it was said (agent) or handed over (people).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Time>,
+}
+
+impl MessageStatus {
+    /// Whether what became of it is final: nobody delivers it any more.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state, Some(MessageState::Consumed | MessageState::Dropped))
+    }
+}
+
+impl Message {
+    /// Whether the agent, or a8s itself, said it; such a Message is only a record.
+    pub fn is_from_agent(&self) -> bool {
+        self.spec.author.as_ref().is_some_and(|a| a.kind != AuthorKind::User)
+    }
+
+    /// Whether nothing is to be done for it: it is a record, or what became of it is final.
+    pub fn is_settled(&self) -> bool {
+        self.is_from_agent() || self.status.as_ref().is_some_and(MessageStatus::is_settled)
+    }
+
+    /// Whether it was said for the agent to answer and no agent has had it yet.
+    pub fn is_undelivered(&self) -> bool {
+        let delivered = self.status.as_ref().is_some_and(|s| s.state == Some(MessageState::Delivered));
+        self.spec.content.is_some()
+            && !delivered
+            && !self.is_settled()
+            && self.metadata.deletion_timestamp.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_settled_when_it_is_over_or_only_a_record() {
+        let said = |kind, state| {
+            let author = Some(Author { kind, name: "a".into() });
+            let content = Some("c".to_owned());
+            let spec = MessageSpec { session: "s".into(), content, delivery: Delivery::Queue, turn: None, author };
+            let mut message = Message::new("m", spec);
+            message.status = Some(MessageStatus { state, ..MessageStatus::default() });
+            message
+        };
+        for (state, settled, undelivered) in [
+            (None, false, true),
+            (Some(MessageState::Queued), false, true),
+            (Some(MessageState::Delivered), false, false),
+            (Some(MessageState::Consumed), true, false),
+            (Some(MessageState::Dropped), true, false),
+        ] {
+            let message = said(AuthorKind::User, state);
+            assert_eq!((message.is_settled(), message.is_undelivered()), (settled, undelivered), "{state:?}");
+            let record = said(AuthorKind::Agent, state);
+            assert_eq!((record.is_settled(), record.is_undelivered()), (true, false), "{state:?}");
+        }
+        let mut stop = said(AuthorKind::User, None);
+        stop.spec.content = None;
+        assert!(!stop.is_undelivered(), "a Stop asks for no answer");
+    }
 }

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DesktopSize, ObjectRef, Resources, Source, Storage};
+use super::{DesktopSize, Egress, Lifecycle, ObjectRef, Resources, SnapshotPolicy, Source, Storage};
 
 /// A conversation with a goal. The agent works on the goal in a desktop of its own; Messages redirect it; what it makes becomes Artifacts.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -51,7 +51,13 @@ pub struct SessionSpec {
     /// What the Workspace gets instead of the Environment's defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<WorkspaceOverrides>,
-    /// `Suspended` removes the pod and keeps the volume; `Terminated` ends the Session for good and removes its Workspace.
+    /// What becomes of the desktop when nobody uses it. It may be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<Lifecycle>,
+    /// When Snapshots are taken by themselves. It may be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<SnapshotPolicy>,
+    /// `Suspended` removes the pod and keeps the volume; `Archived` keeps a Snapshot only; `Terminated` ends the Session for good and removes its Workspace.
     #[serde(default)]
     #[x_kube(validation = Rule::new("oldSelf != 'Terminated' || self == 'Terminated'").message("a terminated Session cannot come back; start a new one from a Snapshot"))]
     pub state: SessionState,
@@ -65,6 +71,8 @@ pub enum SessionState {
     Active,
     /// No pod; the volume stays.
     Suspended,
+    /// No pod and no volume; a Snapshot stays.
+    Archived,
     /// Over; Artifacts and Snapshots stay.
     Terminated,
 }
@@ -123,6 +131,9 @@ pub struct WorkspaceOverrides {
     /// Size of the desktop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desktop: Option<DesktopSize>,
+    /// What it may reach, besides what the Environment allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
 }
 
 /// What is known of a Session.
@@ -136,7 +147,7 @@ pub struct SessionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// One word: Pending, Provisioning, Working, Waiting, Finished, Suspended, Terminated, Stalled.
+    /// One word: Pending, Provisioning, Working, Waiting, Finished, Suspended, Archived, Terminated, Stalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// What the agent does just now, or what is waited for; one line.
@@ -163,9 +174,12 @@ pub struct SessionStatus {
     /// The Workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<ObjectRef>,
-    /// Conversation epoch; it grows by one with every restore of a Snapshot.
+    /// Conversation epoch; it grows by one with every restore of a Snapshot, and with every new desktop after one was deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
+    /// Epoch in which the agent was given the goal; a desktop made after that one was deleted is not given it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal_epoch: Option<i64>,
     /// Sequence number of the last event that became objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<i64>,

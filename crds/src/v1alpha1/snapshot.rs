@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Duration, ObjectRef};
+
 /// One point in time of a Workspace: a CSI VolumeSnapshot and the place in the conversation.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -24,6 +26,12 @@ use serde::{Deserialize, Serialize};
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(
+        name = "Verified",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Verified\")].status"
+    ),
+    printcolumn(name = "Trigger", type_ = "string", json_path = ".spec.trigger"),
     printcolumn(name = "Consistency", type_ = "string", json_path = ".status.consistency"),
     printcolumn(name = "Turn", type_ = "integer", json_path = ".status.checkpoint.turn"),
     printcolumn(name = "Size", type_ = "string", json_path = ".status.restoreSize"),
@@ -36,6 +44,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("has(self.snapshotClassName) == has(oldSelf.snapshotClassName)").message("snapshotClassName is immutable"))]
+#[x_kube(validation = Rule::new("has(self.import) == has(oldSelf.import)").message("import is immutable"))]
 pub struct SnapshotSpec {
     /// Name of the Workspace in the same namespace.
     #[schemars(length(min = 1, max = 253))]
@@ -49,6 +58,57 @@ pub struct SnapshotSpec {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
     pub snapshot_class_name: Option<String>,
+    /// While true nothing but a person's `kubectl delete` removes it: neither `ttl` nor what a Workspace keeps.
+    #[serde(default)]
+    pub hold: bool,
+    /// It is deleted so long after it was taken, unless `hold` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Duration>,
+    /// Why it is taken. Those of people are `Manual` and never removed by what a Workspace keeps.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
+    pub trigger: Trigger,
+    /// Take over a snapshot that the backend has already instead of taking one. Needs the right to `import` on `snapshots`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("is immutable"))]
+    pub import: Option<Import>,
+}
+
+/// Why a Snapshot is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Trigger {
+    /// A person asked for it.
+    #[default]
+    Manual,
+    /// A turn ended.
+    Turn,
+    /// It was time.
+    Schedule,
+    /// The pod is about to go.
+    Suspend,
+    /// It takes the volume's place.
+    Archive,
+    /// The volume is about to be replaced by another Snapshot.
+    Safety,
+    /// The agent asked for something risky.
+    Request,
+    /// What new desktops of a pool start from.
+    Golden,
+}
+
+/// A snapshot that the backend has already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Import {
+    /// CSI driver.
+    #[schemars(length(min = 1, max = 253))]
+    pub driver: String,
+    /// The backend's name of the snapshot.
+    #[schemars(length(min = 1, max = 1024))]
+    pub handle: String,
+    /// Environment that a restore uses.
+    #[schemars(length(min = 1, max = 253))]
+    pub environment: String,
 }
 
 /// What becomes of the data when the Snapshot is deleted.
@@ -79,7 +139,7 @@ pub struct SnapshotStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready; Stalled while a person's help is needed.
+    /// Ready; Verified once a desktop was restored from it; Stalled while a person's help is needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -102,6 +162,15 @@ pub struct SnapshotStatus {
     /// How calm the volume was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
+    /// The claim that it was taken of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ObjectRef>,
+    /// When `ttl` deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Time>,
+    /// UID of this object when the status was written. Another one says that the object was restored from a backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
     /// When the data was frozen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_at: Option<Time>,

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DesktopSize, Resources, Source, Storage};
+use super::{DesktopSize, Egress, Lifecycle, Resources, SnapshotPolicy, Source, Storage};
 
 /// One remote desktop: a volume, a pod, a Service and a NetworkPolicy.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -19,10 +19,12 @@ use super::{DesktopSize, Resources, Source, Storage};
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Control", type_ = "string", json_path = ".status.control.summary"),
+    printcolumn(name = "Viewers", type_ = "integer", json_path = ".status.viewers"),
     printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment"),
     printcolumn(name = "Node", type_ = "string", json_path = ".status.node"),
     printcolumn(name = "Start", type_ = "string", json_path = ".status.startup.total"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
+    printcolumn(name = "Awake", type_ = "string", json_path = ".status.awake", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("has(self.source) == has(oldSelf.source)").message("source is immutable"))]
@@ -46,7 +48,19 @@ pub struct WorkspaceSpec {
     /// Size of the desktop; default: the Environment's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desktop: Option<DesktopSize>,
-    /// `Suspended` removes the pod and keeps the volume.
+    /// Put the volume back to a Snapshot, in place. A safety Snapshot of what is there is taken first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
+    /// What it may reach, besides what the Environment allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
+    /// What becomes of it when nobody uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<Lifecycle>,
+    /// When Snapshots are taken by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<SnapshotPolicy>,
+    /// `Suspended` removes the pod and keeps the volume; `Archived` keeps a Snapshot only.
     #[serde(default)]
     pub state: WorkspaceState,
     /// Who may use mouse and keyboard.
@@ -62,6 +76,20 @@ pub enum WorkspaceState {
     Running,
     /// No pod; the volume stays.
     Suspended,
+    /// No pod and no volume; a Snapshot stays, and the next start makes a volume from it.
+    Archived,
+}
+
+/// An order to put the volume back to a Snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Restore {
+    /// Name of the Snapshot in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub snapshot: String,
+    /// Any word. The order is carried out once for each; another word gives the order again.
+    #[schemars(length(min = 1, max = 63))]
+    pub id: String,
 }
 
 /// Who may send input. Set `holder: User` to take over; the webhook fills in `user` with the name of whoever writes it.
@@ -102,7 +130,7 @@ pub struct WorkspaceStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// One word: Pending, Starting, Running, Suspending, Suspended, Stalled, Deleting.
+    /// One word: Pending, Starting, Running, Suspending, Suspended, Archiving, Archived, Restoring, Stalled, Deleting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// The control lease as deskd confirmed it.
@@ -126,6 +154,67 @@ pub struct WorkspaceStatus {
     /// How long the last start took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup: Option<Startup>,
+    /// Why it is awake, or since when and why it is not; one line for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awake: Option<String>,
+    /// People who watch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub viewers: Option<i64>,
+    /// Since when nobody used it; absent while somebody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_since: Option<Time>,
+    /// Since when there is no pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_since: Option<Time>,
+    /// The value of the annotation `a8s.dev/wake` that was acted on last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub woken: Option<String>,
+    /// The Snapshot that stands for the volume while it is archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
+    /// The last order to restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreStatus>,
+    /// What was found on the volume after it was made from a Snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
+    /// The last time of `snapshots.schedule` that was served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_scheduled: Option<Time>,
+}
+
+/// How far an order to restore has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreStatus {
+    /// `spec.restore.id`.
+    pub id: String,
+    /// The Snapshot that is restored.
+    pub snapshot: String,
+    /// The Snapshot of what was there before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety: Option<String>,
+    /// `Saving`, `Replacing`, `Done` or `Refused`.
+    pub phase: String,
+}
+
+/// What a restored desktop was compared with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// The Snapshot.
+    pub snapshot: String,
+    /// Whether files and conversation are those of the moment it was taken and the desktop showed its first frame.
+    pub verified: bool,
+    /// Files that are as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<i64>,
+    /// What differs, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// From the start to the first frame, for people: `1.12s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_frame: Option<String>,
 }
 
 /// The control lease.
@@ -159,6 +248,9 @@ pub struct StorageStatus {
     /// The Snapshot that it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored_from: Option<String>,
+    /// Grows with every volume that takes the place of an earlier one; 1 is the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
 }
 
 /// Stages of the last start, each the time from the request for a running desktop until the stage was reached, for people: `1.12s`.
@@ -168,6 +260,12 @@ pub struct Startup {
     /// When the start was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Time>,
+    /// Pod given to a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<String>,
+    /// Image on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Claim bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<String>,

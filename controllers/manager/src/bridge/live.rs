@@ -46,13 +46,16 @@ impl LiveSessions {
         self.bridges().get(uid).and_then(|bridge| bridge.facts.clone())
     }
 
-    /// Something about the Messages of a Session changed.
+    /// Something about the Messages of a Session changed. Without a bridge its controller looks: a Message may ask for a new desktop.
     pub fn wake(&self, namespace: &str, session: &str) {
-        for bridge in self.bridges().values() {
-            if bridge.session.name == session && bridge.session.namespace.as_deref() == Some(namespace) {
-                bridge.wake.notify_one();
-            }
+        let session = ObjectRef::new(session).within(namespace);
+        let bridges = self.bridges();
+        let mut theirs = bridges.values().filter(|bridge| bridge.session == session).peekable();
+        if theirs.peek().is_none() {
+            // The receiver is gone only when the process ends.
+            drop(self.passes.unbounded_send(session.clone()));
         }
+        theirs.for_each(|bridge| bridge.wake.notify_one());
     }
 
     /// Sessions whose facts changed; taken once, by the Session's controller.

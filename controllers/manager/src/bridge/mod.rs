@@ -21,7 +21,7 @@ use tokio::{
 };
 
 pub use conversation::Conversation;
-pub use objects::Subject;
+pub use objects::{Subject, is_for_another};
 pub use world::{Made, World};
 
 use crate::{context::Context, errors::Error, pods::PodAddress};
@@ -70,6 +70,7 @@ fn subject(session: &Session, workspace: &Workspace) -> Subject {
             .cloned()
             .unwrap_or_else(|| "unknown".into()),
         goal: session.spec.goal.clone(),
+        goal_epoch: status.goal_epoch,
         attachments: session.spec.attachments.clone(),
         workspace: Reference { name: workspace.name_any(), uid: workspace.uid().unwrap_or_default() },
         recorded: EventId { epoch: status.epoch.unwrap_or_default(), seq: status.seq.unwrap_or_default() },

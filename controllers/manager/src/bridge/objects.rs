@@ -20,6 +20,8 @@ pub struct Subject {
     pub created_by: String,
     /// The first message, if there is one.
     pub goal: Option<String>,
+    /// Epoch in which the agent was given the goal, as the Session's status has it.
+    pub goal_epoch: Option<i64>,
     /// What the agent finds before it begins.
     pub attachments: Vec<a8s_crds::Attachment>,
     /// Its Workspace.
@@ -71,7 +73,9 @@ impl Subject {
 
     /// A published file.
     pub fn artifact(&self, epoch: i64, info: &ArtifactInfo, taken: bool) -> Artifact {
-        let name = names::artifact(&self.name, &info.name, info.version, &self.uid, taken);
+        // A desktop made after another was deleted counts its versions from 1 again.
+        let origin = if epoch == 0 { self.uid.clone() } else { format!("{}/{epoch}", self.uid) };
+        let name = names::artifact(&self.name, &info.name, info.version, &origin, taken);
         let spec = ArtifactSpec {
             session: Some(self.name.clone()),
             workspace: self.workspace.clone(),
@@ -104,14 +108,16 @@ impl Subject {
 
     /// Whether a person's Message is for this Session, and not for an earlier one of the same name.
     pub fn is_addressed(&self, message: &Message) -> bool {
-        let agent = message.spec.author.as_ref().is_some_and(|a| a.kind != AuthorKind::User);
-        let owners = message.owner_references();
-        let elsewhere = owners.iter().any(|r| r.kind == "Session" && r.uid != self.uid);
-        !agent
-            && !elsewhere
+        !message.is_from_agent()
+            && !is_for_another(message, &self.uid)
             && message.spec.session == self.name
             && message.metadata.deletion_timestamp.is_none()
     }
+}
+
+/// Whether the Message was said to an earlier Session of the same name.
+pub fn is_for_another(message: &Message, session_uid: &str) -> bool {
+    message.owner_references().iter().any(|r| r.kind == "Session" && r.uid != session_uid)
 }
 
 /// At most `max` characters, which is what the API counts.

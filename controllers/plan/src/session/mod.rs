@@ -1,8 +1,11 @@
 //! Decisions for the kind Session: which Environment, whether everything it refers to is there, its one Workspace, and what its status
 //! says. It never touches `Workspace.spec.control`: that belongs to people. What the running conversation did comes as [`Live`] facts
 //! from the bridge; without them the status keeps what it said.
+//!
+//! A desktop that somebody deleted is not replaced on its own (see [`lost`]).
 
 mod choice;
+mod lost;
 mod status;
 
 use a8s_crds::{
@@ -17,7 +20,7 @@ use serde_json::{Value, json};
 
 pub use choice::{Choice, choose};
 
-use crate::{Env, Op, Plan, Target, Wake};
+use crate::{Env, Op, Plan, Target, Wake, workspace::EPOCH};
 
 /// How often a missing reference is looked for.
 const LOOK_AGAIN: u64 = 2_000;
@@ -35,6 +38,8 @@ pub struct Observed {
     pub missing: Vec<(Reason, String)>,
     /// Workspaces under the two names that the Session's Workspace may have.
     pub workspaces: Vec<Workspace>,
+    /// People's Messages that no agent has had yet; needed only while the Workspace that the status names is gone.
+    pub undelivered: usize,
     /// What the bridge knows, while it is connected and has read the whole transcript.
     pub live: Option<Live>,
 }
@@ -44,6 +49,8 @@ pub struct Observed {
 pub struct Live {
     /// The last event whose objects exist.
     pub recorded: EventId,
+    /// Whether the agent has the goal.
+    pub goal_given: bool,
     /// The running or last turn.
     pub turn: i64,
     /// Whether a turn runs.
@@ -79,7 +86,8 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
     }
     let place = place(seen);
     let choice = choose(seen);
-    let mut problem = problem(seen, &place, &choice);
+    let lost = lost::lost(seen, matches!(place, Place::Mine(_)));
+    let mut problem = problem(seen, &place, &choice).filter(|_| lost.as_ref().is_none_or(|l| l.replace));
     match (&place, session.spec.state) {
         (Place::Mine(workspace), SessionState::Terminated) => {
             if workspace.metadata.deletion_timestamp.is_none() {
@@ -96,8 +104,12 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
         }
         // A suspended Session that never had a Workspace has nothing to suspend.
         (Place::Free(name), SessionState::Active) => {
-            if let (Ok(choice), None) = (&choice, &problem) {
-                plan.ops.push(Op::Create { object: workspace(session, name, &choice.environment) });
+            if let (Ok(choice), None, true) = (&choice, &problem, lost.as_ref().is_none_or(|l| l.replace)) {
+                let mut object = workspace(session, name, &choice.environment);
+                if lost.is_some() {
+                    object["metadata"]["annotations"] = json!({EPOCH: lost::next_epoch(seen).to_string()});
+                }
+                plan.ops.push(Op::Create { object });
             }
         }
         (Place::Free(_) | Place::Taken(_), _) => {}
@@ -106,7 +118,7 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
         plan.wake = Wake::AfterMillis(LOOK_AGAIN);
     }
     let mine = if let Place::Mine(workspace) = place { Some(workspace) } else { None };
-    let (new, notices) = status::status(seen, env, mine, choice.ok(), &problem);
+    let (new, notices) = status::status(seen, env, mine, choice.ok(), &problem, lost.as_ref());
     plan.notices = notices;
     if session.status.as_ref() != Some(&new) {
         plan.status = Some(new);
@@ -144,13 +156,13 @@ fn problem(
     if let Err(reason) = choice {
         return Some(reason.clone());
     }
-    if let Some(source) = &seen.session.spec.source {
+    if let Some(source) = seen.session.spec.source.as_ref().and_then(|s| s.snapshot.as_deref()) {
         let Some(snapshot) = &seen.snapshot else {
-            return Some((Reason::SnapshotNotFound, format!("Snapshot {} does not exist", source.snapshot)));
+            return Some((Reason::SnapshotNotFound, format!("Snapshot {source} does not exist")));
         };
         let conditions = snapshot.status.as_ref().map_or(&[][..], |s| &s.conditions);
         if !conditions::is_true(conditions, ConditionType::Ready) {
-            return Some((Reason::SnapshotNotReady, format!("Snapshot {} is not ready", source.snapshot)));
+            return Some((Reason::SnapshotNotReady, format!("Snapshot {source} is not ready")));
         }
     }
     if let Place::Taken(name) = place {
@@ -169,7 +181,11 @@ fn began(seen: &Observed) -> bool {
 }
 
 fn desired(state: SessionState) -> WorkspaceState {
-    if state == SessionState::Active { WorkspaceState::Running } else { WorkspaceState::Suspended }
+    match state {
+        SessionState::Active => WorkspaceState::Running,
+        SessionState::Archived => WorkspaceState::Archived,
+        SessionState::Suspended | SessionState::Terminated => WorkspaceState::Suspended,
+    }
 }
 
 fn target(workspace: &Workspace) -> Target {

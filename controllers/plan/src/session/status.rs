@@ -7,7 +7,7 @@ use a8s_crds::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
-use super::{Choice, Live, Observed, began};
+use super::{Choice, Live, Observed, began, lost::Lost};
 use crate::{Env, Notice};
 
 /// A missing reference may be on its way with the same `kubectl apply`; after this time a person has to help.
@@ -21,6 +21,7 @@ pub(super) fn status(
     workspace: Option<&Workspace>,
     choice: Option<Choice>,
     problem: &Problem,
+    lost: Option<&Lost>,
 ) -> (SessionStatus, Vec<Notice>) {
     let session = &seen.session;
     let mut new = session.status.clone().unwrap_or_default();
@@ -36,13 +37,14 @@ pub(super) fn status(
     } else if session.spec.state == SessionState::Terminated {
         new.workspace = None;
     }
+    enter_epoch(&mut new, workspace);
     if let Some(live) = &seen.live {
         take_over(&mut new, live);
     }
     let ready = workspace
         .and_then(|w| conditions::get(&w.status.as_ref()?.conditions, ConditionType::Ready).cloned());
     let facts =
-        Facts { state: session.spec.state, problem, workspace, ready: ready.as_ref(), began: began(seen) };
+        Facts { state: session.spec.state, problem, workspace, lost, ready: ready.as_ref(), began: began(seen) };
     let stalled = facts.stalled(&new, env);
     let mut notices = Vec::new();
     {
@@ -62,7 +64,11 @@ pub(super) fn status(
             None => drop(set(ConditionType::ReferencesResolved, Status::True, Reason::Ready, String::new())),
         }
         let (status, reason, text) = facts.workspace_ready();
-        set(ConditionType::WorkspaceReady, status, reason, text);
+        if let Some((reason @ Reason::WorkspaceDeleted, note)) =
+            set(ConditionType::WorkspaceReady, status, reason, text)
+        {
+            notices.push(Notice { warning: true, reason, note });
+        }
         let (status, reason, text) = facts.ready();
         if let (Some((reason, _)), Status::True) = (set(ConditionType::Ready, status, reason, text), status) {
             notices.push(Notice {
@@ -72,7 +78,7 @@ pub(super) fn status(
             });
         }
     }
-    finished(&mut new, seen, env, &mut notices);
+    finished(&mut new, seen, lost.is_some(), env, &mut notices);
     match &stalled {
         Some((reason, text)) => {
             conditions::set(
@@ -93,12 +99,21 @@ pub(super) fn status(
     (new, notices)
 }
 
+/// A desktop that was made after another one was deleted: nothing of its conversation is recorded yet.
+fn enter_epoch(new: &mut SessionStatus, workspace: Option<&Workspace>) {
+    let Some(epoch) = workspace.and_then(|w| w.status.as_ref()?.epoch) else { return };
+    if new.epoch.is_some_and(|known| known < epoch) {
+        (new.epoch, new.seq) = (Some(epoch), Some(0));
+    }
+}
+
 fn take_over(new: &mut SessionStatus, live: &Live) {
     // What is recorded never goes back: a late pass must not make the bridge create objects that people have deleted since.
     let before = (new.epoch.unwrap_or_default(), new.seq.unwrap_or_default());
     let (epoch, seq) = before.max((live.recorded.epoch, live.recorded.seq));
     new.epoch = Some(epoch);
     new.seq = Some(seq);
+    new.goal_epoch = new.goal_epoch.or(live.goal_given.then_some(live.recorded.epoch));
     new.last_message = Some(live.last_message.max(new.last_message.unwrap_or_default()));
     new.turn = Some(live.turn);
     new.queued = Some(live.queued);
@@ -108,8 +123,24 @@ fn take_over(new: &mut SessionStatus, live: &Live) {
     new.plan = live.plan.iter().take(20).map(step).collect();
 }
 
-fn finished(new: &mut SessionStatus, seen: &Observed, env: &Env, notices: &mut Vec<Notice>) {
-    let Some(live) = &seen.live else {
+fn finished(
+    new: &mut SessionStatus,
+    seen: &Observed,
+    lost: bool,
+    env: &Env,
+    notices: &mut Vec<Notice>,
+) {
+    let Some(live) = seen.live.as_ref().filter(|_| !lost) else {
+        if lost {
+            new.queued = i64::try_from(seen.undelivered).ok();
+            let reason = if seen.undelivered > 0 { Reason::Working } else { Reason::WaitingForMessage };
+            // What was reached stays reached until there is something else to do.
+            if seen.undelivered > 0 || !conditions::is_true(&new.conditions, ConditionType::Finished) {
+                let (kind, generation) = (ConditionType::Finished, new.observed_generation);
+                conditions::set(&mut new.conditions, kind, Status::False, reason, "", generation, env.now);
+            }
+            return;
+        }
         // Nothing new is known. A Session that never began says so; any other keeps what was seen.
         if conditions::get(&new.conditions, ConditionType::Finished).is_none() {
             let text = "the agent has not begun";
@@ -152,6 +183,7 @@ struct Facts<'a> {
     state: SessionState,
     problem: &'a Problem,
     workspace: Option<&'a Workspace>,
+    lost: Option<&'a Lost>,
     ready: Option<&'a Condition>,
     began: bool,
 }
@@ -164,6 +196,13 @@ impl Facts<'_> {
             (Some(_), None) => (Status::False, Reason::Progressing, "the Workspace was created".into()),
             (None, _) if self.state == SessionState::Terminated => {
                 (Status::False, Reason::Terminated, String::new())
+            }
+            (None, _) if let Some(lost) = self.lost.filter(|l| !l.replace) => {
+                (Status::False, Reason::WorkspaceDeleted, lost.text.clone())
+            }
+            (None, _) if self.lost.is_some() => {
+                let text = "the desktop was deleted; a new one is started for the waiting Message";
+                (Status::False, Reason::WorkspaceNotFound, text.into())
             }
             (None, _) => {
                 (Status::False, Reason::WorkspaceNotFound, "the Workspace is not created yet".into())
@@ -179,13 +218,16 @@ impl Facts<'_> {
             SessionState::Suspended => {
                 return (Status::False, Reason::Suspended, "suspended as asked".into());
             }
+            SessionState::Archived => {
+                return (Status::False, Reason::Archived, "archived as asked".into());
+            }
             SessionState::Active => {}
         }
         if let Some((reason, text)) = self.problem {
             return (Status::False, *reason, text.clone());
         }
         let (status, reason, text) = self.workspace_ready();
-        if self.workspace.is_none() {
+        if self.workspace.is_none() && reason != Reason::WorkspaceDeleted {
             return (Status::False, Reason::Progressing, text);
         }
         (status, reason, text)
@@ -217,6 +259,7 @@ impl Facts<'_> {
                 return ("Terminated", self.workspace.map(|_| "removing the desktop".into()));
             }
             SessionState::Suspended => return ("Suspended", None),
+            SessionState::Archived => return ("Archived", None),
             SessionState::Active => {}
         }
         let trouble = || {
@@ -228,6 +271,10 @@ impl Facts<'_> {
         }
         if self.problem.is_some() {
             return ("Pending", trouble());
+        }
+        if let Some(lost) = self.lost.filter(|l| !l.replace) {
+            let finished = conditions::is_true(&new.conditions, ConditionType::Finished);
+            return (if finished { "Finished" } else { "Waiting" }, Some(lost.text.clone()));
         }
         if self.ready.is_none_or(|c| c.status != "True") {
             return (

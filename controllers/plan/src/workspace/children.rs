@@ -37,7 +37,10 @@ pub(crate) fn metadata(observed: &Observed, name: &str) -> Value {
 pub(crate) fn epoch(observed: &Observed) -> i64 {
     let noted = observed.own_claim().and_then(|c| c.metadata.annotations.as_ref()?.get(EPOCH)?.parse().ok());
     let known = noted.or_else(|| observed.workspace.status.as_ref()?.epoch);
-    known.unwrap_or_else(|| observed.source.as_ref().map_or(0, |s| s.epoch + 1))
+    // A Session that had a desktop before says where its conversation goes on.
+    let annotations = observed.workspace.metadata.annotations.as_ref();
+    let least = annotations.and_then(|a| a.get(EPOCH)?.parse().ok()).unwrap_or(0);
+    known.unwrap_or_else(|| observed.source.as_ref().map_or(0, |s| s.epoch + 1).max(least))
 }
 
 /// StorageClass that is asked for; without one the cluster's default is.

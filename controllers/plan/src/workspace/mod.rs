@@ -25,7 +25,8 @@ pub use observed::{Binding, Made, Observed, Source};
 
 use crate::{Env, Op, Plan, Wake};
 
-/// Annotation of the claim: the conversation epoch of what is on it.
+/// Annotation of the claim: the conversation epoch of what is on it. On a Workspace: the least epoch that it begins with, written by a
+/// Session whose earlier Workspace was deleted.
 pub const EPOCH: &str = "a8s.dev/epoch";
 /// Annotation of the claim: the Snapshot that it was made from.
 pub const RESTORED_FROM: &str = "a8s.dev/restored-from";

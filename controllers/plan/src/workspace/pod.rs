@@ -2,6 +2,7 @@
 
 use a8s_crds::{DesktopSize, Environment, Resources, names};
 use a8s_wire::paths::{self, env};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::{Observed, children};
@@ -11,6 +12,8 @@ const DESKD: &str = "/usr/libexec/a8s/deskd";
 const SHIM: &str = "/usr/libexec/a8s/shim";
 const AGENT: &str = "/usr/libexec/a8s/agent";
 const RUNNER: &str = "/a8s-runner";
+/// Annotation of the pod: a hash of the spec that it was made from.
+const MADE_FROM: &str = "a8s.dev/made-from";
 
 /// The pod of a Workspace made from `environment`.
 pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) -> Value {
@@ -102,7 +105,16 @@ pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) ->
     if let Some(class) = settings.and_then(|p| p.runtime_class_name.as_deref()) {
         pod["spec"]["runtimeClassName"] = class.into();
     }
+    let made_from = names::short_hash(&pod["spec"].to_string());
+    pod["metadata"]["annotations"] = json!({(MADE_FROM): made_from});
     pod
+}
+
+/// Whether this pod would be made in another way today.
+pub(crate) fn outdated(found: &Pod, observed: &Observed, environment: &Environment, plan: &Env) -> bool {
+    let now = pod(observed, environment, plan);
+    let then = found.metadata.annotations.as_ref().and_then(|a| a.get(MADE_FROM));
+    then.is_some_and(|then| now["metadata"]["annotations"][MADE_FROM] != then.as_str())
 }
 
 /// Command of the default harness; the built-in agent if the Environment names none.

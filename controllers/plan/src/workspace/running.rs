@@ -137,7 +137,9 @@ fn environment(observed: &Observed) -> Result<&Environment, Hold> {
 }
 
 fn source(observed: &Observed) -> Result<(), Hold> {
-    let Some(wanted) = observed.workspace.spec.source.as_ref().and_then(|s| s.snapshot.as_ref()) else { return Ok(()) };
+    let Some(wanted) = observed.workspace.spec.source.as_ref().and_then(|s| s.snapshot.as_ref()) else {
+        return Ok(());
+    };
     match &observed.source {
         None => Err(Hold::stalled(
             Reason::SnapshotNotFound,
@@ -167,7 +169,10 @@ fn existing(
     draft: &mut Draft<'_>,
     ops: &mut Vec<Op>,
 ) {
-    let Some(why) = trouble::ended(found).filter(|_| !trouble::leaving(found)) else { return };
+    if trouble::leaving(found) {
+        return;
+    }
+    let Some(why) = trouble::ended(found) else { return renew(observed, env, found, draft, ops) };
     let made = found.metadata.creation_timestamp.as_ref().map_or(0, |t| t.0.as_second());
     if env.now.as_second() - made >= AGAIN_AFTER {
         draft.notice(
@@ -175,6 +180,23 @@ fn existing(
             Reason::PodFailed,
             format!("{why} Another pod takes its place, on the same volume."),
         );
+        ops.push(Op::Delete { target: pod_target(observed, found), grace: None });
+    }
+}
+
+/// A pod that cannot start without somebody's help is made anew once it would be made in another way: that was the help.
+fn renew(
+    observed: &Observed,
+    env: &Env,
+    found: &k8s_openapi::api::core::v1::Pod,
+    draft: &mut Draft<'_>,
+    ops: &mut Vec<Op>,
+) {
+    let stuck = !trouble::running(found) && trouble::diagnose(found, None, env.now).stalled;
+    let environment = observed.environment.as_ref().filter(|_| stuck);
+    if environment.is_some_and(|environment| pod::outdated(found, observed, environment, env)) {
+        let text = "What the pod is made from has changed since it could not start; it is made anew.";
+        draft.notice(false, Reason::PodStarting, text);
         ops.push(Op::Delete { target: pod_target(observed, found), grace: None });
     }
 }

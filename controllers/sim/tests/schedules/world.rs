@@ -185,6 +185,7 @@ impl World {
             snapshot: None,
             missing: Vec::new(),
             workspaces: view.list("Workspace"),
+            undelivered: view.list::<a8s_crds::Message>("Message").iter().filter(|m| m.is_undelivered()).count(),
             live: None,
         };
         let plan = session::plan(&seen, &env(&self.sim));

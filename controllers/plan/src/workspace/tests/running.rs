@@ -189,6 +189,25 @@ fn what_keeps_a_pod_from_running_is_named() {
 }
 
 #[test]
+fn a_pod_that_cannot_start_is_made_anew_when_its_environment_is_put_right_and_not_before() {
+    let mut observed = with_pod();
+    pod_status(&mut observed, waiting("ImagePullBackOff", None));
+    assert_eq!(deletes(&pass(&mut observed, 1)), 0);
+    observed.environment.as_mut().unwrap().spec.image = "desktop:2".into();
+    assert_eq!(deletes(&pass(&mut observed, 2)), 1);
+    observed.pod = None;
+    pass(&mut observed, 3);
+    assert_eq!(observed.pod.as_ref().unwrap().spec.as_ref().unwrap().containers[0].image.as_deref(), Some("desktop:2"));
+}
+
+#[test]
+fn a_pod_that_runs_keeps_the_environment_that_it_was_made_from() {
+    let mut observed = ready();
+    observed.environment.as_mut().unwrap().spec.image = "desktop:2".into();
+    assert_eq!(pass(&mut observed, 4), Plan::default());
+}
+
+#[test]
 fn an_agent_that_cannot_start_or_write_is_told_apart() {
     for (text, expected) in [("exit code 1", "AgentFailed"), ("Disk quota exceeded (os error 122)", "VolumeFull")] {
         let mut observed = ready();

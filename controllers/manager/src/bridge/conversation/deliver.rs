@@ -1,0 +1,225 @@
+//! What people say is given to the runner, one Message at a time, and what became of it is written down.
+
+use a8s_crds::{
+    Delivery, Message, MessageState, MessageStatus,
+    conditions::{Reason, Status},
+};
+use a8s_wire::Prompt;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::{super::world::World, Conversation, record::delivered};
+use crate::{errors::Error, pods::PodError};
+
+const WAITS: &str = "waits for its turn";
+
+impl<W: World> Conversation<'_, W> {
+    /// Hands over what can be handed over now.
+    pub async fn deliver(&mut self) -> Result<(), Error> {
+        if !self.caught_up() || self.drain {
+            return Ok(());
+        }
+        self.sort_in().await?;
+        self.settle().await?;
+        let goal = self.subject.goal_id();
+        if self.subject.goal.is_some() && !self.runner_has(&goal) {
+            self.begin(&goal).await?;
+        } else if self.subject.goal.is_none() && self.live.recorded.seq == 0 && !self.attached {
+            self.attach().await?;
+            self.attached = true;
+        }
+        while self.next().await? {}
+        let waiting = self.pending.iter().filter(|m| !self.turns.contains_key(&id(m))).count();
+        self.live.goal_given |= self.subject.goal.is_some() && self.runner_has(&goal);
+        let goal_waits =
+            self.subject.goal.is_some() && !self.turns.contains_key(&goal) && !self.over.contains(&goal);
+        self.live.queued = i64::try_from(waiting).unwrap_or(i64::MAX) + i64::from(goal_waits);
+        Ok(())
+    }
+
+    fn runner_has(&self, id: &str) -> bool {
+        self.outstanding.contains(id) || self.turns.contains_key(id) || self.over.contains(id)
+    }
+
+    /// Reads people's Messages; new ones get their place, in the order of their creation.
+    async fn sort_in(&mut self) -> Result<(), Error> {
+        let mut all = self.world.messages().await?;
+        all.retain(|m| self.subject.is_addressed(m));
+        let mut new: Vec<Message> = all.iter().filter(|m| seq(m).is_none()).cloned().collect();
+        new.sort_by_key(|m| (m.metadata.creation_timestamp.clone().map(|t| t.0), m.name_any()));
+        for message in new {
+            // A status without a place: its Session was missing, or it was dropped and stays so.
+            if message.is_settled() {
+                continue;
+            }
+            self.world.adopt(&message).await?;
+            let mut status = self.place(&message).await?;
+            status.state = Some(MessageState::Queued);
+            delivered(&mut status, Status::False, Reason::Queued, WAITS);
+            self.write(&message, status.clone()).await?;
+            if let Some(slot) = all.iter_mut().find(|m| m.name_any() == message.name_any()) {
+                slot.status = Some(status);
+            }
+        }
+        all.retain(|m| seq(m).is_some() && !m.is_settled());
+        all.sort_by_key(seq);
+        self.pending = all;
+        Ok(())
+    }
+
+    /// Writes what became of Messages that the runner has.
+    async fn settle(&mut self) -> Result<(), Error> {
+        let mut left = Vec::new();
+        for mut message in std::mem::take(&mut self.pending) {
+            let id = id(&message);
+            let mut status = message.status.clone().unwrap_or_default();
+            if self.runner_has(&id) {
+                status.turn = self.turns.get(&id).copied().or(status.turn);
+                handed(&mut status);
+            } else if status.state == Some(MessageState::Delivered) {
+                // The runner keeps what it has accepted: this one went with the desktop that it was given to.
+                a8s_plan::message::turn_lost(&mut status, Timestamp::now());
+                self.write(&message, status).await?;
+                continue;
+            } else {
+                // Whatever it was told to wait for, such as a suspended Session, is over.
+                delivered(&mut status, Status::False, Reason::Queued, WAITS);
+            }
+            if self.over.contains(&id) {
+                status.state = Some(MessageState::Consumed);
+                self.write(&message, status).await?;
+                continue;
+            }
+            self.write(&message, status.clone()).await?;
+            message.status = Some(status);
+            left.push(message);
+        }
+        self.pending = left;
+        Ok(())
+    }
+
+    /// The goal, after everything that belongs to it.
+    async fn begin(&mut self, goal: &str) -> Result<(), Error> {
+        self.attach().await?;
+        let prompt = Prompt {
+            message_id: goal.to_owned(),
+            content: self.subject.goal.clone().unwrap_or_default(),
+            author: self.subject.created_by.clone(),
+            attachments: self.subject.attachments.iter().map(|a| a.name.clone()).collect(),
+        };
+        self.world.prompt(&prompt).await?;
+        self.outstanding.insert(goal.to_owned());
+        Ok(())
+    }
+
+    async fn attach(&self) -> Result<(), Error> {
+        for attachment in &self.subject.attachments {
+            let body = self.world.attachment(attachment).await?;
+            self.world.put_attachment(&attachment.name, body).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands over one Message, or stops a turn; false if there is nothing to do now.
+    async fn next(&mut self) -> Result<bool, Error> {
+        let waits = |m: &&Message| !self.runner_has(&id(m));
+        let stop = self.pending.iter().filter(waits).find(|m| m.spec.content.is_none());
+        if let Some(message) = stop.cloned() {
+            return self.stop(&message).await.map(|()| true);
+        }
+        let urgent = self.pending.iter().filter(waits).find(|m| m.spec.delivery != Delivery::Queue);
+        if let Some(message) = urgent.cloned() {
+            // One that is on its way to the agent must have begun before it can be interrupted.
+            if self.outstanding.len() > 1 || (self.outstanding.len() == 1 && !self.live.running) {
+                return Ok(false);
+            }
+            let message = self.interrupt(message).await?;
+            return self.hand_over(&message).await.map(|()| true);
+        }
+        let Some(message) = self.pending.iter().find(waits).cloned() else { return Ok(false) };
+        if self.live.running || !self.outstanding.is_empty() {
+            return Ok(false);
+        }
+        self.hand_over(&message).await.map(|()| true)
+    }
+
+    /// Stops the turn that the Message means. The turn is written down first: after a crash the same one is meant, and no later one.
+    async fn interrupt(&mut self, mut message: Message) -> Result<Message, Error> {
+        let mut status = message.status.clone().unwrap_or_default();
+        let meant = message.spec.turn.filter(|_| message.spec.delivery == Delivery::Interrupt);
+        let Some(turn) = meant.or(status.turn).or(self.live.running.then_some(self.live.turn)) else {
+            return Ok(message);
+        };
+        status.turn = Some(turn);
+        self.write(&message, status.clone()).await?;
+        message.status = Some(status);
+        if self.live.running && self.live.turn == turn {
+            self.world.interrupt(turn).await?;
+        }
+        Ok(message)
+    }
+
+    async fn stop(&mut self, message: &Message) -> Result<(), Error> {
+        let message = self.interrupt(message.clone()).await?;
+        let mut status = message.status.clone().unwrap_or_default();
+        let text = status
+            .turn
+            .map_or_else(|| "no turn was running".to_owned(), |turn| format!("turn {turn} was stopped"));
+        status.state = Some(MessageState::Consumed);
+        status.at = Some(Time(Timestamp::now()));
+        delivered(&mut status, Status::True, Reason::HandedToAgent, &text);
+        self.write(&message, status).await?;
+        self.pending.retain(|m| m.uid() != message.uid());
+        Ok(())
+    }
+
+    async fn hand_over(&mut self, message: &Message) -> Result<(), Error> {
+        let id = id(message);
+        let author = message.spec.author.as_ref().map_or_else(|| "unknown".to_owned(), |a| a.name.clone());
+        let content = message.spec.content.clone().unwrap_or_default();
+        let prompt = Prompt { message_id: id.clone(), content, author, attachments: Vec::new() };
+        let mut status = message.status.clone().unwrap_or_default();
+        match self.world.prompt(&prompt).await {
+            Ok(accepted) => {
+                self.outstanding.insert(id.clone());
+                status.turn = Some(accepted.turn);
+                status.at = Some(Time(Timestamp::now()));
+                handed(&mut status);
+            }
+            // It will be refused each time; the conversation goes on without it.
+            Err(PodError::Refused { status: code @ (400 | 413 | 422), text }) => {
+                status.state = Some(MessageState::Dropped);
+                delivered(
+                    &mut status,
+                    Status::False,
+                    Reason::Dropped,
+                    &format!("the runner refused it ({code}): {text}"),
+                );
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.write(message, status.clone()).await?;
+        if status.state == Some(MessageState::Dropped) {
+            self.pending.retain(|m| m.uid() != message.uid());
+        } else if let Some(slot) = self.pending.iter_mut().find(|m| m.uid() == message.uid()) {
+            slot.status = Some(status);
+        }
+        Ok(())
+    }
+}
+
+fn id(message: &Message) -> String {
+    message.uid().unwrap_or_default()
+}
+
+fn seq(message: &Message) -> Option<i64> {
+    message.status.as_ref().and_then(|s| s.seq)
+}
+
+fn handed(status: &mut MessageStatus) {
+    if status.state != Some(MessageState::Consumed) {
+        status.state = Some(MessageState::Delivered);
+    }
+    delivered(status, Status::True, Reason::HandedToAgent, "");
+}

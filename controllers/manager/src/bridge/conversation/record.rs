@@ -1,0 +1,125 @@
+//! What the runner says becomes objects. Doing it twice makes the same ones.
+
+use a8s_crds::{
+    Message, MessageState, MessageStatus,
+    conditions::{self, ConditionType, Reason, Status},
+};
+use a8s_plan::Notice;
+use a8s_wire::{ArtifactInfo, Event, EventBody};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::{
+    super::world::{Made, World},
+    Conversation,
+};
+use crate::errors::Error;
+
+impl<W: World> Conversation<'_, W> {
+    /// Makes the objects of an event and tells of transitions.
+    pub(super) async fn record(&mut self, event: &Event) -> Result<(), Error> {
+        match &event.body {
+            EventBody::Message { text } if !text.trim().is_empty() => self.said(event, text).await?,
+            EventBody::Artifact(info) => self.published(event.id.epoch, info).await?,
+            EventBody::TurnStarted { author, .. } => {
+                self.say(
+                    false,
+                    Reason::TurnStarted,
+                    format!("turn {} began with a message of {author}", event.turn),
+                )
+                .await;
+            }
+            EventBody::TurnEnded { stop_reason, detail, .. } => {
+                let detail = detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default();
+                let text = format!("turn {} ended: {stop_reason}{detail}", event.turn);
+                self.say(stop_reason == "error", Reason::TurnEnded, text).await;
+            }
+            EventBody::Notice { text } => self.say(true, Reason::Progressing, text.clone()).await,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn said(&mut self, event: &Event, text: &str) -> Result<(), Error> {
+        for taken in [false, true] {
+            let message = self.subject.message(event.id, text, taken);
+            let found = match self.world.create_message(&message).await? {
+                Made::New(found) => found,
+                Made::Exists(found) if self.subject.wrote(&found) => found,
+                Made::Exists(_) => continue,
+            };
+            if found.status.as_ref().is_some_and(|s| s.seq.is_some()) {
+                return Ok(());
+            }
+            let mut status = self.place(&found).await?;
+            status.state = Some(MessageState::Consumed);
+            status.turn = Some(event.turn);
+            status.at = event.ts.parse().ok().map(Time);
+            delivered(&mut status, Status::True, Reason::Ready, "said by the agent");
+            return self.write(&found, status).await;
+        }
+        self.say(true, Reason::NameTaken, format!("a message of turn {} has no free name", event.turn)).await;
+        Ok(())
+    }
+
+    async fn published(&mut self, epoch: i64, info: &ArtifactInfo) -> Result<(), Error> {
+        for taken in [false, true] {
+            let artifact = self.subject.artifact(epoch, info, taken);
+            match self.world.create_artifact(&artifact).await? {
+                Made::New(_) => {
+                    let text = format!("published {} as Artifact {}", info.file_name, artifact.name_any());
+                    self.say(false, Reason::ArtifactPublished, text).await;
+                    return Ok(());
+                }
+                Made::Exists(found) if found.spec == artifact.spec => return Ok(()),
+                Made::Exists(_) => {}
+            }
+        }
+        self.say(true, Reason::NameTaken, format!("{} version {} has no free name", info.name, info.version))
+            .await;
+        Ok(())
+    }
+
+    /// A fresh status with the next place in the conversation.
+    pub(super) async fn place(&mut self, message: &Message) -> Result<MessageStatus, Error> {
+        // Places are read from the objects each time: an earlier life of this process may have given some out unrecorded.
+        let all = self.world.messages().await?;
+        let ours = all.iter().filter(|m| self.subject.wrote(m) || self.subject.is_addressed(m));
+        let highest = ours.filter_map(|m| m.status.as_ref()?.seq).max().unwrap_or_default();
+        self.live.last_message = self.live.last_message.max(highest) + 1;
+        Ok(MessageStatus {
+            observed_generation: message.metadata.generation,
+            seq: Some(self.live.last_message),
+            ..MessageStatus::default()
+        })
+    }
+
+    pub(super) async fn write(&self, message: &Message, mut status: MessageStatus) -> Result<(), Error> {
+        status.observed_generation = message.metadata.generation;
+        if message.status.as_ref() == Some(&status) {
+            Ok(())
+        } else {
+            self.world.set_status(message, &status).await
+        }
+    }
+
+    async fn say(&self, warning: bool, reason: Reason, note: String) {
+        self.world.say(Notice { warning, reason, note }).await;
+    }
+}
+
+/// Whether the agent has the Message, and why not.
+pub(super) fn delivered(status: &mut MessageStatus, value: Status, reason: Reason, text: &str) {
+    for kind in [ConditionType::Delivered, ConditionType::Ready] {
+        conditions::set(
+            &mut status.conditions,
+            kind,
+            value,
+            reason,
+            text,
+            status.observed_generation,
+            Timestamp::now(),
+        );
+    }
+}
