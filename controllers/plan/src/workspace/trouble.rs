@@ -68,8 +68,12 @@ fn container(status: &ContainerStatus) -> Option<Hold> {
         let detail = waiting.message.as_deref().unwrap_or_default();
         return match waiting.reason.as_deref().unwrap_or_default() {
             "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-                let text =
-                    format!("The image {} of container {name} cannot be pulled: {detail}", status.image);
+                let whose =
+                    if name == "runner" { "the chart's runner.image" } else { "the Environment's image" };
+                let text = format!(
+                    "The image {} of container {name} cannot be pulled; correct {whose}, or give what it takes to pull it. {detail}",
+                    status.image
+                );
                 Some(Hold::stalled(Reason::ImagePullFailed, text))
             }
             "CrashLoopBackOff" if memory => Some(Hold::stalled(Reason::OutOfMemory, out_of_memory(name))),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use a8s_cluster::{Cluster, Options};
+use a8s_cluster::{Cluster, Options, lifecycle};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
@@ -24,16 +24,33 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Brings the cluster up without the sample.
-    pub fn up(name: &str) -> Result<Self> {
+    /// Brings the cluster up without the sample. `A8S_CLUSTER_NAME` names another one, for two runs beside each other.
+    pub fn up() -> Result<Self> {
+        let name = std::env::var("A8S_CLUSTER_NAME").unwrap_or_else(|_| "e2e".to_owned());
         let tool = std::env::var_os("A8S_CLUSTER_BIN").map(PathBuf::from);
         let options = Options { product: true, sample: false, tool, verbose: true };
-        Ok(Self { cluster: Some(Cluster::up(name, &options)?) })
+        Ok(Self { cluster: Some(Cluster::up(&name, &options)?) })
     }
 
     /// The cluster.
     pub fn cluster(&self) -> &Cluster {
         self.cluster.as_ref().expect("present until drop")
+    }
+
+    /// What is in the driver's pool: volumes and snapshots, and the driver's records of them.
+    pub fn backend(&self) -> Result<Vec<String>> {
+        let paths = &self.cluster().paths;
+        let init = lifecycle::running(paths).context("the cluster runs")?.init;
+        // The pool is mounted in the cluster's own namespace only.
+        let inside = PathBuf::from(format!("/proc/{}/root", init.pid));
+        let pool = inside.join(paths.state.strip_prefix("/")?).join("csi/mnt");
+        let mut all = Vec::new();
+        for folder in ["volumes", "snapshots"] {
+            let entries = std::fs::read_dir(pool.join(folder))
+                .with_context(|| format!("reading the pool's {folder}"))?;
+            all.extend(entries.flatten().map(|e| format!("{folder}/{}", e.file_name().display())));
+        }
+        Ok(all)
     }
 
     /// kubectl in the demo namespace.

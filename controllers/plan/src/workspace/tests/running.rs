@@ -197,7 +197,10 @@ fn a_pod_that_cannot_start_is_made_anew_when_its_environment_is_put_right_and_no
     assert_eq!(deletes(&pass(&mut observed, 2)), 1);
     observed.pod = None;
     pass(&mut observed, 3);
-    assert_eq!(observed.pod.as_ref().unwrap().spec.as_ref().unwrap().containers[0].image.as_deref(), Some("desktop:2"));
+    assert_eq!(
+        observed.pod.as_ref().unwrap().spec.as_ref().unwrap().containers[0].image.as_deref(),
+        Some("desktop:2")
+    );
 }
 
 #[test]
@@ -209,7 +212,9 @@ fn a_pod_that_runs_keeps_the_environment_that_it_was_made_from() {
 
 #[test]
 fn an_agent_that_cannot_start_or_write_is_told_apart() {
-    for (text, expected) in [("exit code 1", "AgentFailed"), ("Disk quota exceeded (os error 122)", "VolumeFull")] {
+    for (text, expected) in
+        [("exit code 1", "AgentFailed"), ("Disk quota exceeded (os error 122)", "VolumeFull")]
+    {
         let mut observed = ready();
         let runner = observed.runner.as_mut().unwrap();
         (runner.state, runner.reason) = (RunnerPhase::Failed, Some(text.into()));

@@ -1,6 +1,9 @@
 //! T4: the whole way in a real cluster, as the README tells it. Needs root; `make test` runs it.
 
+mod bad_input;
+#[path = "../common/mod.rs"]
 mod common;
+mod leaving;
 
 use std::{
     fmt::Write as _,
@@ -18,12 +21,23 @@ type Case = (&'static str, fn(&Desk) -> Result<()>);
 #[test]
 #[ignore = "T4: needs root and some minutes; run by `make test`"]
 fn from_one_manifest_to_a_finished_artifact_and_on() -> Result<()> {
-    let desk = Desk::up("e2e")?;
+    let desk = Desk::up()?;
     let cases: &[Case] = &[
         ("bad manifests are refused with the path of the field", bad_manifests_are_refused),
         ("a session that names what is missing says so and heals", a_missing_environment_is_named_and_heals),
         ("the sample ends with an artifact whose pdf holds the right figures", the_sample_ends_with_a_report),
         ("a snapshot is ready and knows its place in the conversation", a_snapshot_knows_its_place),
+        (
+            "an environment whose image cannot be pulled is named and heals",
+            bad_input::an_image_that_cannot_be_pulled,
+        ),
+        ("a full volume is named and heals", bad_input::a_full_volume),
+        ("a driver without a snapshot class is named and heals", bad_input::no_snapshot_class),
+        ("a session from a missing snapshot says so and heals", bad_input::a_missing_snapshot),
+        ("a session with a missing config map says so and heals", bad_input::a_missing_config_map),
+        ("a session that is deleted while it starts leaves nothing", leaving::sessions),
+        ("a workspace that is deleted while it starts leaves nothing", leaving::workspaces),
+        ("a snapshot that is deleted while it is taken leaves nothing", leaving::snapshots),
         ("a message redirects the agent to a second version", a_message_makes_a_second_version),
         ("a fork starts at the snapshot's state", a_fork_starts_at_the_first_version),
         ("another table gives that table's figures", another_table_gives_its_own_figures),
@@ -44,7 +58,7 @@ fn from_one_manifest_to_a_finished_artifact_and_on() -> Result<()> {
 #[test]
 #[ignore = "T4: needs root and some minutes; run by `make test-kills`"]
 fn killing_the_controller_at_ten_points_changes_nothing_in_the_end() -> Result<()> {
-    killed_at_ten_points(&Desk::up("e2e")?)
+    killed_at_ten_points(&Desk::up()?)
 }
 
 fn sample(file: &str) -> Result<String> {
@@ -200,12 +214,13 @@ fn a_person_uses_the_console(desk: &Desk) -> Result<()> {
 }
 
 /// Ends the controller's process of this cluster with SIGKILL; its container is started again by the kubelet.
-fn kill_controller() -> Result<bool> {
+fn kill_controller(desk: &Desk) -> Result<bool> {
+    let of_cluster = format!("/a8s-{}/", desk.cluster().paths.name);
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let folder = entry.path();
         let exe = std::fs::read_link(folder.join("exe")).unwrap_or_default();
         let group = std::fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
-        if exe.file_name().is_some_and(|n| n == "a8s-controller") && group.contains("/a8s-e2e/") {
+        if exe.file_name().is_some_and(|n| n == "a8s-controller") && group.contains(&of_cluster) {
             let pid = entry.file_name().to_string_lossy().into_owned();
             return Ok(std::process::Command::new("kill").args(["-9", &pid]).status()?.success());
         }
@@ -227,7 +242,7 @@ fn killed_at_ten_points(desk: &Desk) -> Result<()> {
         let counts = (of_session("messages"), of_session("artifacts"));
         let point = format!("{} {} {counts:?}", status["state"], status["doing"]);
         let due = point != seen || last.elapsed() > Duration::from_secs(3);
-        if due && kills < 10 && kill_controller().ok()? {
+        if due && kills < 10 && kill_controller(d).ok()? {
             (seen, last) = (point, Instant::now());
             kills += 1;
         }

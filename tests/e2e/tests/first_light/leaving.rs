@@ -1,0 +1,69 @@
+//! Objects that are deleted while they start, at moments of their start that no condition marks: here the time is the input.
+
+use std::{collections::BTreeSet, thread::sleep, time::Duration};
+
+use anyhow::Result;
+
+use crate::{MINUTE, common::Desk};
+
+const MOMENTS: [u64; 4] = [0, 200, 800, 2000];
+const KINDS: [&str; 12] = [
+    "sessions",
+    "workspaces",
+    "snapshots",
+    "messages",
+    "artifacts",
+    "pods",
+    "pvc",
+    "secrets",
+    "services",
+    "networkpolicies",
+    "endpointslices",
+    "volumesnapshots",
+];
+
+/// Everything of the namespace, and volumes and snapshots in the cluster and in the driver's pool.
+fn everything(desk: &Desk) -> Result<BTreeSet<String>> {
+    let cluster = desk.cluster().kubectl();
+    let mut all = BTreeSet::new();
+    let names = desk.kubectl(&["get", &KINDS.join(","), "-o", "name"])?;
+    all.extend(names.lines().map(str::to_owned));
+    for kind in ["pv", "volumesnapshotcontents"] {
+        all.extend(cluster.run(&["get", kind, "-o", "name"])?.lines().map(str::to_owned));
+    }
+    all.extend(desk.backend()?);
+    Ok(all)
+}
+
+/// Makes it, deletes it at each moment, and expects everything to be as before.
+fn comes_and_goes(desk: &Desk, kind: &str, spec: &str) -> Result<()> {
+    for moment in MOMENTS {
+        let before = everything(desk)?;
+        let name = format!("brief-{moment}");
+        desk.apply(&format!(
+            "apiVersion: a8s.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+        ))?;
+        sleep(Duration::from_millis(moment));
+        desk.kubectl(&["delete", kind, &name, "--timeout=60s"])?;
+        let mut left = BTreeSet::new();
+        let gone = desk.until(&format!("nothing is left of {kind} {name}"), MINUTE, |d| {
+            left = everything(d).ok()?.difference(&before).cloned().collect();
+            left.is_empty().then_some(())
+        });
+        gone.map_err(|error| error.context(format!("left: {left:?}")))?;
+    }
+    Ok(())
+}
+
+pub fn sessions(desk: &Desk) -> Result<()> {
+    comes_and_goes(desk, "Session", "{goal: /say hello}")
+}
+
+pub fn workspaces(desk: &Desk) -> Result<()> {
+    comes_and_goes(desk, "Workspace", "{environment: desktop}")
+}
+
+/// Of a Workspace that runs.
+pub fn snapshots(desk: &Desk) -> Result<()> {
+    comes_and_goes(desk, "Snapshot", "{workspace: seattle-report}")
+}
