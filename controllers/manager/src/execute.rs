@@ -152,12 +152,35 @@ pub async fn write_status<K>(ctx: &Context, object: &K, status: &Value) -> Resul
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
+    apply_status(ctx, object, status, None).await.map(drop)
+}
+
+/// The same, only if nobody has changed the object since it was read; whether that was so.
+pub async fn write_status_if_unchanged<K>(ctx: &Context, object: &K, status: &Value) -> Result<bool, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    apply_status(ctx, object, status, object.resource_version()).await
+}
+
+async fn apply_status<K>(
+    ctx: &Context,
+    object: &K,
+    status: &Value,
+    version: Option<String>,
+) -> Result<bool, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
     let name = object.name_any();
-    let body = json!({
+    let mut body = json!({
         "apiVersion": K::api_version(&()), "kind": K::kind(&()),
         "metadata": {"name": name, "namespace": object.namespace(), "uid": object.uid()},
         "status": status,
     });
+    if let Some(version) = version {
+        body["metadata"]["resourceVersion"] = version.into();
+    }
     let resource = ApiResource::erase::<K>(&());
     let api: Api<DynamicObject> = match object.namespace() {
         Some(namespace) => Api::namespaced_with(ctx.client.clone(), &namespace, &resource),
@@ -165,9 +188,9 @@ where
     };
     let manager = format!("a8s/{}-status", K::kind(&()).to_lowercase());
     match api.patch_status(&name, &PatchParams::apply(&manager).force(), &Patch::Apply(&body)).await {
-        // Deleted meanwhile, or replaced by another of that name: there is nobody to tell.
-        Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(()),
-        other => other.map(drop).map_err(Error::from),
+        // Deleted or changed meanwhile, or replaced by another of that name: there is nobody to tell.
+        Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(false),
+        other => other.map(|_| true).map_err(Error::from),
     }
 }
 

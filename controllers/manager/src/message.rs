@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use a8s_crds::{AuthorKind, Message, Session};
+use a8s_crds::{Message, Session};
 use a8s_plan::message::{Observed, plan};
 use futures::StreamExt;
 use kube::{
@@ -19,7 +19,7 @@ use kube::{
 use crate::{
     context::Context,
     errors::{Error, error_policy},
-    execute::carry_out,
+    execute::{carry_out, write_status_if_unchanged},
 };
 
 /// Reconciles Messages until the process ends.
@@ -44,19 +44,13 @@ pub async fn run(ctx: Arc<Context>) {
 /// People's Messages that a change of their Session may concern.
 fn of_session(messages: &Store<Message>, session: &Session) -> Vec<ObjectRef<Message>> {
     let theirs = |m: &Arc<Message>| {
-        m.spec.session == session.name_any() && m.namespace() == session.namespace() && !settled(m)
+        m.spec.session == session.name_any() && m.namespace() == session.namespace() && !m.is_settled()
     };
     messages.state().into_iter().filter(theirs).map(|m| ObjectRef::from_obj(&*m)).collect()
 }
 
-fn settled(message: &Message) -> bool {
-    use a8s_crds::MessageState::{Consumed, Dropped};
-    let agent = message.spec.author.as_ref().is_some_and(|a| a.kind != AuthorKind::User);
-    agent || message.status.as_ref().is_some_and(|s| matches!(s.state, Some(Consumed | Dropped)))
-}
-
 async fn reconcile(cached: Arc<Message>, ctx: Arc<Context>) -> Result<Action, Error> {
-    if settled(&cached) {
+    if cached.is_settled() {
         return Ok(Action::await_change());
     }
     let namespace = cached.namespace().unwrap_or_default();
@@ -70,6 +64,12 @@ async fn reconcile(cached: Arc<Message>, ctx: Arc<Context>) -> Result<Action, Er
         return Ok(Action::await_change());
     };
     let seen = Observed { message, session };
-    let planned = plan(&seen, &ctx.env());
+    let mut planned = plan(&seen, &ctx.env());
+    if let Some(status) = planned.status.take()
+        && !write_status_if_unchanged(&ctx, &seen.message, &serde_json::to_value(status)?).await?
+    {
+        // The bridge wrote since, and that is the truth; its change asks for the next pass.
+        return Ok(Action::await_change());
+    }
     carry_out(&ctx, &seen.message, planned).await
 }

@@ -212,6 +212,7 @@ fn rain() -> Subject {
         uid: "uid-s".into(),
         created_by: "jane".into(),
         goal: Some("Make a report".into()),
+        goal_epoch: None,
         attachments: vec![Attachment {
             name: "a.csv".into(),
             config_map: None,
@@ -387,4 +388,84 @@ async fn a_draining_bridge_records_and_hands_nothing_over() {
     assert_eq!(world.state().artifacts.len(), 1);
     assert_eq!(world.prompted(), ["uid-s/goal"]);
     assert_eq!(subject.recorded.seq, 5, "the next connection goes on from here");
+}
+
+/// The next desktop after one was deleted: an empty volume and the next epoch.
+fn next_desktop(world: &Fake, goal_epoch: Option<i64>) -> Subject {
+    let mut state = world.state();
+    (state.transcript, state.prompts, state.queue) = (vec![], vec![], vec![]);
+    (state.turn, state.epoch, state.running) = (0, state.epoch + 1, None);
+    let workspace = Reference { name: "rain".into(), uid: format!("uid-w{}", state.epoch) };
+    Subject { workspace, goal_epoch, recorded: EventId { epoch: state.epoch, seq: 0 }, ..rain() }
+}
+
+#[tokio::test]
+async fn the_agent_of_a_new_desktop_hears_the_new_message_and_not_the_goal_again() {
+    let world = Fake::default();
+    let live = live_on(&world, rain()).await.unwrap();
+    assert!(live.goal_given);
+    for n in 1..=2 {
+        let subject = next_desktop(&world, Some(0));
+        let name = format!("again{n}");
+        world.say_as(&name, 10 + n, Delivery::Queue, Some("go on"));
+        let live = live_on(&world, subject).await.unwrap();
+        assert_eq!(world.prompted(), [format!("uid-{name}")]);
+        assert_eq!((world.message(&name).state, live.queued), (Some(MessageState::Consumed), 0));
+    }
+    assert_eq!(world.state().files, ["a.csv"; 3], "but it finds the attachments");
+    let state = world.state();
+    let mut names: Vec<String> = state.artifacts.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names.len(), 3, "one file of each desktop, each with a name of its own");
+    names.dedup();
+    assert_eq!(names.len(), 3);
+    let mut said: Vec<String> =
+        state.messages.iter().filter(|m| m.is_from_agent()).map(ResourceExt::name_any).collect();
+    said.sort();
+    assert_eq!(said, ["rain-0-2", "rain-1-2", "rain-2-2"]);
+}
+
+#[tokio::test]
+async fn a_goal_that_no_agent_had_is_given_to_the_new_desktop_before_the_message() {
+    let world = Fake::default();
+    let subject = next_desktop(&world, None);
+    world.say_as("a", 1, Delivery::Queue, Some("hello?"));
+    live_on(&world, subject).await.unwrap();
+    assert_eq!(world.prompted(), ["uid-s/goal", "uid-a"]);
+}
+
+#[tokio::test]
+async fn a_message_whose_turn_went_with_the_desktop_is_not_given_to_the_next_one() {
+    let world = Fake::default();
+    live_on(&world, rain()).await.unwrap();
+    world.state().slow = true;
+    world.say_as("lost", 1, Delivery::Queue, Some("first"));
+    world.say_as("waits", 2, Delivery::Queue, Some("second"));
+    live_on(&world, rain()).await.unwrap();
+    assert_eq!(world.message("lost").state, Some(MessageState::Delivered));
+    let subject = next_desktop(&world, Some(0));
+    live_on(&world, subject).await.unwrap();
+    assert_eq!(world.prompted(), ["uid-waits"]);
+    let status = world.message("lost");
+    assert_eq!((status.state, status.turn), (Some(MessageState::Dropped), Some(2)));
+    let ready = a8s_crds::conditions::get(&status.conditions, a8s_crds::conditions::ConditionType::Ready);
+    assert!(ready.unwrap().message.contains("turn 2"), "{ready:?}");
+}
+
+#[tokio::test]
+async fn what_a_waiting_message_was_told_while_suspended_is_over_when_the_agent_is_back() {
+    let world = Fake::default();
+    world.state().slow = true;
+    live_on(&world, rain()).await.unwrap();
+    world.say_as("a", 1, Delivery::Queue, Some("later"));
+    live_on(&world, rain()).await.unwrap();
+    let told = |text: &str| {
+        let mut state = world.state();
+        let message = state.messages.iter_mut().find(|m| m.name_any() == "a").unwrap();
+        let mut conditions = message.status.clone().unwrap().conditions;
+        conditions.iter_mut().for_each(|c| c.message = text.into());
+        message.status.as_mut().unwrap().conditions = conditions;
+    };
+    told("Session rain is suspended");
+    live_on(&world, rain()).await.unwrap();
+    assert!(world.message("a").conditions.iter().all(|c| c.message == "waits for its turn"));
 }

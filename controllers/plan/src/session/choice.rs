@@ -29,15 +29,22 @@ pub fn choose(seen: &Observed) -> Result<Choice, (Reason, String)> {
     if let Some(source) = &session.spec.source {
         let recorded = seen.snapshot.as_ref().and_then(|s| s.status.as_ref()?.environment.clone());
         return match (recorded, &seen.snapshot) {
-            (Some(name), _) => {
-                named(seen, &name, format!("{name}: Snapshot {} was taken of it", source.snapshot.as_deref().unwrap_or_default()))
-            }
-            (None, Some(_)) => {
-                Err((Reason::SnapshotNotReady, format!("Snapshot {} is not ready", source.snapshot.as_deref().unwrap_or_default())))
-            }
-            (None, None) => {
-                Err((Reason::SnapshotNotFound, format!("Snapshot {} does not exist", source.snapshot.as_deref().unwrap_or_default())))
-            }
+            (Some(name), _) => named(
+                seen,
+                &name,
+                format!(
+                    "{name}: Snapshot {} was taken of it",
+                    source.snapshot.as_deref().unwrap_or_default()
+                ),
+            ),
+            (None, Some(_)) => Err((
+                Reason::SnapshotNotReady,
+                format!("Snapshot {} is not ready", source.snapshot.as_deref().unwrap_or_default()),
+            )),
+            (None, None) => Err((
+                Reason::SnapshotNotFound,
+                format!("Snapshot {} does not exist", source.snapshot.as_deref().unwrap_or_default()),
+            )),
         };
     }
     best(&seen.environments, session.spec.goal.as_deref().unwrap_or_default())

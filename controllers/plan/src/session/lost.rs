@@ -41,14 +41,18 @@ fn text(seen: &Observed) -> String {
         "The desktop was deleted; the next Message".to_owned()
     };
     match &seen.session.spec.source {
-        Some(source) => format!("{what} starts a new one from Snapshot {}.", source.snapshot.as_deref().unwrap_or_default()),
+        Some(source) => format!(
+            "{what} starts a new one from Snapshot {}.",
+            source.snapshot.as_deref().unwrap_or_default()
+        ),
         None => format!("{what} starts a new, empty one."),
     }
 }
 
 /// Epoch of the next desktop's conversation: Messages and files of the one that is gone keep their names.
 pub(super) fn next_epoch(seen: &Observed) -> i64 {
-    let first =
-        || seen.snapshot.as_ref().and_then(|s| s.status.as_ref()?.checkpoint.as_ref()).map_or(0, |c| c.epoch + 1);
+    let first = || {
+        seen.snapshot.as_ref().and_then(|s| s.status.as_ref()?.checkpoint.as_ref()).map_or(0, |c| c.epoch + 1)
+    };
     seen.session.status.as_ref().and_then(|s| s.epoch).unwrap_or_else(first) + 1
 }

@@ -43,8 +43,14 @@ pub(super) fn status(
     }
     let ready = workspace
         .and_then(|w| conditions::get(&w.status.as_ref()?.conditions, ConditionType::Ready).cloned());
-    let facts =
-        Facts { state: session.spec.state, problem, workspace, lost, ready: ready.as_ref(), began: began(seen) };
+    let facts = Facts {
+        state: session.spec.state,
+        problem,
+        workspace,
+        lost,
+        ready: ready.as_ref(),
+        began: began(seen),
+    };
     let stalled = facts.stalled(&new, env);
     let mut notices = Vec::new();
     {
@@ -123,13 +129,7 @@ fn take_over(new: &mut SessionStatus, live: &Live) {
     new.plan = live.plan.iter().take(20).map(step).collect();
 }
 
-fn finished(
-    new: &mut SessionStatus,
-    seen: &Observed,
-    lost: bool,
-    env: &Env,
-    notices: &mut Vec<Notice>,
-) {
+fn finished(new: &mut SessionStatus, seen: &Observed, lost: bool, env: &Env, notices: &mut Vec<Notice>) {
     let Some(live) = seen.live.as_ref().filter(|_| !lost) else {
         if lost {
             new.queued = i64::try_from(seen.undelivered).ok();

@@ -250,3 +250,112 @@ fn a_fork_takes_the_environment_of_its_snapshot_and_waits_until_that_is_ready() 
     assert_eq!(created(&planned).unwrap()["spec"]["source"]["snapshot"], "before");
     assert_eq!(planned.status.unwrap().rationale, ["desktop: Snapshot before was taken of it"]);
 }
+
+/// A Session that had a desktop, and whose Workspace is not there any more.
+fn bereft(state: &str, finished: (Status, Reason)) -> Observed {
+    let mut seen = seen(json!({"goal": "g"}));
+    let mut status = SessionStatus {
+        state: Some(state.into()),
+        environment: Some("desktop".into()),
+        workspace: Some(a8s_crds::ObjectRef { name: "rain".into(), uid: "uid-rain".into() }),
+        epoch: Some(2),
+        seq: Some(9),
+        turn: Some(3),
+        goal_epoch: Some(0),
+        ..Default::default()
+    };
+    let (value, reason) = finished;
+    let conditions = &mut status.conditions;
+    conditions::set(conditions, ConditionType::Finished, value, reason, "done", Some(1), env_at(0).now);
+    seen.session.status = Some(status);
+    seen
+}
+
+#[test]
+fn a_deleted_desktop_is_not_replaced_until_somebody_says_something() {
+    let working = (Status::False, Reason::Working);
+    let finished = (Status::True, Reason::GoalReached);
+    for (before, condition, after, text) in [
+        (
+            "Finished",
+            finished,
+            "Finished",
+            "The desktop was deleted; the next Message starts a new, empty one.",
+        ),
+        (
+            "Waiting",
+            (Status::False, Reason::WaitingForMessage),
+            "Waiting",
+            "The desktop was deleted; the next Message starts a new, empty one.",
+        ),
+        (
+            "Working",
+            working,
+            "Waiting",
+            "The desktop was deleted while the agent worked; turn 3 is lost. The next Message starts a new, empty one.",
+        ),
+    ] {
+        let mut seen = bereft(before, condition);
+        let planned = plan(&seen, &env_at(5));
+        assert_eq!(planned.ops, [], "{before}");
+        assert_eq!(planned.notices.len(), 1, "{before}: {:?}", planned.notices);
+        assert!(planned.notices[0].warning && planned.notices[0].reason == Reason::WorkspaceDeleted);
+        let status = planned.status.unwrap();
+        assert_eq!((status.state.as_deref(), status.doing.as_deref()), (Some(after), Some(text)));
+        let ready = conditions::get(&status.conditions, ConditionType::Ready).unwrap();
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "WorkspaceDeleted"));
+        assert_eq!(ready.message, text);
+        assert_eq!(reason(&status, ConditionType::Finished).0 == "True", before == "Finished");
+        seen.session.status = Some(status);
+        let again = plan(&seen, &env_at(100));
+        assert_eq!((again.ops, again.status, again.notices), (vec![], None, vec![]), "{before}: it stays so");
+    }
+}
+
+#[test]
+fn the_next_message_starts_a_new_desktop_in_the_next_epoch() {
+    let mut seen = bereft("Finished", (Status::True, Reason::GoalReached));
+    seen.session.status = Some(status_of(&seen, 5));
+    seen.undelivered = 1;
+    let planned = plan(&seen, &env_at(6));
+    let object = created(&planned).unwrap();
+    assert_eq!(object["metadata"]["annotations"]["a8s.dev/epoch"], "3");
+    let status = planned.status.unwrap();
+    assert_eq!((status.state.as_deref(), status.queued), (Some("Provisioning"), Some(1)));
+    assert_eq!(reason(&status, ConditionType::Finished), ("False".into(), "Working".into()));
+    seen.session.status = Some(status);
+    let mut workspace = workspace_of("uid-s", "rain", false);
+    workspace.metadata.uid = Some("uid-second".into());
+    seen.workspaces = vec![workspace.clone()];
+    seen.undelivered = 0;
+    let status = status_of(&seen, 7);
+    assert_eq!(status.workspace.as_ref().unwrap().uid, "uid-second");
+    workspace.status.as_mut().unwrap().epoch = Some(3);
+    seen.workspaces = vec![workspace];
+    let status = status_of(&seen, 8);
+    assert_eq!((status.epoch, status.seq), (Some(3), Some(0)), "nothing of the new conversation is recorded");
+    assert_eq!(status.goal_epoch, Some(0), "the goal was given in the first one");
+}
+
+#[test]
+fn a_session_without_a_desktop_yet_has_lost_none_and_one_that_is_over_neither() {
+    assert!(created(&plan(&seen(json!({"goal": "g"})), &env_at(0))).is_some());
+    let mut over = bereft("Working", (Status::False, Reason::Working));
+    over.session.spec.state = SessionState::Terminated;
+    over.undelivered = 1;
+    let planned = plan(&over, &env_at(0));
+    assert_eq!(planned.ops, []);
+    assert_eq!(reason(&planned.status.unwrap(), ConditionType::Ready).1, "Terminated");
+}
+
+#[test]
+fn the_epoch_in_which_the_agent_got_the_goal_is_remembered() {
+    let mut seen = seen(json!({"goal": "g"}));
+    seen.workspaces = vec![workspace_of("uid-s", "rain", true)];
+    seen.live = Some(Live { recorded: EventId { epoch: 1, seq: 0 }, ..Live::default() });
+    assert_eq!(status_of(&seen, 0).goal_epoch, None);
+    seen.live = Some(Live { recorded: EventId { epoch: 1, seq: 1 }, goal_given: true, ..Live::default() });
+    seen.session.status = Some(status_of(&seen, 0));
+    seen.live = Some(Live { recorded: EventId { epoch: 2, seq: 1 }, goal_given: true, ..Live::default() });
+    assert_eq!(status_of(&seen, 0).goal_epoch, Some(1));
+}
