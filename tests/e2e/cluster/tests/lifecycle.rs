@@ -40,6 +40,7 @@ fn traces(state: &Path) -> BTreeSet<String> {
     add("link", links.lines().filter_map(|l| Some(l.split(": ").nth(1)?.to_owned() + "\n")).collect());
     add("nft", output("nft", &["list", "ruleset"]));
     add("loop", output("losetup", &["--list", "--noheadings", "--output", "NAME,BACK-FILE"]));
+    add("netns", output("lsns", &["--type", "net", "--noheadings", "--output", "NS"]));
     for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
         let inner = fs::read_dir(hierarchy.path()).into_iter().flatten().flatten();
         let dirs = inner.filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
@@ -130,6 +131,9 @@ fn a_cluster_survives_crashes_and_leaves_nothing_behind() {
     up();
     works();
 
+    // What is left is found and removed even if the first process ended without removing anything.
+    let init = lifecycle::running(&paths).unwrap().init;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(init.pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     cluster.down().unwrap();
     // Other tests on this machine come and go meanwhile: what is still there at every look was left by this one.
     let new = || traces(&paths.clusters).difference(&before).cloned().collect::<BTreeSet<_>>();

@@ -1,5 +1,7 @@
 //! What the cases share: one cluster a test file, waiting on conditions, and the figures of a weather table.
 
+mod traces;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -30,6 +32,26 @@ impl Desk {
         let tool = std::env::var_os("A8S_CLUSTER_BIN").map(PathBuf::from);
         let options = Options { product: true, sample: false, tool, verbose: true };
         Ok(Self { cluster: Some(Cluster::up(&name, &options)?) })
+    }
+
+    /// Ends the cluster's first process as a crash would, removes the cluster, and looks whether anything of it is left.
+    pub fn down_after_a_crash(mut self) -> Result<()> {
+        let cluster = self.cluster.take().context("present until drop")?;
+        let traces = traces::Traces::of(&cluster.paths)?;
+        let before = traces.left();
+        for kind in ["process", "loop device", "interface", "network namespace", "control group", "folder"] {
+            anyhow::ensure!(
+                before.iter().any(|l| l.starts_with(kind)),
+                "no {kind} of a running cluster is seen: {before:?}"
+            );
+        }
+        let init = lifecycle::running(&cluster.paths).context("the cluster runs")?.init;
+        let killed = Command::new("kill").args(["-9", &init.pid.to_string()]).status()?;
+        anyhow::ensure!(killed.success(), "the cluster's first process can be killed");
+        cluster.down()?;
+        let left = traces.left();
+        anyhow::ensure!(left.is_empty(), "left on the machine: {left:#?}");
+        Ok(())
     }
 
     /// The cluster.
