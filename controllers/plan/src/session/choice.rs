@@ -43,7 +43,10 @@ pub fn choose(seen: &Observed) -> Result<Choice, (Reason, String)> {
             )),
             (None, None) => Err((
                 Reason::SnapshotNotFound,
-                format!("Snapshot {} does not exist", source.snapshot.as_deref().unwrap_or_default()),
+                format!(
+                    "Snapshot {} does not exist; create it, or name another",
+                    source.snapshot.as_deref().unwrap_or_default()
+                ),
             )),
         };
     }

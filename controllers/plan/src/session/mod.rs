@@ -158,7 +158,10 @@ fn problem(
     }
     if let Some(source) = seen.session.spec.source.as_ref().and_then(|s| s.snapshot.as_deref()) {
         let Some(snapshot) = &seen.snapshot else {
-            return Some((Reason::SnapshotNotFound, format!("Snapshot {source} does not exist")));
+            return Some((
+                Reason::SnapshotNotFound,
+                format!("Snapshot {source} does not exist; create it, or name another"),
+            ));
         };
         let conditions = snapshot.status.as_ref().map_or(&[][..], |s| &s.conditions);
         if !conditions::is_true(conditions, ConditionType::Ready) {
@@ -241,7 +244,7 @@ fn workspace(session: &Session, name: &str, environment: &str) -> Value {
 pub fn missing(attachment: &Attachment) -> (Reason, String) {
     if let Some(source) = &attachment.config_map {
         let text = format!(
-            "attachment {}: ConfigMap {} with key {} does not exist",
+            "attachment {}: ConfigMap {} with key {} does not exist; create it, or name another",
             attachment.name, source.name, source.key
         );
         return (Reason::ConfigMapNotFound, text);
@@ -249,7 +252,10 @@ pub fn missing(attachment: &Attachment) -> (Reason, String) {
     let name = attachment.artifact.as_ref().map_or("", |a| a.name.as_str());
     (
         Reason::ArtifactNotFound,
-        format!("attachment {}: Artifact {name} does not exist or is not ready", attachment.name),
+        format!(
+            "attachment {}: Artifact {name} does not exist or is not ready; wait for it, or name another",
+            attachment.name
+        ),
     )
 }
 
