@@ -13,6 +13,16 @@ pub(crate) fn merged(found: &Value, before: Option<&Value>, now: &Value, others:
     result
 }
 
+/// Whether everything that `now` says is so: applying it would change nothing.
+pub(crate) fn holds(found: &Value, now: &Value) -> bool {
+    match (found, now) {
+        (Value::Object(found), Value::Object(now)) => {
+            now.iter().all(|(key, value)| found.get(key).is_some_and(|found| holds(found, value)))
+        }
+        (found, now) => found == now,
+    }
+}
+
 fn withdraw(result: &mut Value, before: &Value, now: &Value, others: &[&Value]) {
     let (Value::Object(result), Value::Object(before)) = (result, before) else { return };
     for (key, old) in before {

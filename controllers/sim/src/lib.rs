@@ -11,7 +11,6 @@ mod key;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use a8s_wire::{ControlState, Holder};
 use jiff::{SignedDuration, Timestamp};
@@ -51,7 +50,8 @@ pub enum SimError {
 pub struct Sim {
     objects: View,
     history: VecDeque<View>,
-    intents: BTreeMap<(Key, String), Value>,
+    /// What each manager said last, of each object that is there.
+    intents: BTreeMap<Key, BTreeMap<String, Value>>,
     desks: BTreeMap<String, ControlState>,
     stored: BTreeMap<String, String>,
     rng: StdRng,
@@ -140,22 +140,27 @@ impl Sim {
         if let Some(all) = object.as_object_mut() {
             all.remove("status");
         }
-        let Some(found) = self.get(&key).cloned() else {
+        let Some(found) = self.get(&key) else {
             // With a UID it is about an object that is gone.
             if wanted.is_some_and(|uid| !uid.is_null()) {
                 return Err(SimError::Conflict(key, "the UID is of an object that is gone"));
             }
             self.create(object.clone())?;
-            self.intents.insert((key, manager.to_owned()), object);
+            self.intents.entry(key).or_default().insert(manager.to_owned(), object);
             return Ok(());
         };
         if wanted.is_some_and(|uid| !uid.is_null() && uid != found["metadata"]["uid"]) {
             return Err(SimError::Conflict(key, "the UID is another"));
         }
-        let before = self.intents.insert((key.clone(), manager.to_owned()), object.clone());
+        let said = self.intents.get(&key);
+        let before = said.and_then(|all| all.get(manager));
+        if before == Some(&object) && apply::holds(found, &object) {
+            return Ok(());
+        }
         let others: Vec<&Value> =
-            self.intents.iter().filter(|((k, m), _)| *k == key && m != manager).map(|(_, v)| v).collect();
-        let merged = apply::merged(&found, before.as_ref(), &object, &others);
+            said.into_iter().flatten().filter(|(m, _)| *m != manager).map(|(_, v)| v).collect();
+        let merged = apply::merged(found, before, &object, &others);
+        self.intents.entry(key.clone()).or_default().insert(manager.to_owned(), object);
         self.update(key, merged);
         Ok(())
     }
@@ -290,15 +295,7 @@ impl Sim {
         if *found == object {
             return;
         }
-        let intent = |o: &Value| {
-            let mut o = o.clone();
-            if let Some(all) = o.as_object_mut() {
-                all.remove("metadata");
-                all.remove("status");
-            }
-            o
-        };
-        if intent(found) != intent(&object) {
+        if !same_intent(found, &object) {
             let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
             object["metadata"]["generation"] = json!(generation + 1);
         }
@@ -308,13 +305,13 @@ impl Sim {
     fn put(&mut self, key: Key, mut object: Value) {
         self.remember();
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        self.objects.insert(key, Arc::new(object));
+        self.objects.insert(key, object);
     }
 
     fn remove(&mut self, key: &Key) {
         self.remember();
         self.objects.remove(key);
-        self.intents.retain(|(k, _), _| k != key);
+        self.intents.remove(key);
     }
 
     fn remember(&mut self) {
@@ -324,4 +321,15 @@ impl Sim {
         }
         self.history.push_back(self.objects.clone());
     }
+}
+
+/// Whether two states of an object differ in nothing but metadata and status.
+fn same_intent(a: &Value, b: &Value) -> bool {
+    let fields = |o: &Value| o.as_object().into_iter().flatten().filter(intended).count();
+    let mut said = a.as_object().into_iter().flatten().filter(intended);
+    fields(a) == fields(b) && said.all(|(key, value)| b.get(key) == Some(value))
+}
+
+fn intended((key, _): &(&String, &Value)) -> bool {
+    *key != "metadata" && *key != "status"
 }

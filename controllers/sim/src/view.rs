@@ -1,6 +1,10 @@
-//! All objects at one moment. Cheap to copy: schedules keep many.
+//! All objects at one moment. Cheap to copy: schedules keep many, and most objects are the same in all of them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -9,30 +13,47 @@ use crate::Key;
 
 /// All objects at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct View(BTreeMap<Key, Arc<Value>>);
+pub struct View(Arc<BTreeMap<Arc<Key>, Arc<Stored>>>);
+
+/// An object as JSON, and by type once somebody asked: controllers read it far more often than anybody writes it.
+#[derive(Debug)]
+struct Stored {
+    value: Value,
+    typed: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl PartialEq for Stored {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
 
 impl View {
     /// One object as JSON.
     pub fn value(&self, key: &Key) -> Option<&Value> {
-        self.0.get(key).map(AsRef::as_ref)
+        self.0.get(key).map(|stored| &stored.value)
     }
 
     /// One object by type. Panics if the object is not of that type: the test is wrong then.
-    pub fn get<T: DeserializeOwned>(&self, key: &Key) -> Option<T> {
-        self.value(key).map(|value| match serde_json::from_value(value.clone()) {
+    pub fn get<T: DeserializeOwned + Clone + Send + Sync + 'static>(&self, key: &Key) -> Option<T> {
+        let stored = self.0.get(key)?;
+        let parse = || match T::deserialize(&stored.value) {
             Ok(object) => object,
             Err(error) => panic!("{key} is of another type: {error}"),
-        })
+        };
+        let kept = stored.typed.get_or_init(|| Box::new(parse()));
+        // Read by two types, it is kept by the first.
+        Some(kept.downcast_ref::<T>().cloned().unwrap_or_else(parse))
     }
 
     /// All objects of a kind.
-    pub fn list<T: DeserializeOwned>(&self, kind: &str) -> Vec<T> {
+    pub fn list<T: DeserializeOwned + Clone + Send + Sync + 'static>(&self, kind: &str) -> Vec<T> {
         self.0.keys().filter(|key| key.kind == kind).filter_map(|key| self.get(key)).collect()
     }
 
     /// All objects.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Value)> {
-        self.0.iter().map(|(key, value)| (key, value.as_ref()))
+        self.0.iter().map(|(key, stored)| (key.as_ref(), &stored.value))
     }
 
     /// Everything that says the same in two runs: UIDs become names; versions, times and counters of attempts go.
@@ -49,16 +70,19 @@ impl View {
         all
     }
 
-    pub(crate) fn insert(&mut self, key: Key, object: Arc<Value>) {
-        self.0.insert(key, object);
+    pub(crate) fn insert(&mut self, key: Key, value: Value) {
+        let stored = Arc::new(Stored { value, typed: OnceLock::new() });
+        Arc::make_mut(&mut self.0).insert(Arc::new(key), stored);
     }
 
     pub(crate) fn remove(&mut self, key: &Key) {
-        self.0.remove(key);
+        Arc::make_mut(&mut self.0).remove(key);
     }
 }
 
-const FLEETING: [&str; 9] = [
+const FLEETING: [&str; 10] = [
+    // A hash of what has UIDs in it.
+    "a8s.dev/made-from",
     "resourceVersion",
     "generation",
     "observedGeneration",

@@ -185,7 +185,11 @@ impl World {
             snapshot: None,
             missing: Vec::new(),
             workspaces: view.list("Workspace"),
-            undelivered: view.list::<a8s_crds::Message>("Message").iter().filter(|m| m.is_undelivered()).count(),
+            undelivered: view
+                .list::<a8s_crds::Message>("Message")
+                .iter()
+                .filter(|m| m.is_undelivered())
+                .count(),
             live: None,
         };
         let plan = session::plan(&seen, &env(&self.sim));
@@ -196,6 +200,11 @@ impl World {
     fn carry_out<S: Serialize>(&mut self, target: &Target, plan: &Plan<S>) {
         // Errors are for the next pass; the executor ends this one.
         let _ = self.sim.carry_out(target, plan);
+    }
+
+    /// The Workspace is about to be deleted: another claim is another's.
+    pub fn forget_claim(&mut self) {
+        self.claim = None;
     }
 
     fn claim_stays(&mut self) {
