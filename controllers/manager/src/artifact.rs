@@ -91,7 +91,7 @@ fn source(workspace: Option<&Workspace>) -> Source {
     let status = workspace.status.as_ref();
     let runs =
         status.is_some_and(|s| conditions::is_true(&s.conditions, conditions::ConditionType::AgentReady));
-    match workspace.spec.state {
+    match a8s_plan::workspace::settled(workspace) {
         // The pod of a Workspace that is being suspended or deleted is asked as long as it answers.
         _ if runs => Source::Ready,
         WorkspaceState::Suspended | WorkspaceState::Archived => Source::Suspended,

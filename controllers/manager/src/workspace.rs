@@ -7,7 +7,7 @@ use a8s_crds::{
     conditions::{self, ConditionType},
     labels, names,
 };
-use a8s_plan::workspace::{self as decide, Binding, Made, Observed, Source};
+use a8s_plan::workspace::{self as decide, Binding, Made, Observed, SnapshotFact, Source};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -96,8 +96,9 @@ async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, 
         return Ok(Action::await_change());
     };
     observed.last_error = passes.forget(&uid);
-    let plan = decide::plan(&observed, &ctx.env());
-    if let Some(violation) = decide::check(&observed, &plan).first() {
+    let env = ctx.env();
+    let plan = decide::plan(&observed, &env);
+    if let Some(violation) = decide::check(&observed, &env, &plan).first() {
         return Err(Error::Plan(violation.to_string()));
     }
     let result = execute::carry_out(ctx, &observed.workspace, plan).await;
@@ -133,7 +134,7 @@ async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, E
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &namespace);
     let environments: Api<Environment> = Api::all(ctx.client.clone());
     let secret = names::tls_secret(&name);
-    let (workspace, environment, source, claim, pod, secret, service, network_policy) = tokio::try_join!(
+    let (workspace, environment, source, claim, pod, secret, service, network_policy, snapshots) = tokio::try_join!(
         async { Ok(workspaces.get_opt(&name).await?) },
         async { Ok(environments.get_opt(&cached.spec.environment).await?) },
         source(ctx, &namespace, cached),
@@ -142,6 +143,7 @@ async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, E
         async { Ok(secrets.get_metadata_opt(&secret).await?.map(|s| s.metadata)) },
         get::<Service>(ctx, &namespace, names::service(&name)),
         get::<NetworkPolicy>(ctx, &namespace, names::network_policy(&name)),
+        snapshots(ctx, &namespace, cached),
     )?;
     let Some(workspace) = workspace.filter(|w| w.uid() == cached.uid()) else { return Ok(None) };
     let mut observed = Observed::of(workspace);
@@ -152,11 +154,12 @@ async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, E
     observed.secret = secret;
     observed.service = service;
     observed.network_policy = network_policy;
+    observed.snapshots = snapshots;
     if !bound(observed.claim.as_ref()) {
         observed.binding = binding(ctx, &observed).await?;
     }
     ask(ctx, &mut observed).await;
-    let going = observed.deleted_at().is_some() || observed.workspace.spec.state != WorkspaceState::Running;
+    let going = observed.deleted_at().is_some() || decide::wanted(&observed, &ctx.env()).state != WorkspaceState::Running;
     if going && observed.pod.is_some() {
         observed.artifacts = artifacts(ctx, &observed).await?;
     }
@@ -184,6 +187,15 @@ async fn source(ctx: &Context, namespace: &str, workspace: &Workspace) -> Result
         volume_snapshot: status.volume_snapshot,
         restore_size: status.restore_size,
     }))
+}
+
+/// The Workspace's Snapshots: by UID where that is known, else by name, since one that was just made counts.
+async fn snapshots(ctx: &Context, namespace: &str, workspace: &Workspace) -> Result<Vec<SnapshotFact>, Error> {
+    let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), namespace);
+    let (name, uid) = (workspace.name_any(), workspace.uid());
+    let all = api.list(&ListParams::default()).await?.items;
+    let facts = all.iter().filter(|s| s.spec.workspace == name).map(SnapshotFact::of);
+    Ok(facts.filter(|s| s.workspace_uid.is_none() || s.workspace_uid == uid).collect())
 }
 
 fn bound(claim: Option<&PersistentVolumeClaim>) -> bool {

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use a8s_crds::{WorkspaceState, WorkspaceStatus, names};
+use a8s_crds::{WorkspaceState, WorkspaceStatus, labels, names};
 
-use super::{Observed, trouble};
-use crate::{Effect, Op, Plan};
+use super::{Observed, life, trouble};
+use crate::{Effect, Env, Op, Plan};
 
 /// A plan that must not be carried out; a defect of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl fmt::Display for Violation {
 }
 
 /// All violations; 1: at most one pod of a Workspace, and none that is not wanted; 2: only what is ours by UID is touched, a claim never.
-pub fn check(observed: &Observed, plan: &Plan<WorkspaceStatus>) -> Vec<Violation> {
+pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Vec<Violation> {
     let mut all = Vec::new();
     let mut say = |invariant, what: String| all.push(Violation { invariant, what });
     let mut pods = 0;
@@ -31,6 +31,14 @@ pub fn check(observed: &Observed, plan: &Plan<WorkspaceStatus>) -> Vec<Violation
         match op {
             Op::Create { object } | Op::Apply { object, .. } => {
                 let kind = object["kind"].as_str().unwrap_or_default();
+                if kind == "Snapshot" {
+                    // It outlives the Workspace, so that nothing owns it.
+                    let of_it = &object["metadata"]["labels"][labels::WORKSPACE_UID] == observed.uid();
+                    if !of_it || object["spec"]["trigger"] == "Manual" || matches!(op, Op::Apply { .. }) {
+                        say(2, "a Snapshot in a person's name or of another Workspace".into());
+                    }
+                    continue;
+                }
                 if object["metadata"]["ownerReferences"][0]["uid"] != observed.uid() {
                     say(2, format!("a {kind} without its owner"));
                 }
@@ -39,7 +47,7 @@ pub fn check(observed: &Observed, plan: &Plan<WorkspaceStatus>) -> Vec<Violation
                 }
                 pods += 1;
                 let unwanted = observed.deleted_at().is_some()
-                    || observed.workspace.spec.state != WorkspaceState::Running;
+                    || life::wanted(observed, env).state != WorkspaceState::Running;
                 if object["metadata"]["name"] != names::pod(observed.name()).as_str() {
                     say(1, "a pod under another name".into());
                 }

@@ -6,7 +6,9 @@
 mod check;
 mod children;
 mod control;
+mod keeping;
 mod leaving;
+mod life;
 mod observed;
 mod pod;
 mod quantity;
@@ -21,6 +23,8 @@ use a8s_crds::{WorkspaceState, WorkspaceStatus, conditions::Reason, labels};
 
 pub use check::{Violation, check};
 pub use children::storage_class;
+pub use keeping::SnapshotFact;
+pub use life::{Wanted, Why, settled, wanted};
 pub use observed::{Binding, Made, Observed, Source};
 
 use crate::{Env, Op, Plan, Wake};
@@ -56,7 +60,7 @@ pub fn plan(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
             present: true,
         });
     }
-    match observed.workspace.spec.state {
+    match wanted(observed, env).state {
         WorkspaceState::Running => running::plan(observed, env, draft, ops),
         WorkspaceState::Suspended | WorkspaceState::Archived => leaving::suspended(observed, env, draft, ops),
     }

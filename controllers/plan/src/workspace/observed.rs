@@ -12,6 +12,7 @@ use k8s_openapi::{
 };
 use kube::Resource;
 
+use super::SnapshotFact;
 use crate::Target;
 
 /// Everything that a decision about a Workspace rests on.
@@ -41,6 +42,8 @@ pub struct Observed {
     pub runner: Option<RunnerState>,
     /// The Artifacts that this Workspace made; needed only while its pod is about to go.
     pub artifacts: Vec<Made>,
+    /// Its Snapshots, whoever asked for them.
+    pub snapshots: Vec<SnapshotFact>,
     /// The newest warning of the claim or the pod, if one of them keeps the desktop from starting.
     pub warning: Option<String>,
     /// What the API server refused in the last pass, if it did.
@@ -99,6 +102,7 @@ impl Observed {
             desk: None,
             runner: None,
             artifacts: Vec::new(),
+            snapshots: Vec::new(),
             warning: None,
             last_error: None,
         }

@@ -9,7 +9,7 @@ use a8s_wire::{RunnerPhase, RunnerState};
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 
-use super::{Hold, Observed, RESTORED_FROM, children, control, trouble};
+use super::{Hold, Observed, RESTORED_FROM, Wanted, children, control, life, trouble};
 use crate::{Env, Notice, Op, Plan, Wake};
 
 /// A status under construction.
@@ -18,6 +18,7 @@ pub(crate) struct Draft<'a> {
     /// The status as it will be.
     pub status: WorkspaceStatus,
     now: Timestamp,
+    wanted: Wanted,
     hold: Option<Hold>,
     notices: Vec<Notice>,
 }
@@ -25,7 +26,8 @@ pub(crate) struct Draft<'a> {
 impl<'a> Draft<'a> {
     pub fn new(observed: &'a Observed, env: &Env) -> Self {
         let status = observed.workspace.status.clone().unwrap_or_default();
-        Self { observed, status, now: env.now, hold: None, notices: Vec::new() }
+        let wanted = life::wanted(observed, env);
+        Self { observed, status, now: env.now, wanted, hold: None, notices: Vec::new() }
     }
 
     /// Notes why it does not go on. The first reason counts: what comes later mostly follows from it.
@@ -147,7 +149,7 @@ impl<'a> Draft<'a> {
 
     fn word(&self, result: &Result<(), Hold>) -> &'static str {
         let observed = self.observed;
-        let suspend = observed.workspace.spec.state != WorkspaceState::Running;
+        let suspend = self.wanted.state != WorkspaceState::Running;
         match result {
             _ if observed.deleted_at().is_some() => "Deleting",
             Ok(()) => "Running",
@@ -186,7 +188,7 @@ impl<'a> Draft<'a> {
     }
 
     fn pod(&self) -> Result<(), Hold> {
-        if self.observed.workspace.spec.state != WorkspaceState::Running {
+        if self.wanted.state != WorkspaceState::Running {
             return Err(Hold::wait(Reason::Suspended, "Suspended as spec.state asks."));
         }
         match self.observed.own_pod() {

@@ -50,7 +50,7 @@ fn fresh(spec: Value) -> Observed {
 /// Plans, holds the plan against the invariants, and does what it says to the objects in `observed`, as a server would.
 fn pass(observed: &mut Observed, second: i64) -> Plan<WorkspaceStatus> {
     let plan = plan(observed, &env(second));
-    assert_eq!(check(observed, &plan), []);
+    assert_eq!(check(observed, &env(second), &plan), []);
     for op in &plan.ops {
         match op {
             Op::Create { object } | Op::Apply { object, .. } => store(observed, object.clone(), second),
@@ -119,7 +119,7 @@ fn run_containers(observed: &mut Observed) {
 
 fn answer(observed: &mut Observed) {
     let control = ControlState::default();
-    observed.desk = Some(DeskState { ready: true, width: 1280, height: 800, control, viewers: 0 });
+    observed.desk = Some(DeskState { ready: true, width: 1280, height: 800, control, ..DeskState::default() });
     observed.runner = Some(runner(&[]));
 }
 

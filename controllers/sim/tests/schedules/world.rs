@@ -165,12 +165,13 @@ impl World {
         seen.network_policy = view.get(&policy);
         // Answers of the processes are never from the past.
         if let Some(control) = self.sim.desk(seen.uid()).cloned() {
-            seen.desk = Some(DeskState { ready: true, width: 1280, height: 800, control, viewers: 0 });
+            seen.desk = Some(DeskState { ready: true, width: 1280, height: 800, control, ..DeskState::default() });
             let runner = json!({"epoch": 0, "seq": 1, "turn": 0, "state": "Idle"});
             seen.runner = Some(serde_json::from_value(runner).unwrap());
         }
-        let plan = workspace::plan(&seen, &env(&self.sim));
-        let violations = workspace::check(&seen, &plan);
+        let env = env(&self.sim);
+        let plan = workspace::plan(&seen, &env);
+        let violations = workspace::check(&seen, &env, &plan);
         assert!(violations.is_empty(), "seed {}: {violations:?}", self.seed);
         self.carry_out(&seen.target(), &plan);
         self.claim_stays();

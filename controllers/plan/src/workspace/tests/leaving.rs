@@ -119,8 +119,8 @@ fn the_check_sees_a_second_pod_and_a_foreign_deletion() {
         ops: vec![Op::Create { object: serde_json::to_value(&observed.pod).unwrap() }; 2],
         ..Plan::default()
     };
-    assert!(check(&observed, &twice).iter().any(|Violation { invariant, .. }| *invariant == 1));
+    assert!(check(&observed, &env(4), &twice).iter().any(|Violation { invariant, .. }| *invariant == 1));
     let target = crate::Target { kind: "PersistentVolumeClaim".into(), uid: "x".into(), ..observed.target() };
     let claim = Plan { ops: vec![Op::Delete { target, grace: None }], ..Plan::default() };
-    assert_eq!(check(&observed, &claim)[0].invariant, 2);
+    assert_eq!(check(&observed, &env(4), &claim)[0].invariant, 2);
 }

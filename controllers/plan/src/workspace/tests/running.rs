@@ -304,3 +304,17 @@ fn control_for_nobody_in_particular_is_not_given() {
     assert_eq!(pass(&mut observed, 4).ops, []);
     assert_eq!(reason(&observed, ConditionType::Ready), "InvalidSpec");
 }
+
+#[test]
+fn a_desktop_after_a_deleted_one_begins_in_the_epoch_that_its_session_says() {
+    let mut observed = fresh(json!({}));
+    let annotations = [("a8s.dev/epoch".to_owned(), "3".to_owned())].into();
+    observed.workspace.metadata.annotations = Some(annotations);
+    pass(&mut observed, 0);
+    bind(&mut observed, "Bound");
+    observed.workspace.metadata.annotations = None;
+    pass(&mut observed, 1);
+    assert_eq!(status(&observed).epoch, Some(3), "the claim keeps it");
+    let pod = serde_json::to_string(observed.pod.as_ref().unwrap()).unwrap();
+    assert!(pod.contains(r#"{"name":"A8S_EPOCH","value":"3"}"#), "{pod}");
+}
