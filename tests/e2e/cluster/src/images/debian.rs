@@ -10,7 +10,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{ImageError, digest, file, layer::TIME, oci::Layer, run};
+use super::{ImageError, difference, digest, file, layer::TIME, oci::Layer, run};
 use crate::{Paths, Progress};
 
 /// The release that all images are made of.
@@ -27,10 +27,12 @@ pub struct Recipe<'a> {
     pub packages: Vec<String>,
     /// Options of dpkg, one a line.
     pub dpkg_options: Option<PathBuf>,
-    /// A program that is called with the root folder once all is installed.
-    pub customize: Option<PathBuf>,
+    /// Programs that are called with the root folder, one after the other, once all is installed.
+    pub customize: Vec<PathBuf>,
     /// Pack the layer: for a large one that goes into an image as it is.
     pub pack: bool,
+    /// Only what this layer does not hold already.
+    pub without: Option<Layer>,
 }
 
 impl Recipe<'_> {
@@ -45,7 +47,10 @@ impl Recipe<'_> {
         add(std::env::consts::ARCH.as_bytes());
         add(self.variant.as_bytes());
         add(self.packages.join("\n").as_bytes());
-        for path in [&self.dpkg_options, &self.customize].into_iter().flatten() {
+        if let Some(below) = &self.without {
+            add(below.diff.as_bytes());
+        }
+        for path in self.dpkg_options.iter().chain(&self.customize) {
             add(&fs::read(path).map_err(file(path))?);
         }
         Ok(hex::encode(hash.finalize())[..12].to_owned())
@@ -69,7 +74,14 @@ impl Recipe<'_> {
             self.packages.len()
         ));
         let unfinished = paths.images_cache().join(format!("{stem}.unfinished.tar"));
-        run(&mut self.command(&unfinished))?;
+        match &self.without {
+            None => drop(run(&mut self.command("tar", &unfinished))?),
+            Some(below) => {
+                let folder = paths.images_cache().join(format!("{stem}.unfinished"));
+                let install = |root: &Path| run(&mut self.command("directory", root)).map(drop);
+                difference::tar(&folder, below, install, &unfinished)?;
+            }
+        }
         let diff = digest(&unfinished)?;
         let (finished, digest) = if self.pack { pack(&unfinished)? } else { (unfinished, diff.clone()) };
         fs::rename(&finished, &path).map_err(file(&path))?;
@@ -78,17 +90,17 @@ impl Recipe<'_> {
         Layer::of(path, digest, diff)
     }
 
-    fn command(&self, target: &Path) -> Command {
+    fn command(&self, format: &str, target: &Path) -> Command {
         let mut command = Command::new("mmdebstrap");
         command
             .env("SOURCE_DATE_EPOCH", TIME.to_string())
-            .args(["--mode=root", "--format=tar", "--variant", self.variant])
+            .args(["--mode=root", "--format", format, "--variant", self.variant])
             .arg("--aptopt=APT::Install-Recommends \"false\"")
             .arg(format!("--include={}", self.packages.join(",")));
         if let Some(options) = &self.dpkg_options {
             command.arg(format!("--dpkgopt={}", options.display()));
         }
-        if let Some(customize) = &self.customize {
+        for customize in &self.customize {
             command.arg(format!("--customize-hook={}", customize.display()));
         }
         command.arg(SUITE).arg(target);
@@ -152,8 +164,9 @@ mod tests {
             variant: "minbase",
             packages: packages.iter().map(|&package| package.to_owned()).collect(),
             dpkg_options: None,
-            customize: None,
+            customize: Vec::new(),
             pack: false,
+            without: None,
         }
     }
 
@@ -182,7 +195,7 @@ mod tests {
         let plain = recipe(&["a"]).key().unwrap();
         assert_eq!(plain, recipe(&["a"]).key().unwrap());
         assert_ne!(plain, recipe(&["a", "b"]).key().unwrap());
-        let with_hook = Recipe { customize: Some(hook.clone()), ..recipe(&["a"]) };
+        let with_hook = Recipe { customize: vec![hook.clone()], ..recipe(&["a"]) };
         let before = with_hook.key().unwrap();
         assert_ne!(plain, before);
         fs::write(&hook, "2").unwrap();

@@ -7,7 +7,8 @@
 
 mod control_plane;
 mod debian;
-mod desktop;
+mod difference;
+mod environment;
 mod layer;
 mod oci;
 mod pause;
@@ -31,7 +32,7 @@ const REPOSITORY: &str = "localhost/a8s";
 /// An image that is ready to be imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuiltImage {
-    /// `pause`, `control-plane`, `runner` or `desktop`.
+    /// `pause`, `control-plane`, `runner` or an Environment's name.
     pub name: String,
     /// `localhost/a8s/<name>:<tag>`.
     pub reference: String,
@@ -90,11 +91,13 @@ pub enum ImageError {
 pub fn build_all(paths: &Paths, progress: &Progress) -> Result<Vec<BuiltImage>, ImageError> {
     let mut images = build_small(paths, progress)?;
     let _lock = lock(paths)?;
-    images.push(desktop::build(paths, progress)?);
+    for name in environment::names(paths)? {
+        images.push(environment::build(paths, &name, progress)?);
+    }
     Ok(images)
 }
 
-/// Builds every image but the desktop.
+/// Builds every image but those of Environments.
 pub fn build_small(paths: &Paths, progress: &Progress) -> Result<Vec<BuiltImage>, ImageError> {
     let pause = build_pause(paths, progress)?;
     let _lock = lock(paths)?;
@@ -116,10 +119,15 @@ fn lock(paths: &Paths) -> Result<Flock<File>, ImageError> {
     Flock::lock(open, FlockArg::LockExclusive).map_err(|(_, errno)| file(&path)(errno.into()))
 }
 
-/// Unpacks the desktop image, without our programs, into an empty folder: for tests of its look.
-pub fn unpack_desktop(paths: &Paths, progress: &Progress, folder: &Path) -> Result<(), ImageError> {
+/// Unpacks the image of an Environment, without our programs, into an empty folder: for tests of its look.
+pub fn unpack_environment(
+    paths: &Paths,
+    name: &str,
+    progress: &Progress,
+    folder: &Path,
+) -> Result<(), ImageError> {
     let _lock = lock(paths)?;
-    desktop::unpack(paths, progress, folder)
+    environment::unpack(paths, name, progress, folder)
 }
 
 fn file(path: &Path) -> impl Fn(io::Error) -> ImageError {
