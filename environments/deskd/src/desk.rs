@@ -66,6 +66,8 @@ impl Desk {
             height,
             control: self.lease.state(),
             viewers: self.lease.viewers(),
+            last_input: None,
+            first_frame: None,
         }
     }
 

@@ -400,6 +400,8 @@ impl Engine {
             plan: self.history.plan.clone(),
             artifacts: self.history.artifacts.clone(),
             last_activity: self.history.last_activity.clone(),
+            session: None,
+            restored: None,
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct SetControl {
 }
 
 /// Answer of `GET /v1/state`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeskState {
     /// Display, window manager and panel are up.
@@ -61,4 +61,21 @@ pub struct DeskState {
     pub control: ControlState,
     /// Open RFB connections.
     pub viewers: u32,
+    /// RFC 3339 time of the last key or pointer event that a person sent with effect; absent before the first. The agent's input is not
+    /// counted, and what a viewer without the lease does is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_input: Option<String>,
+    /// The first picture that was really drawn; absent until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_frame: Option<FirstFrame>,
+}
+
+/// Evidence that the desktop shows something: window manager and panel were up and the picture had more than one colour.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FirstFrame {
+    /// RFC 3339 time.
+    pub at: String,
+    /// Milliseconds since deskd began.
+    pub after_millis: u64,
 }

@@ -7,7 +7,10 @@ pub mod paths;
 pub mod runner;
 pub mod token;
 
-pub use desk::{ControlState, DeskState, Holder, SetControl};
+pub use desk::{ControlState, DeskState, FirstFrame, Holder, SetControl};
 pub use event::{Event, EventBody, EventId};
-pub use runner::{ArtifactInfo, Interrupt, Interrupted, Prompt, PromptAccepted, RunnerPhase, RunnerState};
+pub use runner::{
+    ArtifactInfo, Flushed, Interrupt, Interrupted, Prompt, PromptAccepted, Restored, RunnerPhase,
+    RunnerState, SessionIdentity,
+};
 pub use token::{Claims, Scope, TokenError};

@@ -8,6 +8,11 @@ pub const ATTACHMENTS: &str = "/home/agent/Attachments";
 pub const STATE: &str = "/state";
 /// Unix socket of deskd's MCP server; visible to the desktop and runner containers only.
 pub const DESKD_SOCKET: &str = "/run/a8s/desk/deskd.sock";
+/// What deskd repaired in the home before anything ran in it, one path below [`HOME`] a line; the runner leaves these out when it compares
+/// a restored home.
+pub const REPAIRED: &str = "/run/a8s/desk/repaired";
+/// Unix socket of the runner's own commands, below [`STATE`].
+pub const CONTROL_SOCKET: &str = "control.sock";
 /// Unix socket on which the shim offers the harness's standard input and output.
 pub const AGENT_SOCKET: &str = "/run/a8s/acp/agent.sock";
 /// Unix socket of the runner's aggregated MCP server.
@@ -33,6 +38,9 @@ pub mod env {
     pub const GEOMETRY: &str = "A8S_DESKTOP_GEOMETRY";
     /// Conversation epoch, decimal; it grows by one with every restore.
     pub const EPOCH: &str = "A8S_EPOCH";
+    /// Name of the Snapshot, or of the Workspace, that the volume was made from; absent or empty if it began empty. The runner then compares
+    /// the volume with the list of files on it. It stays set for the life of the volume: the runner compares once.
+    pub const RESTORED_FROM: &str = "A8S_RESTORED_FROM";
 }
 
 /// The DNS name in the serving certificate of a workspace pod, which clients verify.

@@ -162,14 +162,8 @@ impl World for Fake {
             seq: state.transcript.last().map_or(0, |e| e.id.seq),
             turn: state.turn,
             state: RunnerPhase::Idle,
-            reason: None,
-            volume_full: false,
             queue: state.queue.clone(),
-            consumed: vec![],
-            step: None,
-            plan: vec![],
-            artifacts: vec![],
-            last_activity: String::new(),
+            ..RunnerState::default()
         })
     }
 
