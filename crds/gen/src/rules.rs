@@ -60,9 +60,9 @@ pub const ROLES: &[Role] = &[
         aggregate: &[],
         bound: true,
         rules: &[
-            rule(A8S, &["environments", "snapshots"], &["get", "list", "patch", "update", "watch"]),
+            rule(A8S, &["environments"], &["get", "list", "patch", "update", "watch"]),
             rule(A8S, &["sessions"], &["get", "list", "patch", "update", "watch"]),
-            rule(A8S, &["artifacts", "messages", "workspaces"], CHILD),
+            rule(A8S, &["artifacts", "messages", "snapshots", "workspaces"], CHILD),
             rule(
                 A8S,
                 &[

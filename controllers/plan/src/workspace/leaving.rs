@@ -7,7 +7,7 @@ use a8s_crds::{
 };
 use jiff::Timestamp;
 
-use super::{Hold, Observed, running::pod_target, status::Draft, trouble};
+use super::{Hold, Observed, keeping, running::pod_target, status::Draft, trouble};
 use crate::{Effect, Env, Op, Plan, Wake};
 
 /// Longest wait for files, in seconds: a deleted Workspace must not stay for a store that is down.
@@ -67,6 +67,8 @@ pub(crate) fn suspended(
         ready.map_or(env.now, |c| if c.status == "True" { env.now } else { c.last_transition_time.0 });
     if let Some(text) = unsaved(observed, since, env.now) {
         draft.hold(Hold::wait(Reason::SavingArtifacts, text));
+    } else if let Err(hold) = keeping::before_suspend(observed, env, &mut ops) {
+        draft.hold(hold);
     } else {
         draft.hold(Hold::wait(Reason::Progressing, "The desktop is being suspended."));
         // Only a runner that answers can be asked; one that does not must not keep the pod.
