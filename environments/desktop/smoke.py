@@ -16,7 +16,7 @@ import zlib
 WIDTH, HEIGHT = 1280, 800
 PATIENCE = 60
 RFB = "/run/user-1000/smoke.sock"
-CLASSES = {"terminal": "xfce4-terminal", "files": "thunar", "browser": "chromium", "editor": "mousepad"}
+FIRST = ("browser", "terminal", "files", "editor")
 
 
 def wait_for(what, condition):
@@ -132,9 +132,13 @@ def main(out):
         "terminal": ["--geometry=72x18+40+40"],
         "editor": [f"{home}/Documents/quarterly.md"],
     }
-    for name in ("browser", "terminal", "files", "editor"):
-        start(name, [*desktop["applications"][name], *arguments.get(name, [])])
-        wait_for(f"a window of {name}", lambda n=name: any(CLASSES[n] in text.lower() for text in windows().values()))
+    applications = desktop["applications"]
+    for name in (*FIRST, *(other for other in applications if other not in FIRST)):
+        # Programs of one family, like LibreOffice's, name their windows after program and family.
+        program = applications[name][0]
+        wanted = f"{program}-{name}" if program == "libreoffice" else program
+        start(name, [*applications[name], *arguments.get(name, [])])
+        wait_for(f"a window of {name}", lambda w=wanted: any(w in text.lower() for text in windows().values()))
     # The picture is complete once it stays the same.
     last = [None]
 

@@ -31,6 +31,13 @@ fn image() -> Value {
     }))
 }
 
+fn environment() -> Value {
+    object(&json!({
+        "enabled": {"type": "boolean", "description": "Offer it in the catalogue."},
+        "image": {"type": "string", "minLength": 1, "description": "With a tag."},
+    }))
+}
+
 fn component(mut more: Value) -> Value {
     more["replicas"] = json!({"type": "integer", "minimum": 0});
     more["resources"] = free("Requests and limits of the container.");
@@ -67,10 +74,9 @@ fn schema() -> Value {
             })),
         })),
         "environments": object(&json!({
-            "desktop": object(&json!({
-                "enabled": {"type": "boolean"},
-                "image": {"type": "string", "minLength": 1},
-            })),
+            "desktop": environment(),
+            "office": environment(),
+            "code": environment(),
         })),
         "artifacts": object(&json!({
             "size": {"type": "string", "pattern": "^[0-9]+(Ki|Mi|Gi|Ti)?$"},

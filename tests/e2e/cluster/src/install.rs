@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::binaries::{Binaries, snapshot_crds};
 use crate::components::well_known::{CONSOLE_NODE_PORT, CONTAINERD_SOCKET};
@@ -90,10 +90,16 @@ pub fn chart_values(images: &[BuiltImage], network: &Network) -> Value {
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((&reference, ""));
         json!({"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"})
     };
+    let ours = ["pause", "control-plane", "runner"];
+    let environments: Map<String, Value> = images
+        .iter()
+        .filter(|image| !ours.contains(&image.name.as_str()))
+        .map(|image| (image.name.clone(), json!({"enabled": true, "image": image.reference})))
+        .collect();
     json!({
         "image": split("control-plane"),
         "runner": {"image": split("runner")},
-        "environments": {"desktop": {"image": reference("desktop")}},
+        "environments": environments,
         "console": {
             "url": network.console_url(),
             "service": {"type": "NodePort", "nodePort": CONSOLE_NODE_PORT},
@@ -146,9 +152,12 @@ mod tests {
     #[test]
     fn the_chart_gets_exactly_the_built_images_and_the_clusters_own_address() {
         let network = Network { index: 3, console_port: 8099 };
-        let values = chart_values(&[image("control-plane"), image("runner"), image("desktop")], &network);
+        let images = ["pause", "control-plane", "runner", "desktop", "office"].map(image);
+        let values = chart_values(&images, &network);
         assert_eq!(values["image"]["tag"], "0123456789ab");
         assert_eq!(values["environments"]["desktop"]["image"], "localhost/a8s/desktop:0123456789ab");
+        let names: Vec<_> = values["environments"].as_object().unwrap().keys().collect();
+        assert_eq!(names, ["desktop", "office"]);
         assert_eq!(values["console"]["url"], "http://localhost:8099");
     }
 

@@ -12,8 +12,9 @@ fn the_desktop_starts_without_privileges_and_opens_every_application() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("root");
     std::fs::create_dir(&root).expect("a root folder");
-    images::unpack_desktop(&paths, &Progress::new(1), &root).expect("the image");
-    let picture = paths.images_cache().join("desktop.png");
+    let name = std::env::var("A8S_IMAGE").unwrap_or_else(|_| "desktop".to_owned());
+    images::unpack_environment(&paths, &name, &Progress::new(1), &root).expect("the image");
+    let picture = paths.images_cache().join(format!("{name}.png"));
     let _ = std::fs::remove_file(&picture);
     let status = Command::new(paths.repo.join("environments/desktop/smoke.sh"))
         .arg(&root)

@@ -85,7 +85,8 @@ pub fn source(paths: &Paths, progress: &Progress) -> Result<Layer, ImageError> {
         variant: "extract",
         packages,
         dpkg_options: None,
-        customize: None,
+        customize: Vec::new(),
+        without: None,
         pack: false,
     };
     recipe.layer(paths, progress)

@@ -283,8 +283,11 @@ mod tests {
     #[test]
     fn an_extension_offers_its_programs_in_the_panel_the_menu_and_to_the_agent() {
         for name in ["office", "code"] {
-            let Image::Extension(extension) = read(&recipe(name)).unwrap() else { panic!("{name} stands alone") };
-            let text = |path: &str| fs::read_to_string(recipe(&extension.extends).join("files").join(path)).unwrap();
+            let Image::Extension(extension) = read(&recipe(name)).unwrap() else {
+                panic!("{name} stands alone")
+            };
+            let text =
+                |path: &str| fs::read_to_string(recipe(&extension.extends).join("files").join(path)).unwrap();
             let more = &extension.applications;
             let all: Value = serde_json::from_str(&desktop(&text(DESKTOP), more).unwrap()).unwrap();
             assert!(all["applications"]["browser"].is_array(), "what the desktop offers stays");
