@@ -23,7 +23,7 @@ use tokio::sync::watch;
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_secs(3);
 /// With less than this the volume is full.
-const FULL: u64 = 8 << 20;
+const FULL: u64 = 4 << 20;
 /// With at least this it is full no longer; between the two it is what it was.
 const ROOM: u64 = 16 << 20;
 
