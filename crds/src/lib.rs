@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod definitions;
 pub mod labels;
 pub mod names;
+pub mod schedule;
 pub mod v1alpha1;
 
 pub use v1alpha1::*;
