@@ -9,7 +9,10 @@ export CLUSTER A8S_CACHE CARGO_TARGET_DIR
 CARGO_CLUSTER = cargo build --quiet --locked -p a8s-cluster
 TOOL = $(CARGO_TARGET_DIR)/debug/a8s-cluster
 
-.PHONY: help up down status token images logs test test-kills bench fmt lint gen
+# Over 100,000 in all.
+SCHEDULES ?= 17
+
+.PHONY: help up down status token images logs test test-kills test-schedules bench fmt lint gen
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -50,6 +53,9 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 test-kills: ## Kill the controller at ten points of the sample's run.
 	$(CARGO_CLUSTER)
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture killing_the_controller
+
+test-schedules: ## Run so many times the seeded schedules of `make test`: SCHEDULES=17.
+	A8S_SCHEDULES=$(SCHEDULES) cargo test --locked --profile schedules -p a8s-sim
 
 bench: ## Measure, and print a table.
 	@$(CARGO_CLUSTER)

@@ -1,6 +1,6 @@
 //! Thousands of seeded schedules against the plans: people change their minds, controllers crash between any two steps and look at stale
 //! views, pods fail. In the end everything must be as if nothing had happened, and a converged object must cost nothing.
-//! A failing schedule names its seed; `A8S_SEED=<seed>` runs only that one.
+//! A failing schedule names its seed; `A8S_SEED=<seed>` runs only that one. `make test-schedules` runs many more.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
 
@@ -14,11 +14,12 @@ use rand::Rng;
 use serde_json::Value;
 use world::{User, World};
 
-/// The seeds to run.
+/// The seeds to run: one, or `A8S_SCHEDULES` times as many as by default.
 fn seeds(range: Range<u64>) -> Vec<u64> {
-    match std::env::var("A8S_SEED").ok().and_then(|s| s.parse().ok()) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match number("A8S_SEED") {
         Some(seed) => vec![seed],
-        None => range.collect(),
+        None => (range.start..range.end * number("A8S_SCHEDULES").unwrap_or(1)).collect(),
     }
 }
 
