@@ -37,3 +37,15 @@ pub struct Options {
     #[command(flatten)]
     pub health: a8s_process::HealthArgs,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_only_is_what_the_chart_says_it_with() {
+        let given = |more: &[&str]| Options::parse_from([&["a8s-console"], more].concat()).read_only;
+        assert!(given(&["--read-only"]), "tests of the chart look for this flag");
+        assert!(!given(&[]));
+    }
+}

@@ -99,3 +99,16 @@ fn a_user_may_bring_the_data_of_a_session_and_name_it() {
         assert!(!may("", "configmaps", verb), "other people's ConfigMaps are none of its business: {verb}");
     }
 }
+
+#[test]
+fn a_viewer_sees_all_that_a_read_only_console_shows() {
+    let viewer = ROLES.iter().find(|r| r.name == "a8s-viewer").unwrap();
+    let may = |resource: &str, verb: &str| {
+        viewer.rules.iter().any(|r| r.resources.contains(&resource) && r.verbs.contains(&verb))
+    };
+    for kind in ["artifacts", "environments", "messages", "sessions", "snapshots", "workspaces"] {
+        assert!(["get", "list", "watch"].iter().all(|verb| may(kind, verb)), "{kind}");
+    }
+    // A ticket for viewing, and a download.
+    assert!(may("workspaces/desktop", "get") && may("artifacts/content", "get"));
+}

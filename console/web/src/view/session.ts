@@ -54,11 +54,10 @@ export class SessionView implements View {
     visible(this.trouble, false);
     const actions = h("div", { class: "actions", role: "toolbar", "aria-label": "Actions" },
       this.stop, this.take, this.hand, this.privateLabel, this.save, this.suspend, this.resume);
-    visible(actions, !shell.me.readOnly);
     this.element = h("div", { class: "page session" }, topBar(shell, namespace),
       h("div", { class: "head" },
         h("a", { class: "ghost button", href: hashFor(namespace), "aria-label": "Back to all sessions", testid: "back" }, icon("arrow")),
-        h("div", { class: "name" }, h("h1", {}, name), this.facts), this.state, this.offline, this.doing, h("span", { class: "grow" }), actions),
+        h("div", { class: "name" }, h("h1", {}, name), this.facts), this.state, this.offline, this.doing, h("span", { class: "grow" }), !shell.me.readOnly && actions),
       this.trouble,
       h("main", { class: "work" },
         h("section", { class: "left", "aria-label": "Chat" }, this.chat.element, !shell.me.readOnly && this.composer.element),
@@ -131,7 +130,12 @@ export class SessionView implements View {
   private absence(model: Model, word: string): string {
     const { workspace } = model;
     if (word === "Loading") return "Loading";
-    if (!workspace) return word === "Terminated" || word === "Gone" ? "The session is over, its desktop is gone" : "The desktop is starting";
+    if (!workspace) {
+      if (word === "Terminated" || word === "Gone") return "The session is over, its desktop is gone";
+      const { session } = model;
+      const ready = session && condition(session, "Ready");
+      return ready?.reason === "WorkspaceDeleted" && ready.message ? ready.message : "The desktop is starting";
+    }
     const state = workspace.status?.state ?? "Pending";
     if (state === "Suspended") return "Suspended. The volume is kept; Resume brings the desktop back";
     if (state === "Pending" || state === "Starting") return condition(workspace, "Ready")?.message || "The desktop is starting";

@@ -1,0 +1,103 @@
+// @vitest-environment jsdom
+// A read-only console shows everything and offers nothing: no control of the page does more than look, even for somebody whose rights
+// would allow it and who holds control at the moment.
+
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Shell } from "../src/view/shell.ts";
+import { meta, message } from "./objects.ts";
+
+vi.mock("@novnc/novnc", () => ({ default: class extends EventTarget { disconnect(): void { /* never connected */ } focus(): void { /* nothing */ } blur(): void { /* nothing */ } } }));
+
+const { SessionView } = await import("../src/view/session.ts");
+const { SessionsView } = await import("../src/view/sessions.ts");
+
+const ready = { type: "Ready", status: "True", reason: "Ready", message: "" };
+const session = { metadata: meta("s"), spec: { goal: "Do it." }, status: { state: "Working", turn: 1, conditions: [ready] } };
+const detail = {
+  session,
+  workspace: {
+    metadata: meta("s"),
+    spec: { control: { holder: "User", user: "jane", private: false } },
+    status: { state: "Running", control: { holder: "User", user: "jane", private: false, epoch: 1 } },
+  },
+  messages: [message("m", "User", "hello", { state: "Delivered", seq: 1 })],
+  artifacts: [],
+  snapshots: [{ metadata: meta("before"), spec: { workspace: "s" }, status: { conditions: [ready] } }],
+};
+
+/** What somebody who only looks may press: the way out, and the size of the picture. */
+const HARMLESS = ["logout", "Full screen"];
+
+function shell(readOnly: boolean): Shell {
+  return { me: { user: "jane", readOnly, namespace: "team" }, signedOut: () => undefined, leave: () => undefined };
+}
+
+/** Everything that can be pressed, written into or ticked, shown or not. */
+function controls(element: HTMLElement): string[] {
+  const found = [...element.querySelectorAll<HTMLElement>("button, input, textarea, select, [contenteditable]")];
+  return found.filter((e) => e.dataset.testid !== "paste" || !e.hidden).map((e) => e.dataset.testid ?? e.getAttribute("aria-label") ?? e.outerHTML);
+}
+
+/** What the page sent besides questions. */
+let asked: { url: string; body: unknown }[] = [];
+
+beforeEach(() => {
+  asked = [];
+  vi.stubGlobal("EventSource", class { addEventListener(): void { /* nothing comes */ } close(): void { /* nothing to close */ } });
+  vi.stubGlobal("WebSocket", class extends EventTarget { close(): void { /* nothing to close */ } });
+  vi.stubGlobal("requestAnimationFrame", (draw: () => void) => { draw(); return 0; });
+  vi.stubGlobal("cancelAnimationFrame", () => undefined);
+  vi.stubGlobal("fetch", vi.fn((url: string, init?: { body?: string }) => { if (init?.body !== undefined) asked.push({ url, body: JSON.parse(init.body) as unknown }); return Promise.resolve(new Response(JSON.stringify(
+    url.includes("/sessions/s") ? detail : url.includes("/vnc/ticket") ? { ticket: "t", expiresIn: 30 } : { items: [session] },
+  ), { status: 200, headers: { "content-type": "application/json" } })); }));
+});
+afterEach(() => vi.unstubAllGlobals());
+
+describe("a read-only console", () => {
+  it("has no action on a session's page, not even for whoever holds control", async () => {
+    const view = new SessionView(shell(true), "team", "s");
+    await vi.waitFor(() => expect(view.element.textContent).toContain("before"));
+    expect(view.element.textContent).toContain("read-only");
+    expect(controls(view.element).filter((name) => !HARMLESS.includes(name))).toEqual([]);
+    view.close();
+  });
+
+  it("has no action in the list of sessions", async () => {
+    const view = new SessionsView(shell(true), "team");
+    await vi.waitFor(() => expect(view.element.textContent).toContain("Working"));
+    expect(controls(view.element).filter((name) => !HARMLESS.includes(name))).toEqual(["namespace"]);
+    view.close();
+  });
+
+  it("asks for tickets to view only", async () => {
+    const view = new SessionView(shell(true), "team", "s");
+    await vi.waitFor(() => expect(asked.length).toBeGreaterThan(0));
+    expect(asked).toEqual([{ url: "/vnc/ticket", body: { namespace: "team", workspace: "s", mode: "view" } }]);
+    view.close();
+  });
+});
+
+describe("any other console", () => {
+  it("has the actions that a read-only one lacks", async () => {
+    const view = new SessionView(shell(false), "team", "s");
+    await vi.waitFor(() => expect(view.element.textContent).toContain("before"));
+    const there = controls(view.element);
+    for (const name of ["stop", "take-over", "hand-back", "private", "save", "suspend", "resume", "fork-before"]) expect(there).toContain(name);
+    view.close();
+    const list = new SessionsView(shell(false), "team");
+    await vi.waitFor(() => expect(list.element.textContent).toContain("Working"));
+    expect(controls(list.element)).toEqual(expect.arrayContaining(["new-session", "delete-s"]));
+    list.close();
+  });
+});
+
+describe("a session whose desktop was deleted", () => {
+  it("says so where the desktop was, and what to do", async () => {
+    const text = "The desktop was deleted; the next Message starts a new, empty one.";
+    const gone = { ...session, status: { state: "Waiting", conditions: [{ ...ready, status: "False", reason: "WorkspaceDeleted", message: text }] } };
+    vi.mocked(fetch).mockImplementation(() => Promise.resolve(new Response(JSON.stringify({ ...detail, session: gone, workspace: null }), { status: 200, headers: { "content-type": "application/json" } })));
+    const view = new SessionView(shell(false), "team", "s");
+    await vi.waitFor(() => expect(view.element.querySelector("[data-testid=desktop-notice]")?.textContent).toContain(text));
+    view.close();
+  });
+});
