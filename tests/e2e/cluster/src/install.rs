@@ -162,6 +162,14 @@ mod tests {
     }
 
     #[test]
+    fn the_namespace_of_the_control_plane_enforces_the_strictest_pod_security() {
+        let base = include_str!("manifests/base.yaml");
+        let namespace = base.split("\n---\n").find(|d| d.contains("kind: Namespace\n")).unwrap();
+        assert!(namespace.contains(&format!("name: {SYSTEM_NAMESPACE}\n")), "{namespace}");
+        assert!(namespace.contains("{pod-security.kubernetes.io/enforce: restricted}"), "{namespace}");
+    }
+
+    #[test]
     fn definitions_of_group_snapshots_are_left_out() {
         let wanted = |name: &str| is_wanted_definition(Path::new(name));
         assert!(wanted("/x/snapshot.storage.k8s.io_volumesnapshots.yaml"));
