@@ -133,13 +133,23 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
         None => None,
     };
     let mut unresolved = Vec::new();
-    let began = session.status.as_ref().and_then(|s| s.seq).unwrap_or_default() > 0;
+    let began = session.status.as_ref();
+    let began = began.is_some_and(|s| s.seq.unwrap_or_default() > 0 || s.goal_epoch.is_some());
     let needed = session.spec.state == SessionState::Active && !began;
     for attachment in session.spec.attachments.iter().filter(|_| needed) {
         unresolved.extend(unresolved_reason(ctx, attachment, namespace).await?);
     }
     let live = ctx.live.facts(&uid);
-    Ok(Observed { session, environments, snapshot, missing: unresolved, workspaces, undelivered, live })
+    Ok(Observed {
+        session,
+        environments,
+        snapshot,
+        missing: unresolved,
+        workspaces,
+        pool: Vec::new(),
+        undelivered,
+        live,
+    })
 }
 
 async fn unresolved_reason(

@@ -76,8 +76,9 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<MessageStatus> {
 pub fn turn_lost(status: &mut MessageStatus, now: Timestamp) {
     status.state = Some(MessageState::Dropped);
     let turn = status.turn.filter(|t| *t > 0).map_or_else(|| "its turn".to_owned(), |t| format!("turn {t}"));
-    let text =
-        format!("the desktop was deleted before {turn} was over; send the Message again if it still matters");
+    let text = format!(
+        "the desktop was deleted, or taken back to a Snapshot, before {turn} was over; send the Message again if it still matters"
+    );
     let generation = status.observed_generation;
     let mut set = |kind, value, reason| {
         conditions::set(&mut status.conditions, kind, value, reason, text.clone(), generation, now);

@@ -91,3 +91,31 @@ impl LiveSessions {
         self.bridges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_wakes_its_bridge_or_without_one_asks_the_sessions_controller_to_look() {
+        let live = LiveSessions::default();
+        let mut passes = Box::pin(live.passes());
+        let session = |name: &str| ObjectRef::<Session>::new(name).within("team");
+        let wake = Arc::new(Notify::new());
+        let bridge = Bridge {
+            session: session("rain"),
+            at: PodAddress { uid: "uid-w".into(), host: "10.0.0.1".into() },
+            drain: false,
+            facts: None,
+            wake: wake.clone(),
+            task: tokio::spawn(std::future::pending::<()>()).abort_handle(),
+        };
+        live.bridges().insert("uid-s".into(), bridge);
+        live.wake("team", "rain");
+        wake.notified().await;
+        live.wake("team", "sun");
+        assert_eq!(passes.next().await, Some(session("sun")), "and nothing before that");
+    }
+}

@@ -31,6 +31,8 @@ struct State {
     queue: Vec<String>,
     /// Turns end only when the test says so.
     slow: bool,
+    /// The sources of attachments are gone.
+    bare: bool,
     calls: usize,
     crash: Option<(usize, bool)>,
 }
@@ -150,6 +152,9 @@ impl World for Fake {
     }
 
     async fn attachment(&self, attachment: &Attachment) -> Result<Bytes, Error> {
+        if self.state().bare {
+            return Err(Error::Other("attachment a.csv: ConfigMap c with key k does not exist".into()));
+        }
         Ok(Bytes::from(attachment.text.clone().unwrap_or_default()))
     }
 
@@ -462,4 +467,18 @@ async fn what_a_waiting_message_was_told_while_suspended_is_over_when_the_agent_
     told("Session rain is suspended");
     live_on(&world, rain()).await.unwrap();
     assert!(world.message("a").conditions.iter().all(|c| c.message == "waits for its turn"));
+}
+
+#[tokio::test]
+async fn a_later_desktop_does_without_an_attachment_whose_source_is_gone() {
+    let world = Fake::default();
+    live_on(&world, rain()).await.unwrap();
+    world.state().bare = true;
+    let first = Fake::default();
+    first.state().bare = true;
+    assert!(live_on(&first, rain()).await.is_err(), "the first one does not");
+    let subject = next_desktop(&world, Some(0));
+    world.say_as("again", 10, Delivery::Queue, Some("go on"));
+    live_on(&world, subject).await.unwrap();
+    assert_eq!(world.prompted(), ["uid-again"]);
 }

@@ -4,6 +4,7 @@
 //!
 //! A desktop that somebody deleted is not replaced on its own (see [`lost`]).
 
+mod adopt;
 mod choice;
 mod lost;
 mod status;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
+pub use adopt::{Waiting, fits};
 pub use choice::{Choice, choose};
 
 use crate::{Env, Op, Plan, Target, Wake, workspace::EPOCH};
@@ -38,6 +40,8 @@ pub struct Observed {
     pub missing: Vec<(Reason, String)>,
     /// Workspaces under the two names that the Session's Workspace may have.
     pub workspaces: Vec<Workspace>,
+    /// Desktops that wait in pools of the namespace; needed only while the Session has none.
+    pub pool: Vec<Waiting>,
     /// People's Messages that no agent has had yet; needed only while the Workspace that the status names is gone.
     pub undelivered: usize,
     /// What the bridge knows, while it is connected and has read the whole transcript.
@@ -88,6 +92,7 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
     let choice = choose(seen);
     let lost = lost::lost(seen, matches!(place, Place::Mine(_)));
     let mut problem = problem(seen, &place, &choice).filter(|_| lost.as_ref().is_none_or(|l| l.replace));
+    let mut adopted = None;
     match (&place, session.spec.state) {
         (Place::Mine(workspace), SessionState::Terminated) => {
             if workspace.metadata.deletion_timestamp.is_none() {
@@ -104,7 +109,14 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
         }
         // A suspended Session that never had a Workspace has nothing to suspend.
         (Place::Free(name), SessionState::Active) => {
-            if let (Ok(choice), None, true) = (&choice, &problem, lost.as_ref().is_none_or(|l| l.replace)) {
+            if let (Ok(choice), None, None) = (&choice, &problem, &lost)
+                && let Some(found) = adopt::choose(seen, choice, env)
+            {
+                plan.ops.push(adopt::swap(session, found));
+                adopted = Some(found);
+            } else if let (Ok(choice), None, true) =
+                (&choice, &problem, lost.as_ref().is_none_or(|l| l.replace))
+            {
                 let mut object = workspace(session, name, &choice.environment);
                 if lost.is_some() {
                     object["metadata"]["annotations"] = json!({EPOCH: lost::next_epoch(seen).to_string()});
@@ -117,7 +129,7 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
     if problem.is_some() {
         plan.wake = Wake::AfterMillis(LOOK_AGAIN);
     }
-    let mine = if let Place::Mine(workspace) = place { Some(workspace) } else { None };
+    let mine = if let Place::Mine(workspace) = place { Some(workspace) } else { adopted };
     let (new, notices) = status::status(seen, env, mine, choice.ok(), &problem, lost.as_ref());
     plan.notices = notices;
     if session.status.as_ref() != Some(&new) {
@@ -179,8 +191,9 @@ fn problem(
 
 /// Attachments are put in place before the first turn; afterwards their sources may go.
 fn began(seen: &Observed) -> bool {
-    let before = seen.session.status.as_ref().and_then(|s| s.seq).unwrap_or_default();
-    before > 0 || seen.live.as_ref().is_some_and(|live| live.recorded.seq > 0)
+    let status = seen.session.status.as_ref();
+    let before = status.is_some_and(|s| s.seq.unwrap_or_default() > 0 || s.goal_epoch.is_some());
+    before || seen.live.as_ref().is_some_and(|live| live.recorded.seq > 0)
 }
 
 fn desired(state: SessionState) -> WorkspaceState {
@@ -231,10 +244,7 @@ fn workspace(session: &Session, name: &str, environment: &str) -> Value {
         "metadata": {
             "name": name, "namespace": session.namespace(),
             "labels": {labels::MANAGED_BY: labels::MANAGER, labels::SESSION: session.name_any()},
-            "ownerReferences": [{
-                "apiVersion": "a8s.dev/v1alpha1", "kind": "Session", "name": session.name_any(), "uid": session.uid(),
-                "controller": true, "blockOwnerDeletion": true,
-            }],
+            "ownerReferences": [adopt::owner(session)],
         },
         "spec": spec,
     })

@@ -14,7 +14,7 @@ fn workspace(world: &World) -> Option<String> {
 }
 
 fn epoch(world: &World) -> i64 {
-    let claim = world.sim.get(&core("PersistentVolumeClaim", &a8s_crds::names::claim(NAME))).unwrap();
+    let claim = world.sim.get(&core("PersistentVolumeClaim", &a8s_crds::names::claim(NAME, 1))).unwrap();
     claim["metadata"]["annotations"]["a8s.dev/epoch"].as_str().unwrap().parse().unwrap()
 }
 
@@ -52,7 +52,6 @@ fn a_deleted_desktop_comes_back_for_a_message_only_and_in_a_later_epoch() {
             continue;
         }
         let (first, before) = (workspace(&world).unwrap(), epoch(&world));
-        world.forget_claim();
         world.sim.delete(&ours("Workspace"), None, None).unwrap();
         let nobody_asked = |world: &World| {
             let now = workspace(world);
@@ -65,6 +64,7 @@ fn a_deleted_desktop_comes_back_for_a_message_only_and_in_a_later_epoch() {
         let session = world.sim.get(&ours("Session")).unwrap();
         let text = "The desktop was deleted; the next Message starts a new, empty one.";
         assert_eq!(session["status"]["doing"], text, "seed {seed}");
+        world.forget_claim();
         say(&mut world);
         let steps = world.sim.rng().random_range(0..20);
         if !upheaval(&mut world, steps, |_| ()) {

@@ -115,7 +115,14 @@ impl<W: World> Conversation<'_, W> {
 
     async fn attach(&self) -> Result<(), Error> {
         for attachment in &self.subject.attachments {
-            let body = self.world.attachment(attachment).await?;
+            let body = match self.world.attachment(attachment).await {
+                // An agent had it once, so that its source may go; a later desktop does without.
+                Err(Error::Other(text)) if self.subject.goal_epoch.is_some() => {
+                    self.say(true, a8s_plan::session::missing(attachment).0, text).await;
+                    continue;
+                }
+                other => other?,
+            };
             self.world.put_attachment(&attachment.name, body).await?;
         }
         Ok(())

@@ -104,7 +104,7 @@ impl<W: World> Conversation<'_, W> {
         }
     }
 
-    async fn say(&self, warning: bool, reason: Reason, note: String) {
+    pub(super) async fn say(&self, warning: bool, reason: Reason, note: String) {
         self.world.say(Notice { warning, reason, note }).await;
     }
 }
