@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use a8s_cluster::{Cluster, Options, lifecycle};
+use a8s_cluster::{Cluster, Options, Paths, lifecycle};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
@@ -26,9 +26,13 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Brings the cluster up without the sample. `A8S_CLUSTER_NAME` names another one, for two runs beside each other.
+    /// Brings the cluster up without the sample. `A8S_CLUSTER_NAME` names another one, for two runs beside each other;
+    /// `A8S_ATTACH` takes it as it runs.
     pub fn up() -> Result<Self> {
         let name = std::env::var("A8S_CLUSTER_NAME").unwrap_or_else(|_| "e2e".to_owned());
+        if std::env::var_os("A8S_ATTACH").is_some() {
+            return Ok(Self { cluster: Some(Cluster::attach(Paths::from_env(&name)?)?) });
+        }
         let tool = std::env::var_os("A8S_CLUSTER_BIN").map(PathBuf::from);
         let options = Options { product: true, sample: false, tool, verbose: true };
         Ok(Self { cluster: Some(Cluster::up(&name, &options)?) })
