@@ -27,7 +27,11 @@ static SERVER: LazyLock<ControlPlane> = LazyLock::new(|| {
 });
 
 fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two folders up").to_path_buf()
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"))
+        .ancestors()
+        .nth(2)
+        .expect("two folders up")
+        .to_path_buf()
 }
 
 fn helm(args: &[&str]) -> Result<String, String> {

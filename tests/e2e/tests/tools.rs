@@ -6,7 +6,11 @@ use a8s_crds::definitions;
 use serde_json::Value;
 
 fn read(path: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two folders up");
+    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"))
+        .ancestors()
+        .nth(2)
+        .expect("two folders up")
+        .to_path_buf();
     std::fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
