@@ -4,6 +4,9 @@
 //! An interrupt climbs a ladder: ask once, wait a moment, then cut the connection (the shim ends the process group). Whatever the harness
 //! does, its turn ends and the next message is delivered.
 
+mod reports;
+mod transcript;
+
 use std::{collections::HashMap, io, time::Duration};
 
 use a8s_wire::{
@@ -203,92 +206,6 @@ impl Engine {
         self.notice("The agent did not stop by itself and was restarted.");
     }
 
-    fn report(&mut self, report: FromHarness) {
-        match report {
-            FromHarness::Up { resumed } => {
-                self.needs_summary = !resumed;
-                self.failures = 0;
-                self.failure = None;
-                self.connected.send_replace(true);
-                self.next_turn();
-            }
-            FromHarness::Down { reason, was_up } => self.down(reason, was_up),
-            FromHarness::Update(update) if self.history.running.is_some() => self.update(update),
-            FromHarness::Update(_) => {}
-            FromHarness::Ended { turn, outcome } => {
-                // An answer that comes after its turn was given up must not end another one.
-                if self.history.running.as_ref().is_some_and(|running| running.number == turn) {
-                    self.ended(outcome);
-                }
-            }
-        }
-    }
-
-    fn ended(&mut self, outcome: Result<String, String>) {
-        let interrupted = self.cancel_deadline.is_some();
-        match outcome {
-            // Harnesses answer an interrupt with all sorts of things; to people it is one.
-            Ok(_) | Err(_) if interrupted => self.end_turn("cancelled", None),
-            Ok(reason) => self.end_turn(&reason, None),
-            Err(detail) => self.end_turn("error", Some(detail)),
-        }
-        self.next_turn();
-    }
-
-    fn down(&mut self, reason: String, was_up: bool) {
-        self.connected.send_replace(false);
-        if self.history.running.is_some() {
-            let interrupted = self.cancel_deadline.is_some();
-            if interrupted {
-                self.end_turn("cancelled", None);
-            } else {
-                self.end_turn("error", Some(reason.clone()));
-                self.notice("The agent ended unexpectedly and is being restarted.");
-            }
-        }
-        tracing::info!(reason, was_up, "no connection to the agent");
-        if was_up {
-            self.failures = 0;
-        } else {
-            self.failures += 1;
-            if self.failures >= FAILED_AFTER {
-                self.failure = Some(reason);
-            }
-        }
-    }
-
-    fn update(&mut self, update: Update) {
-        match update {
-            Update::Text { text, message } => {
-                if message.is_some() && message != self.text_message {
-                    self.flush_text();
-                    self.text_message = message;
-                }
-                self.text.push_str(&text);
-                let event = self.event(self.history.last, EventBody::Delta { text });
-                self.log.feed().send_live(event);
-            }
-            Update::Step { id, title, status } => self.step(id, title, status),
-            Update::Plan(entries) => self.set_plan(entries),
-        }
-    }
-
-    fn step(&mut self, id: String, title: Option<String>, status: Option<String>) {
-        let before = self.steps.get(&id).cloned();
-        let now = match &before {
-            Some((old_title, old_status)) => {
-                (title.unwrap_or_else(|| old_title.clone()), status.unwrap_or_else(|| old_status.clone()))
-            }
-            None => (title.unwrap_or_else(|| id.clone()), status.unwrap_or_else(|| "pending".to_owned())),
-        };
-        if before.as_ref() == Some(&now) {
-            return;
-        }
-        self.flush_text();
-        self.steps.insert(id.clone(), now.clone());
-        self.record(EventBody::Step { id, title: now.0, status: now.1 });
-    }
-
     fn set_plan(&mut self, entries: Vec<PlanEntry>) {
         if self.history.plan != entries {
             self.record(EventBody::Plan { entries });
@@ -312,71 +229,6 @@ impl Engine {
         };
         self.record_in(number, started);
         let _ = self.harness.send(ToHarness::Prompt { turn: number, prompt, preamble });
-    }
-
-    fn end_turn(&mut self, stop_reason: &str, detail: Option<String>) {
-        self.cancel_deadline = None;
-        self.flush_text();
-        let open =
-            self.steps.drain().filter(|(_, (_, status))| status == "pending" || status == "in_progress");
-        let open: Vec<_> = open.collect();
-        for (id, (title, _)) in open {
-            self.record(EventBody::Step { id, title, status: "failed".to_owned() });
-        }
-        let Some(turn) = &self.history.running else { return };
-        let (number, message_id) = (turn.number, turn.prompt.message_id.clone());
-        self.record_in(
-            number,
-            EventBody::TurnEnded { message_id, stop_reason: stop_reason.to_owned(), detail },
-        );
-    }
-
-    fn flush_text(&mut self) {
-        self.text_message = None;
-        let text = std::mem::take(&mut self.text);
-        if !text.trim().is_empty() {
-            self.record(EventBody::Message { text });
-        }
-    }
-
-    fn notice(&mut self, text: &str) {
-        self.record(EventBody::Notice { text: text.to_owned() });
-    }
-
-    fn record(&mut self, body: EventBody) {
-        self.record_in(self.history.running.as_ref().map_or(0, |turn| turn.number), body);
-    }
-
-    fn record_in(&mut self, turn: i64, body: EventBody) {
-        let durable = !matches!(body, EventBody::Step { .. } | EventBody::Plan { .. });
-        let id = EventId { epoch: self.history.last.epoch, seq: self.history.last.seq + 1 };
-        let event = Event { turn, ..self.event(id, body) };
-        let record = Record::Event(event);
-        self.history.apply(&record);
-        self.stored(|log| log.append(record, durable));
-    }
-
-    fn event(&self, id: EventId, body: EventBody) -> Event {
-        let turn = self.history.running.as_ref().map_or(0, |turn| turn.number);
-        Event { id, ts: jiff::Timestamp::now().to_string(), turn, body }
-    }
-
-    fn stored(&mut self, write: impl FnOnce(&mut Log) -> io::Result<()>) {
-        match write(&mut self.log) {
-            Ok(()) => {
-                if self.storage_failure.take().is_some() {
-                    tracing::info!("the transcript can be written again");
-                    self.next_turn();
-                }
-            }
-            Err(error) => {
-                let text = StorageError(error).to_string();
-                if self.storage_failure.as_ref() != Some(&text) {
-                    tracing::error!("{text}");
-                    self.storage_failure = Some(text);
-                }
-            }
-        }
     }
 
     fn state(&self) -> RunnerState {

@@ -1,0 +1,75 @@
+//! What the engine writes into the transcript, and what it does when that fails.
+
+use std::io;
+
+use a8s_wire::{Event, EventBody, EventId};
+
+use super::Engine;
+use crate::{handle::StorageError, log::Log, record::Record};
+
+impl Engine {
+    pub(super) fn end_turn(&mut self, stop_reason: &str, detail: Option<String>) {
+        self.cancel_deadline = None;
+        self.flush_text();
+        let open =
+            self.steps.drain().filter(|(_, (_, status))| status == "pending" || status == "in_progress");
+        let open: Vec<_> = open.collect();
+        for (id, (title, _)) in open {
+            self.record(EventBody::Step { id, title, status: "failed".to_owned() });
+        }
+        let Some(turn) = &self.history.running else { return };
+        let (number, message_id) = (turn.number, turn.prompt.message_id.clone());
+        self.record_in(
+            number,
+            EventBody::TurnEnded { message_id, stop_reason: stop_reason.to_owned(), detail },
+        );
+    }
+
+    pub(super) fn flush_text(&mut self) {
+        self.text_message = None;
+        let text = std::mem::take(&mut self.text);
+        if !text.trim().is_empty() {
+            self.record(EventBody::Message { text });
+        }
+    }
+
+    pub(super) fn notice(&mut self, text: &str) {
+        self.record(EventBody::Notice { text: text.to_owned() });
+    }
+
+    pub(super) fn record(&mut self, body: EventBody) {
+        self.record_in(self.history.running.as_ref().map_or(0, |turn| turn.number), body);
+    }
+
+    pub(super) fn record_in(&mut self, turn: i64, body: EventBody) {
+        let durable = !matches!(body, EventBody::Step { .. } | EventBody::Plan { .. });
+        let id = EventId { epoch: self.history.last.epoch, seq: self.history.last.seq + 1 };
+        let event = Event { turn, ..self.event(id, body) };
+        let record = Record::Event(event);
+        self.history.apply(&record);
+        self.stored(|log| log.append(record, durable));
+    }
+
+    pub(super) fn event(&self, id: EventId, body: EventBody) -> Event {
+        let turn = self.history.running.as_ref().map_or(0, |turn| turn.number);
+        Event { id, ts: jiff::Timestamp::now().to_string(), turn, body }
+    }
+
+    pub(super) fn stored(&mut self, write: impl FnOnce(&mut Log) -> io::Result<()>) {
+        match write(&mut self.log) {
+            Ok(()) => {
+                if self.storage_failure.take().is_some() {
+                    tracing::info!("the transcript can be written again");
+                    self.next_turn();
+                }
+            }
+            Err(error) => {
+                let text = StorageError(error).to_string();
+                if self.storage_failure.as_ref() != Some(&text) {
+                    tracing::error!("{text}");
+                    self.storage_failure = Some(text);
+                }
+            }
+        }
+    }
+}
