@@ -10,6 +10,7 @@ use crate::{
         services::{Environment, Services},
     },
     error::DeskError,
+    evidence::Evidence,
     lease::Lease,
     options::{DesktopConfig, Options},
     picture,
@@ -40,6 +41,8 @@ pub struct Desk {
     pub environment: Environment,
     /// Where Xvnc speaks RFB.
     pub rfb: std::path::PathBuf,
+    /// When it was used, and when it first showed something.
+    pub evidence: Evidence,
     /// Checks access tokens.
     pub tokens: TokenVerifier,
 }
@@ -66,8 +69,8 @@ impl Desk {
             height,
             control: self.lease.state(),
             viewers: self.lease.viewers(),
-            last_input: None,
-            first_frame: None,
+            last_input: self.evidence.last_input(),
+            first_frame: self.evidence.first_frame(),
         }
     }
 

@@ -8,6 +8,7 @@
 pub mod boot;
 pub mod desk;
 pub mod error;
+pub mod evidence;
 pub mod http;
 pub mod lease;
 pub mod mcp;

@@ -28,6 +28,9 @@ pub struct Options {
     /// Runtime directory (memory): session bus, X cookie, RFB socket.
     #[arg(long, default_value = "/run/user-1000")]
     pub run_dir: PathBuf,
+    /// Where this machine's identity is written; the image's /etc/machine-id leads there.
+    #[arg(long, default_value = paths::MACHINE_ID)]
+    pub machine_id: PathBuf,
     /// Services and applications of this image.
     #[arg(long, default_value = "/etc/a8s/desktop.json", env = "A8S_DESKTOP_CONFIG")]
     pub config: PathBuf,
@@ -121,6 +124,11 @@ pub enum After {
 }
 
 impl DesktopConfig {
+    /// Whether something stays that waits for the window manager: a panel.
+    pub fn has_panel(&self) -> bool {
+        self.services.iter().any(|service| service.restart && service.after == After::Wm)
+    }
+
     /// Reads the file; it must exist, a desktop without services is a mistake in the image.
     pub fn read(path: &std::path::Path) -> anyhow::Result<Self> {
         use anyhow::Context;

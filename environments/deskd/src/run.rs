@@ -5,17 +5,21 @@ use std::{sync::Arc, time::Duration};
 use a8s_wire::token::TokenVerifier;
 use anyhow::Context;
 use axum_server::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     boot::{
         children::Children,
-        home,
+        home, repair,
         services::{Environment, Services},
         shutdown, xvnc,
     },
     desk::Desk,
+    evidence::{self, Evidence},
     http,
     lease::Lease,
     mcp,
@@ -24,27 +28,39 @@ use crate::{
     windows::Windows,
 };
 
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A question to the X server costs a tenth of a millisecond, and people wait for the panel.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Runs the desktop until it is told to stop (success) or cannot go on (error; the kubelet then starts the container again).
 pub async fn run(options: Options) -> anyhow::Result<()> {
+    let began = Instant::now();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let children = Children::reap().context("cannot watch child processes")?;
-    prepare(&options)?;
+    // The runner has the same group and must be able to work with the files of the home.
+    nix::sys::stat::umask(nix::sys::stat::Mode::S_IWOTH);
+    // Who asks from now on waits for the answer, where a refused connection would be tried again only later.
+    let people = http::listen(options.listen)?;
+    let agents = mcp::listen(&options.socket)?;
     let config = DesktopConfig::read(&options.config)?;
     let keys = options.tls.join("tokens.pub");
     let pem = std::fs::read_to_string(&keys).with_context(|| format!("cannot read {}", keys.display()))?;
     let tokens = TokenVerifier::from_pem(&pem, &options.workspace_uid)
         .with_context(|| format!("cannot use {}", keys.display()))?;
 
+    prepare_display(&options)?;
+    let preparing = options.clone();
+    // The X server does not look into the home, so it starts while the home is put in order.
+    let home = tokio::task::spawn_blocking(move || prepare_home(&preparing));
     let display = xvnc::start(&options, &children).await?;
+    home.await.context("the home could not be prepared")??;
     let lease = Arc::new(Lease::open(options.run_dir.join("a8s/lease.json")));
     let screen = Screen::connect(&display.rfb, &lease).await?;
     let desk = Arc::new(Desk {
         environment: Environment::new(&options, display.number, &display.xauthority),
         windows: Windows::new(display.number, display.cookie),
         services: Services::default(),
+        evidence: Evidence::new(began),
         rfb: display.rfb.clone(),
         children,
         options,
@@ -54,8 +70,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         tokens,
     });
     let stop = CancellationToken::new();
-    let listener = mcp::listen(&desk.options.socket)?;
     start_services(&desk, &stop);
+    tokio::spawn(evidence::watch(desk.clone(), stop.clone()));
 
     let handle = Handle::new();
     let announce = handle.clone();
@@ -65,7 +81,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             tracing::info!(%address, display = number, "serving");
         }
     });
-    let server = http::serve(desk.clone(), desk.options.listen, &desk.options.tls, handle);
+    let server = http::serve(desk.clone(), people, &desk.options.tls, handle);
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -74,16 +90,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             Err(anyhow::anyhow!("Xvnc {text}"))
         }
         done = server => done.and_then(|()| Err(anyhow::anyhow!("the HTTPS server ended"))),
-        done = mcp::serve(desk.clone(), listener) => done.context("the MCP server ended"),
+        done = mcp::serve(desk.clone(), agents) => done.context("the MCP server ended"),
     };
     stop.cancel();
     shutdown::stop_all(display.pid).await;
     outcome
 }
 
-fn prepare(options: &Options) -> anyhow::Result<()> {
-    // The runner has the same group and must be able to work with the files of the home.
-    nix::sys::stat::umask(nix::sys::stat::Mode::S_IWOTH);
+fn prepare_display(options: &Options) -> anyhow::Result<()> {
     if std::process::id() == 1 {
         // Nothing else runs in this container yet, so whatever locks there are belong to the dead.
         home::remove_display_locks(options.display.0);
@@ -91,13 +105,24 @@ fn prepare(options: &Options) -> anyhow::Result<()> {
         nix::sys::prctl::set_child_subreaper(true).context("cannot become the parent of orphans")?;
     }
     home::remove(&options.run_dir.join("bus"));
+    Ok(())
+}
+
+fn prepare_home(options: &Options) -> anyhow::Result<()> {
+    if let Err(error) = home::write_machine_id(&options.machine_id, &options.workspace_uid) {
+        tracing::warn!(%error, path = %options.machine_id.display(), "this machine has no identity of its own");
+    }
     let seeded = home::seed(&options.home, &options.skel)
         .with_context(|| format!("cannot seed the home {}", options.home.display()))?;
+    // The runtime directory lives as long as the pod.
+    let first = options.run_dir.join("a8s-began");
     if seeded {
         tracing::info!(home = %options.home.display(), "seeded a new home");
+    } else {
+        let note = options.socket.with_file_name("repaired");
+        repair::repair(&options.home, !first.exists(), &note);
     }
-    home::remove_browser_locks(&options.home);
-    Ok(())
+    std::fs::write(&first, "").with_context(|| format!("cannot write {}", first.display()))
 }
 
 fn start_services(desk: &Arc<Desk>, stop: &CancellationToken) {

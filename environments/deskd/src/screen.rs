@@ -175,6 +175,11 @@ impl Screen {
         self.picture.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Looks at the picture without copying it; the screen stands still meanwhile.
+    pub fn look<T>(&self, see: impl FnOnce(&Framebuffer) -> T) -> T {
+        see(&self.picture.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Buttons that the agent holds down.
     pub async fn buttons(&self) -> u8 {
         self.seat.buttons().await
@@ -183,6 +188,13 @@ impl Screen {
     /// The connection is still there.
     pub fn alive(&self) -> bool {
         !self.seat.closed.is_cancelled()
+    }
+
+    /// Waits until something bigger than a caret changes, or `limit` passes.
+    pub async fn change(&self, limit: Duration) {
+        let mut changed = self.changed.subscribe();
+        // Either way the caller looks again.
+        let _ = tokio::time::timeout(limit, changed.changed()).await;
     }
 
     /// Waits until nothing bigger than a caret has changed for `quiet`; false if `limit` passes first.

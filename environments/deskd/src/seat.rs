@@ -10,6 +10,10 @@ use tokio_util::sync::CancellationToken;
 /// Xvnc reads its sockets within a frame; longer means that it is stuck.
 const WRITE_LIMIT: Duration = Duration::from_secs(2);
 
+/// First bytes of messages that are a person's doing: key, pointer, extended key. Nothing of the handshake begins so, and a clipboard
+/// message may be the viewer's own.
+const INPUT: [u8; 3] = [4, 5, 255];
+
 /// Whose seat it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -75,15 +79,17 @@ impl Seat {
     }
 
     /// Bytes from a person's client. `role` is asked under the seat's lock for every message: after a change of the lease has locked and
-    /// unlocked each seat, nothing of the old holder can follow.
-    pub async fn from_client(&self, bytes: &[u8], role: impl Fn() -> Role) -> Result<(), SeatError> {
+    /// unlocked each seat, nothing of the old holder can follow. Says whether there was input among what was let through.
+    pub async fn from_client(&self, bytes: &[u8], role: impl Fn() -> Role) -> Result<bool, SeatError> {
         let mut line = self.line.lock().await;
         let Line { writer, held: Held::Person(filter) } = &mut *line else { return Err(SeatError::NotHeld) };
         filter.push(bytes);
+        let mut input = false;
         while let Some(message) = filter.next(role(), Instant::now())? {
+            input |= message.first().is_some_and(|kind| INPUT.contains(kind));
             write(writer, &message).await?;
         }
-        Ok(())
+        Ok(input)
     }
 
     /// Key and pointer messages of the agent, sent together if `allowed` says so under the seat's lock.

@@ -85,6 +85,11 @@ impl Windows {
         self.ask(Session::managed).await
     }
 
+    /// Whether a panel is there.
+    pub async fn docked(&self) -> Result<bool, DeskError> {
+        self.ask(Session::docked).await
+    }
+
     /// Where the pointer is, whoever moved it last.
     pub async fn pointer(&self) -> Result<(u16, u16), DeskError> {
         let found = self.ask(|session| session.connection.query_pointer(session.root)?.reply()).await?;
@@ -144,6 +149,17 @@ impl Session {
             Err(ReplyError::X11Error(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn docked(&self) -> Result<bool, ReplyError> {
+        for id in self.values(self.root, self.atoms._NET_CLIENT_LIST)? {
+            match self.values(id, self.atoms._NET_WM_WINDOW_TYPE) {
+                Ok(kinds) if kinds.contains(&self.atoms._NET_WM_WINDOW_TYPE_DOCK) => return Ok(true),
+                Ok(_) | Err(ReplyError::X11Error(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 
     fn list(&self) -> Result<Vec<WindowInfo>, ReplyError> {

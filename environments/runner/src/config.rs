@@ -3,11 +3,34 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use a8s_wire::paths;
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Command line and environment of the runner.
+/// Command line of the runner.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "a8s-runner", about = "Runs an agent's conversation in a workspace pod", version)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Cli {
+    /// What to do instead of running a conversation.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run a conversation.
+    #[command(flatten)]
+    pub config: Option<Config>,
+}
+
+/// What the program does beside running.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Ask the running runner to bring conversation and files to the disk. For hooks of backup tools.
+    Quiesce {
+        /// The running runner's own directory.
+        #[arg(long, default_value = paths::STATE)]
+        state: PathBuf,
+    },
+}
+
+/// Settings and environment of a running runner.
+#[derive(Clone, Debug, Args)]
 pub struct Config {
     /// Address to serve HTTPS on.
     #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], paths::RUNNER_PORT)))]
@@ -36,6 +59,12 @@ pub struct Config {
     /// UID of the Workspace: access tokens for another one are refused.
     #[arg(long, env = paths::env::WORKSPACE_UID)]
     pub workspace_uid: String,
+    /// Name of the Session that the pod was made for; empty while it waits in a pool.
+    #[arg(long, env = paths::env::SESSION, default_value = "")]
+    pub session: String,
+    /// Name of what the volume was made from; empty if it began empty.
+    #[arg(long, env = paths::env::RESTORED_FROM, default_value = "")]
+    pub restored_from: String,
     /// Conversation epoch.
     #[arg(long, env = paths::env::EPOCH, default_value_t = 0)]
     pub epoch: i64,

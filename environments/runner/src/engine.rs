@@ -5,13 +5,13 @@
 //! does, its turn ends and the next message is delivered.
 
 mod reports;
+mod tell;
 mod transcript;
 
-use std::{collections::HashMap, io, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use a8s_wire::{
-    ArtifactInfo, Event, EventBody, EventId, Prompt, PromptAccepted, RunnerPhase, RunnerState,
-    event::PlanEntry,
+    ArtifactInfo, EventBody, EventId, Prompt, PromptAccepted, Restored, SessionIdentity, event::PlanEntry,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -19,7 +19,8 @@ use tokio::{
 };
 
 use crate::{
-    acp::{FromHarness, ToHarness, Update},
+    acp::{FromHarness, ToHarness},
+    config::Config,
     handle::{Call, Handle, NewArtifact, StorageError},
     history::{History, Turn},
     log::Log,
@@ -47,6 +48,8 @@ pub struct Engine {
     steps: HashMap<String, (String, String)>,
     cancel_deadline: Option<Instant>,
     cancel_grace: Duration,
+    workspace: String,
+    restored: Option<Restored>,
 }
 
 impl Engine {
@@ -54,8 +57,7 @@ impl Engine {
     pub fn start(
         log: Log,
         records: &[Record],
-        epoch: i64,
-        cancel_grace: Duration,
+        config: &Config,
         harness: mpsc::UnboundedSender<ToHarness>,
         reports: mpsc::Receiver<FromHarness>,
     ) -> Handle {
@@ -79,9 +81,12 @@ impl Engine {
             text_message: None,
             steps: HashMap::new(),
             cancel_deadline: None,
-            cancel_grace,
+            cancel_grace: config.cancel_grace(),
+            workspace: config.workspace_uid.clone(),
+            restored: None,
         };
-        engine.recover(epoch);
+        engine.recover(config.epoch);
+        engine.belong(&config.session);
         tokio::spawn(engine.work(inbox, reports));
         handle
     }
@@ -97,6 +102,16 @@ impl Engine {
             if !dropped.is_empty() {
                 self.notice("Messages that waited when the snapshot was taken were dropped.");
             }
+        }
+    }
+
+    /// A pod that was made for a Session knows it from its first moment.
+    fn belong(&mut self, session: &str) {
+        if session.is_empty() {
+            return;
+        }
+        if let Err(error) = self.bind(SessionIdentity { session: session.to_owned(), uid: None }) {
+            tracing::error!(%error, session, "the Session that this pod was made for is not the conversation's");
         }
     }
 
@@ -137,6 +152,13 @@ impl Engine {
             Call::Quiesce(answer) => {
                 let synced = self.log.sync().map_err(StorageError);
                 let _ = answer.send(synced.map(|()| self.state()));
+            }
+            Call::Bind(session, answer) => {
+                let _ = answer.send(self.bind(session));
+            }
+            Call::Restored(restored, answer) => {
+                self.restored = Some(restored);
+                let _ = answer.send(());
             }
             Call::Plan(entries, answer) => {
                 self.set_plan(entries);
@@ -229,31 +251,5 @@ impl Engine {
         };
         self.record_in(number, started);
         let _ = self.harness.send(ToHarness::Prompt { turn: number, prompt, preamble });
-    }
-
-    fn state(&self) -> RunnerState {
-        let reason = self.storage_failure.clone().or_else(|| self.failure.clone());
-        let state = match (&reason, self.history.running.is_some(), *self.connected.borrow()) {
-            (Some(_), ..) => RunnerPhase::Failed,
-            (None, true, _) => RunnerPhase::Running,
-            (None, false, true) => RunnerPhase::Idle,
-            (None, false, false) => RunnerPhase::Starting,
-        };
-        RunnerState {
-            epoch: self.history.last.epoch,
-            seq: self.history.last.seq,
-            turn: self.history.current_turn,
-            state,
-            reason,
-            volume_full: false,
-            queue: self.history.queue.iter().map(|turn| turn.prompt.message_id.clone()).collect(),
-            consumed: self.history.consumed.clone(),
-            step: self.history.step.clone(),
-            plan: self.history.plan.clone(),
-            artifacts: self.history.artifacts.clone(),
-            last_activity: self.history.last_activity.clone(),
-            session: None,
-            restored: None,
-        }
     }
 }

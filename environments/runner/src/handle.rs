@@ -2,7 +2,9 @@
 
 use std::io;
 
-use a8s_wire::{ArtifactInfo, Prompt, PromptAccepted, RunnerState, event::PlanEntry};
+use a8s_wire::{
+    ArtifactInfo, Prompt, PromptAccepted, Restored, RunnerState, SessionIdentity, event::PlanEntry,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::log::Feed;
@@ -11,6 +13,17 @@ use crate::log::Feed;
 #[derive(Debug, thiserror::Error)]
 #[error("the transcript cannot be written ({0}); is the workspace's volume full?")]
 pub struct StorageError(#[from] pub io::Error);
+
+/// The conversation cannot be given to this Session.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// It is another one's.
+    #[error("this conversation belongs to the Session {0}; a pod is never given from one Session to another")]
+    Other(String),
+    /// The transcript cannot be written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
 
 /// A file in the blob store that is about to be published.
 #[derive(Clone, Debug)]
@@ -39,6 +52,10 @@ pub enum Call {
     State(oneshot::Sender<RunnerState>),
     /// Bring everything to the disk.
     Quiesce(oneshot::Sender<Result<RunnerState, StorageError>>),
+    /// Learn whose conversation it is.
+    Bind(SessionIdentity, oneshot::Sender<Result<SessionIdentity, BindError>>),
+    /// Learn what was found on a restored volume.
+    Restored(Restored, oneshot::Sender<()>),
     /// Record a plan.
     Plan(Vec<PlanEntry>, oneshot::Sender<()>),
     /// Record that the goal is reached.
@@ -92,6 +109,19 @@ impl Handle {
         self.call(Call::Quiesce).await
     }
 
+    /// Gives the conversation to a Session, durably; once and for all.
+    pub async fn bind(
+        &self,
+        session: SessionIdentity,
+    ) -> Result<Result<SessionIdentity, BindError>, Stopped> {
+        self.call(|answer| Call::Bind(session, answer)).await
+    }
+
+    /// Tells what was found on a restored volume.
+    pub async fn restored(&self, restored: Restored) -> Result<(), Stopped> {
+        self.call(|answer| Call::Restored(restored, answer)).await
+    }
+
     /// Records a plan.
     pub async fn plan(&self, entries: Vec<PlanEntry>) -> Result<(), Stopped> {
         self.call(|answer| Call::Plan(entries, answer)).await
@@ -110,6 +140,12 @@ impl Handle {
     /// The event stream.
     pub fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    /// Waits until the harness is ready for prompts.
+    pub async fn ready(&self) {
+        // The engine ends with the process.
+        let _ = self.connected.clone().wait_for(|connected| *connected).await;
     }
 
     /// Whether the harness is ready for prompts.

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use a8s_wire::{ArtifactInfo, Event, EventBody, EventId, Prompt, event::PlanEntry};
+use a8s_wire::{ArtifactInfo, Event, EventBody, EventId, Prompt, SessionIdentity, event::PlanEntry};
 
 use crate::record::Record;
 
@@ -41,6 +41,8 @@ pub struct History {
     pub artifacts: Vec<ArtifactInfo>,
     /// Time of the last event.
     pub last_activity: String,
+    /// The Workspace in which the conversation was given to a Session last, and that Session.
+    pub bound: Option<(String, SessionIdentity)>,
 }
 
 impl History {
@@ -52,6 +54,7 @@ impl History {
                 self.known.insert(accepted.message_id.clone(), *turn);
                 self.queue.push_back(Turn { number: *turn, prompt: accepted.clone() });
             }
+            Record::Bound { bound, workspace } => self.bound = Some((workspace.clone(), bound.clone())),
             Record::Event(event) => self.apply_event(event),
         }
     }

@@ -1,6 +1,6 @@
 //! One line of the transcript.
 
-use a8s_wire::{Event, Prompt};
+use a8s_wire::{Event, Prompt, SessionIdentity};
 use serde::{Deserialize, Serialize};
 
 /// What a line of the transcript can be.
@@ -17,5 +17,12 @@ pub enum Record {
         turn: i64,
         /// The epoch it was accepted in.
         epoch: i64,
+    },
+    /// Whose conversation this is. It holds for one Workspace: what is made from its Snapshots belongs to somebody else.
+    Bound {
+        /// The Session.
+        bound: SessionIdentity,
+        /// UID of the Workspace.
+        workspace: String,
     },
 }

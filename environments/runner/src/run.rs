@@ -1,7 +1,8 @@
 //! Puts the parts together and runs them until the process is asked to stop.
 
-use std::time::Duration;
+use std::{net::TcpListener, time::Duration};
 
+use a8s_wire::paths;
 use anyhow::Context;
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::{
@@ -13,10 +14,14 @@ use crate::{
     acp::{self, LinkOptions},
     artifacts::Blobs,
     config::Config,
+    control,
     engine::Engine,
+    flush::Flusher,
+    handle::Handle,
     http::{self, Auth, Shared},
     log::Log,
     mcp::{self, Desk},
+    restore::{self, Due},
     space,
 };
 
@@ -32,12 +37,23 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let transcript = config.state.join("transcript.jsonl");
     let (log, records) =
         Log::open(&transcript).with_context(|| format!("cannot open {}", transcript.display()))?;
+    let listener =
+        TcpListener::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
+    listener.set_nonblocking(true)?;
+    // Before the agent or anybody else can change the home.
+    let looking = config.clone();
+    let (due, records) =
+        tokio::task::spawn_blocking(move || (restore::look(&looking, &records), records)).await?;
     let blobs = Blobs::open(config.state.join("blobs"), config.home.clone(), config.max_artifact_mib)
         .context("cannot open the blob store")?;
 
     let (to_harness, commands) = mpsc::unbounded_channel();
     let (events, reports) = mpsc::channel(1024);
-    let engine = Engine::start(log, &records, config.epoch, config.cancel_grace(), to_harness, reports);
+    let engine = Engine::start(log, &records, &config, to_harness, reports);
+    tell(due, &engine, &config);
+    let flusher = Flusher::new(engine.clone(), config.home.clone(), config.state.clone());
+    let (socket, commanded) = (config.state.join(paths::CONTROL_SOCKET), flusher.clone());
+    tokio::spawn(async move { control::serve(&socket, commanded).await });
     let desk = Desk::connect(config.deskd_socket.clone());
     let link = LinkOptions {
         socket: config.agent_socket.clone(),
@@ -56,12 +72,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot read the certificate in {}", config.tls.display()))?;
     let auth = Auth::new(config.tls.join("tokens.pub"), config.workspace_uid.clone());
-    let listen = config.listen;
     let full = space::watch(config.state.clone());
-    let router = http::router(Shared { engine: engine.clone(), blobs, desk, auth, full, config });
+    let router = http::router(Shared { engine, flusher: flusher.clone(), blobs, desk, auth, full, config });
     let handle = axum_server::Handle::new();
     let server =
-        axum_server::bind_rustls(listen, tls).handle(handle.clone()).serve(router.into_make_service());
+        axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone()).serve(router.into_make_service());
     let server = tokio::spawn(server);
     if let Some(address) = handle.listening().await {
         tracing::info!(%address, "listening");
@@ -74,8 +89,27 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         ended = tools => ended?.context("the MCP socket failed")?,
     }
     handle.graceful_shutdown(Some(SHUTDOWN));
-    if let Ok(Err(error)) = engine.quiesce().await {
-        tracing::error!(%error, "the last lines of the transcript are lost");
+    if let Err(error) = flusher.flush().await {
+        tracing::error!(%error, "the last lines of the transcript may be lost");
     }
     Ok(())
+}
+
+/// What a restored volume holds is told once it is known; reading it must not hold up the agent.
+fn tell(due: Due, engine: &Handle, config: &Config) {
+    let (engine, config) = (engine.clone(), config.clone());
+    tokio::spawn(async move {
+        let restored = match due {
+            Due::Nothing => return,
+            Due::Known(restored) => *restored,
+            Due::Compare(comparison) => {
+                match tokio::task::spawn_blocking(move || comparison.finish(&config)).await {
+                    Ok(restored) => restored,
+                    Err(error) => return tracing::error!(%error, "the restored volume could not be compared"),
+                }
+            }
+        };
+        // The engine ends with the process.
+        let _ = engine.restored(restored).await;
+    });
 }

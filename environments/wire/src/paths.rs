@@ -11,6 +11,8 @@ pub const DESKD_SOCKET: &str = "/run/a8s/desk/deskd.sock";
 /// What deskd repaired in the home before anything ran in it, one path below [`HOME`] a line; the runner leaves these out when it compares
 /// a restored home.
 pub const REPAIRED: &str = "/run/a8s/desk/repaired";
+/// Where `/etc/machine-id` of an image leads: a place that is writable in the desktop's and in the agent's container.
+pub const MACHINE_ID: &str = "/tmp/.a8s-machine-id";
 /// Unix socket of the runner's own commands, below [`STATE`].
 pub const CONTROL_SOCKET: &str = "control.sock";
 /// Unix socket on which the shim offers the harness's standard input and output.
@@ -43,7 +45,27 @@ pub mod env {
     pub const RESTORED_FROM: &str = "A8S_RESTORED_FROM";
 }
 
+/// Identity of the machine that a Workspace is, in the form of systemd's `machine-id`: 32 lower-case hexadecimal digits and a newline.
+pub fn machine_id(workspace_uid: &str) -> String {
+    let digits =
+        workspace_uid.chars().filter(char::is_ascii_hexdigit).map(|digit| digit.to_ascii_lowercase());
+    let digits: String = digits.chain(std::iter::repeat('0')).take(32).collect();
+    format!("{digits}\n")
+}
+
 /// The DNS name in the serving certificate of a workspace pod, which clients verify.
 pub fn server_name(workspace_uid: &str) -> String {
     format!("{workspace_uid}.workspace.a8s.internal")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_known_by_its_workspace() {
+        let id = machine_id("1B4E28BA-2fa1-11d2-883f-0016d3cca427");
+        assert_eq!(id, "1b4e28ba2fa111d2883f0016d3cca427\n");
+        assert_eq!(machine_id("").len(), 33);
+    }
 }

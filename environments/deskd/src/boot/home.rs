@@ -1,4 +1,4 @@
-//! The home directory before anything runs in it: seeded once, and free of locks that a dead desktop left behind.
+//! The home directory and the other folders of the desktop before anything runs in them.
 
 use std::{
     fs, io,
@@ -45,15 +45,6 @@ fn copy_missing(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes Chromium's profile locks. After a restore they name another host, and Chromium would refuse to start.
-pub fn remove_browser_locks(home: &Path) {
-    for profile in ["chromium", "google-chrome"] {
-        for lock in ["SingletonLock", "SingletonCookie", "SingletonSocket"] {
-            remove(&home.join(".config").join(profile).join(lock));
-        }
-    }
-}
-
 /// Removes what an X server that was killed left in `/tmp`. Only PID 1 may know that no such server runs.
 pub fn remove_display_locks(display: u32) {
     remove(Path::new(&format!("/tmp/.X{display}-lock")));
@@ -68,6 +59,12 @@ pub fn make_socket_dir() -> io::Result<()> {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o1777))?;
     }
     Ok(())
+}
+
+/// Gives this desktop an identity of its own: two that came from one Snapshot must not take each other for the same machine. It is a
+/// function of the Workspace's UID, so that it stays for the Workspace's life.
+pub fn write_machine_id(file: &Path, workspace_uid: &str) -> io::Result<()> {
+    fs::write(file, a8s_wire::paths::machine_id(workspace_uid))
 }
 
 /// A directory that only this user can enter.
@@ -108,17 +105,5 @@ mod tests {
         fs::remove_file(home.join("Desktop/hello.txt")).unwrap();
         assert!(!seed(&home, &skel).unwrap());
         assert!(!home.join("Desktop/hello.txt").exists(), "what a person deleted came back");
-    }
-
-    #[test]
-    fn browser_locks_that_point_to_another_host_are_removed() {
-        let home = tempfile::tempdir().unwrap();
-        let profile = home.path().join(".config/chromium");
-        fs::create_dir_all(&profile).unwrap();
-        symlink("otherhost-4711", profile.join("SingletonLock")).unwrap();
-        fs::write(profile.join("Preferences"), "{}").unwrap();
-        remove_browser_locks(home.path());
-        assert!(profile.join("SingletonLock").symlink_metadata().is_err());
-        assert!(profile.join("Preferences").exists());
     }
 }

@@ -3,7 +3,12 @@
 mod auth;
 mod rfb;
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use a8s_wire::{Scope, SetControl};
 use anyhow::Context;
@@ -20,9 +25,14 @@ use axum_server::{
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio::time::Instant;
 
 use crate::{desk::Desk, http::auth::Refused, lease::LeaseError};
 
+/// A health check waits this long for a desktop that is still starting: a probe that comes a moment too early is then no lost second.
+/// The kubelet gives up after a second.
+const PATIENCE: Duration = Duration::from_millis(600);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const BODY_LIMIT: usize = 16 * 1024;
 
 /// All routes.
@@ -31,23 +41,31 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .route("/healthz", get(healthz))
         .route("/v1/state", get(state))
         .route("/v1/control", post(control))
+        .route("/v1/flush", post(flush))
         .route("/v1/rfb", get(rfb::upgrade))
         .route("/v1/screenshot", get(screenshot))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(desk)
 }
 
+/// Binds the address. Connections wait until [`serve`] is called.
+pub fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    listener.set_nonblocking(true).context("cannot use the listener")?;
+    Ok(listener)
+}
+
 /// Serves until `handle` says stop. The certificate is that of the pod; it does not change while the pod lives.
 pub async fn serve(
     desk: Arc<Desk>,
-    listen: SocketAddr,
+    listener: TcpListener,
     tls: &Path,
     handle: Handle<SocketAddr>,
 ) -> anyhow::Result<()> {
     let config = RustlsConfig::from_config(Arc::new(server_config(tls)?));
     let acceptor = RustlsAcceptor::new(config).acceptor(NoDelayAcceptor::new());
-    let server = axum_server::bind(listen).acceptor(acceptor).handle(handle);
-    server.serve(router(desk).into_make_service()).await.with_context(|| format!("cannot serve on {listen}"))
+    let server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle);
+    server.serve(router(desk).into_make_service()).await.context("cannot serve")
 }
 
 fn server_config(tls: &Path) -> anyhow::Result<rustls::ServerConfig> {
@@ -64,10 +82,33 @@ fn server_config(tls: &Path) -> anyhow::Result<rustls::ServerConfig> {
 }
 
 async fn healthz(State(desk): State<Arc<Desk>>) -> Response {
-    match desk.not_ready().await {
-        None => "ok\n".into_response(),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match desk.not_ready().await {
+            None => return "ok\n".into_response(),
+            Some(_) if Instant::now() < until => tokio::time::sleep(LOOK_AGAIN).await,
+            Some(reason) => {
+                return (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response();
+            }
+        }
     }
+}
+
+/// Brings what programs wrote to the disk. The kernel does it for the whole volume, so this covers the runner's part too.
+async fn flush(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Result<Response, Refused> {
+    auth::check(&desk, &headers, &[Scope::Admin])?;
+    let home = desk.options.home.clone();
+    let flushed = tokio::task::spawn_blocking(move || {
+        nix::unistd::syncfs(std::fs::File::open(home)?).map_err(std::io::Error::from)
+    });
+    let failed = |error: String| {
+        Refused::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            format!("the home cannot be brought to the disk: {error}"),
+        )
+    };
+    flushed.await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn state(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Result<Response, Refused> {

@@ -76,7 +76,9 @@ where
             if length == 0 {
                 return Ok(());
             }
-            seat.from_client(&chunk[..length], || desk.lease.role(&seat.who)).await?;
+            if seat.from_client(&chunk[..length], || desk.lease.role(&seat.who)).await? {
+                desk.evidence.input();
+            }
         }
     };
     let output = async {

@@ -6,13 +6,17 @@
 mod connection;
 mod translate;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use a8s_wire::{Prompt, event::PlanEntry};
 use tokio::{
     net::UnixStream,
     sync::mpsc::{Sender, UnboundedReceiver},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use crate::config::Permissions;
@@ -104,6 +108,20 @@ pub struct LinkOptions {
 /// Longest wait between two attempts to connect.
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
+/// A look at a socket costs next to nothing, and people wait for what is behind it.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Connects to a socket that may not be there yet: tries for `patience`.
+pub async fn reach(socket: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let until = Instant::now() + patience;
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(_) if Instant::now() < until => sleep(LOOK_AGAIN).await,
+            reached => return reached,
+        }
+    }
+}
+
 /// Runs the link until the engine is gone.
 pub async fn run(
     options: LinkOptions,
@@ -112,7 +130,9 @@ pub async fn run(
 ) {
     let mut backoff = Duration::from_millis(50);
     loop {
-        let (reason, was_up) = match UnixStream::connect(&options.socket).await {
+        let reached = reach(&options.socket, backoff).await;
+        let missing = reached.is_err();
+        let (reason, was_up) = match reached {
             Ok(stream) => connection::converse(&options, stream, &mut commands, &events).await,
             Err(error) => (format!("cannot reach the agent's socket: {error}"), false),
         };
@@ -124,7 +144,10 @@ pub async fn run(
         }
         // Commands for a harness that is gone mean nothing to the next one.
         while commands.try_recv().is_ok() {}
-        sleep(backoff).await;
+        // Where nobody listens the wait is over already.
+        if !missing {
+            sleep(backoff).await;
+        }
         backoff = (backoff * 2).min(MAX_BACKOFF);
     }
 }

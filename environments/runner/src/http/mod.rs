@@ -4,9 +4,9 @@ mod auth;
 mod events;
 mod files;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use a8s_wire::{Interrupt, Interrupted, Prompt, RunnerState, Scope};
+use a8s_wire::{Interrupt, Interrupted, Prompt, RunnerState, Scope, SessionIdentity};
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State, rejection::JsonRejection},
@@ -15,23 +15,31 @@ use axum::{
     routing::{get, post, put},
 };
 
+use tokio::time::timeout;
+
 pub use auth::Auth;
 
 use crate::{
     artifacts::Blobs,
     attachments::{self, MAX_ATTACHMENT},
     config::Config,
-    handle::{Handle, Stopped, StorageError},
+    flush::{FlushError, Flusher},
+    handle::{BindError, Handle, Stopped, StorageError},
     mcp::Desk,
 };
 
 /// Largest JSON body: a message has at most 32 KiB, and names.
 const MAX_JSON: usize = 256 * 1024;
 
+/// A health check waits this long for what is still starting.
+const PATIENCE: Duration = Duration::from_millis(600);
+
 /// What the routes share.
 pub struct Shared {
     /// The conversation.
     pub engine: Handle,
+    /// Brings everything to the disk.
+    pub flusher: Flusher,
     /// Published files.
     pub blobs: Blobs,
     /// Whether the desktop answers.
@@ -73,6 +81,24 @@ impl From<StorageError> for Refusal {
     }
 }
 
+impl From<FlushError> for Refusal {
+    fn from(error: FlushError) -> Self {
+        match error {
+            FlushError::Stopped(error) => error.into(),
+            FlushError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<BindError> for Refusal {
+    fn from(error: BindError) -> Self {
+        match error {
+            BindError::Other(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            BindError::Storage(error) => error.into(),
+        }
+    }
+}
+
 impl From<JsonRejection> for Refusal {
     fn from(error: JsonRejection) -> Self {
         Self::new(error.status(), error.body_text())
@@ -88,6 +114,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/prompt", post(prompt))
         .route("/v1/interrupt", post(interrupt))
         .route("/v1/quiesce", post(quiesce))
+        .route("/v1/session", put(session))
         .route("/v1/blobs/{sha256}", get(files::blob))
         .route(
             "/v1/attachments/{name}",
@@ -98,12 +125,18 @@ pub fn router(shared: Shared) -> Router {
 }
 
 async fn health(State(app): App) -> Response {
-    let missing = match (app.engine.connected(), app.desk.available()) {
-        // The kubelet's probe carries it to the control plane, which asks a desktop nothing while it is well.
-        _ if *app.full.borrow() => "the volume is full\n",
-        (true, true) => return "ok\n".into_response(),
-        (false, _) => "the agent is not connected\n",
-        (true, false) => "the desktop does not answer\n",
+    // The kubelet's probe carries it to the control plane, which asks a desktop nothing while it is well.
+    let full = || (StatusCode::SERVICE_UNAVAILABLE, "the volume is full\n").into_response();
+    if *app.full.borrow() {
+        return full();
+    }
+    // A probe that comes a moment too early is then no lost second; the kubelet gives up after one.
+    let ready = async { tokio::join!(app.engine.ready(), app.desk.ready()) };
+    let missing = match timeout(PATIENCE, ready).await {
+        Ok(_) if *app.full.borrow() => return full(),
+        Ok(_) => return "ok\n".into_response(),
+        Err(_) if app.engine.connected() => "the desktop does not answer\n",
+        Err(_) => "the agent is not connected\n",
     };
     (StatusCode::SERVICE_UNAVAILABLE, missing).into_response()
 }
@@ -143,5 +176,18 @@ async fn interrupt(
 
 async fn quiesce(State(app): App, headers: HeaderMap) -> Result<Response, Refusal> {
     app.auth.check(&headers, &[Scope::Admin])?;
-    Ok(Json(app.engine.quiesce().await??).into_response())
+    Ok(Json(app.flusher.flush().await?.state).into_response())
+}
+
+async fn session(
+    State(app): App,
+    headers: HeaderMap,
+    body: Result<Json<SessionIdentity>, JsonRejection>,
+) -> Result<Json<SessionIdentity>, Refusal> {
+    app.auth.check(&headers, &[Scope::Admin])?;
+    let Json(session) = body?;
+    if session.session.is_empty() || session.session.len() > 253 {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "a Session's name has 1 to 253 bytes"));
+    }
+    Ok(Json(app.engine.bind(session).await??))
 }

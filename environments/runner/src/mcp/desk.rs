@@ -8,7 +8,6 @@ use rmcp::{
     service::Peer,
 };
 use tokio::{
-    net::UnixStream,
     sync::watch,
     time::{sleep, timeout},
 };
@@ -38,9 +37,10 @@ impl Desk {
         Self { peer, tools }
     }
 
-    /// Whether deskd is connected.
-    pub fn available(&self) -> bool {
-        self.peer.borrow().is_some()
+    /// Waits until deskd is connected.
+    pub async fn ready(&self) {
+        // The connection is kept for as long as the process lives.
+        let _ = self.peer.clone().wait_for(Option::is_some).await;
     }
 
     /// The tools that deskd offers, or offered last.
@@ -73,7 +73,7 @@ async fn keep_connected(
 ) {
     let mut backoff = Duration::from_millis(50);
     while !found.is_closed() {
-        match UnixStream::connect(&socket).await {
+        match crate::acp::reach(&socket, backoff).await {
             Ok(stream) => match ().serve(stream).await {
                 Ok(running) => {
                     backoff = Duration::from_millis(50);
@@ -88,7 +88,11 @@ async fn keep_connected(
                 }
                 Err(error) => tracing::info!(%error, "deskd refused the connection"),
             },
-            Err(error) => tracing::debug!(%error, "deskd is not there yet"),
+            Err(error) => {
+                tracing::debug!(%error, "deskd is not there yet");
+                backoff = (backoff * 2).min(MAX_BACKOFF);
+                continue;
+            }
         }
         sleep(backoff).await;
         backoff = (backoff * 2).min(MAX_BACKOFF);
