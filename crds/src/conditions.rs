@@ -121,7 +121,9 @@ reasons! {
     VolumeFull,
     /// No node can take the pod.
     Unschedulable,
-    /// A quota or policy refused the object.
+    /// A quota leaves no room for the object.
+    QuotaExceeded,
+    /// A policy refused the object.
     Forbidden,
     /// The image cannot be pulled.
     ImagePullFailed,
@@ -187,6 +189,8 @@ reasons! {
     Restoring,
     /// The volume was put back to a Snapshot.
     Restored,
+    /// It is later than the Snapshot that the volume was put back to; the agent does not know it.
+    Abandoned,
     /// What was restored is what was taken.
     Verified,
     /// What was restored differs from what was taken.
