@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    a8s_process::start(&options.telemetry, env!("CARGO_PKG_NAME"));
+    let _flush = a8s_process::start(&options.telemetry, env!("CARGO_PKG_NAME"));
     let stop = a8s_process::shutdown()?;
     let ready = Readiness::default();
     let health = HealthServer::bind(&options.health, ready.clone(), Arc::default()).await?;
@@ -42,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
     });
     ready.set(true);
     tracing::info!(address = %options.addr, read_only = options.read_only, "serving");
-    axum::serve(listener, router(console))
+    axum::serve(listener, a8s_process::traced(router(console)))
         .with_graceful_shutdown(stop.cancelled_owned())
         .into_future()
         .await?;

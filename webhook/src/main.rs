@@ -19,7 +19,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    a8s_process::start(&options.telemetry, "a8s-webhook");
+    let _flush = a8s_process::start(&options.telemetry, "a8s-webhook");
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -51,7 +51,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let handle = Handle::new();
     let server = axum_server::bind_rustls(options.listen, tls.clone())
         .handle(handle.clone())
-        .serve(server::router(Arc::new(webhook)).into_make_service());
+        .serve(a8s_process::traced(server::router(Arc::new(webhook))).into_make_service());
     let server = tokio::spawn(server);
     handle.listening().await.with_context(|| format!("cannot listen on {}", options.listen))?;
     tracing::info!(address = %options.listen, "serving");

@@ -55,10 +55,14 @@ securityContext:
 resources: {{ toYaml .values.resources | nindent 2 }}
 {{- end }}
 
-{{/* Environment variables of every process. */}}
+{{/* Environment variables of every process: dict root, values. */}}
 {{- define "a8s.env" -}}
 - name: A8S_LOG
-  value: {{ .logLevel | quote }}
+  value: {{ .values.logLevel | quote }}
+{{- with .root.Values.telemetry.otlpEndpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
 - name: POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: A8S_SYSTEM_NAMESPACE

@@ -24,15 +24,13 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let filter = EnvFilter::try_from_env("A8S_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
-    // A second installation in one process is the only way this fails, and it would be the same provider.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let log_level = std::env::var("A8S_LOG").unwrap_or_else(|_| "info".to_owned());
+    let telemetry = a8s_process::Telemetry { log_format: a8s_process::LogFormat::Json, log_level };
+    let _flush = a8s_process::start(&telemetry, env!("CARGO_PKG_NAME"));
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -67,7 +65,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     });
     let operations = bind(options.metrics_listen).await?;
     tracing::info!(address = %options.listen, "serving");
-    let serve = axum::serve(listener, server::router(proxy.clone()))
+    let serve = axum::serve(listener, a8s_process::traced(server::router(proxy.clone())))
         .with_graceful_shutdown(proxy.stop.clone().cancelled_owned());
     let stopping = proxy.clone();
     tokio::spawn(async move {

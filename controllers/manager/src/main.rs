@@ -27,7 +27,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    a8s_process::start(&args.telemetry, env!("CARGO_PKG_NAME"));
+    let _flush = a8s_process::start(&args.telemetry, env!("CARGO_PKG_NAME"));
     let stop = a8s_process::shutdown()?;
     let ready = a8s_process::Readiness::default();
     let health = a8s_process::HealthServer::bind(&args.health, ready.clone(), Arc::default()).await?;

@@ -13,7 +13,7 @@
 //! }
 //! # async fn run() -> Result<(), a8s_process::ProcessError> {
 //! let options = Options::parse();
-//! a8s_process::start(&options.telemetry, env!("CARGO_PKG_NAME"));
+//! let _flush = a8s_process::start(&options.telemetry, env!("CARGO_PKG_NAME"));
 //! let stop = a8s_process::shutdown()?;
 //! let ready = Readiness::default();
 //! let health = HealthServer::bind(&options.health, ready.clone(), Default::default()).await?;
@@ -27,12 +27,14 @@
 mod health;
 mod shutdown;
 mod telemetry;
+mod traces;
 
 pub use health::{HealthArgs, HealthServer, Readiness};
 pub use prometheus_client::registry::Registry;
 pub use shutdown::shutdown;
 pub use telemetry::{LogFormat, Telemetry};
 pub use tokio_util::sync::CancellationToken;
+pub use traces::{Flush, traced};
 
 /// Version of the suite; all its processes have the same.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -56,11 +58,13 @@ pub enum ProcessError {
     Serve(std::io::Error),
 }
 
-/// The first thing that a process does: logs as asked for, panics in the log, one TLS provider.
-pub fn start(telemetry: &Telemetry, name: &str) {
-    telemetry.init();
+/// The first thing that a process does: logs and traces as asked for, panics in the log, one TLS provider. What is returned lives as long
+/// as the process works.
+pub fn start(telemetry: &Telemetry, name: &str) -> Flush {
     telemetry::log_panics();
     // A second installation in one process is the only way this fails, and it would be the same provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let flush = telemetry.init(name);
     tracing::info!(process = name, version = VERSION, "starting");
+    flush
 }

@@ -1,7 +1,9 @@
-//! Logs: JSON lines on standard error, or text for people. What the filter lets through is the only choice; nothing is sent anywhere.
+//! Logs: JSON lines on standard error, or text for people. What the filter lets through is the only choice; traces go where the environment says.
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::traces::{self, Flush};
 
 /// How lines of the log look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,21 +27,32 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts logging. A second call in one process changes nothing.
-    pub(crate) fn init(&self) {
+    /// Starts logging, and sending traces if the environment asks for it. A second call in one process changes nothing.
+    pub(crate) fn init(&self, name: &str) -> Flush {
         let (filter, complaint) = match EnvFilter::try_new(&self.log_level) {
             Ok(filter) => (filter, None),
             // A typing error must not keep the control plane down.
             Err(error) => (EnvFilter::new("info"), Some(error)),
         };
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        let _ = match self.log_format {
-            LogFormat::Json => builder.json().flatten_event(true).try_init(),
-            LogFormat::Text => builder.try_init(),
+        let (traces, untraced) = match traces::tracer(name) {
+            Ok(traces) => (traces, None),
+            Err(error) => (None, Some(error)),
         };
+        let (tracer, flush) = traces.unzip();
+        let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = match self.log_format {
+            LogFormat::Json => fmt.json().flatten_event(true).boxed(),
+            LogFormat::Text => fmt.boxed(),
+        };
+        let spans = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
+        let _ = tracing_subscriber::registry().with(lines).with(spans).with(filter).try_init();
+        if let Some(error) = untraced {
+            tracing::warn!(error, "traces cannot be sent, going on without them");
+        }
         if let Some(error) = complaint {
             tracing::warn!(filter = self.log_level, %error, "--log-level is not understood, logging at info");
         }
+        flush.unwrap_or_default()
     }
 }
 
@@ -73,6 +86,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_is_not_understood_does_not_stop_the_process() {
-        Telemetry { log_format: LogFormat::Json, log_level: "a8s=[[[".into() }.init();
+        let telemetry = Telemetry { log_format: LogFormat::Json, log_level: "a8s=[[[".into() };
+        drop(telemetry.init("test"));
     }
 }

@@ -52,6 +52,7 @@ fn schema() -> Value {
         "image": image(),
         "runner": object(&json!({"image": image()})),
         "imagePullSecrets": {"type": "array", "items": object(&json!({"name": {"type": "string"}}))},
+        "telemetry": object(&json!({"otlpEndpoint": {"type": "string", "pattern": "^(https?://.+)?$", "description": "Where traces are sent by OTLP over HTTP; empty: nowhere."}})),
         "controller": component(json!({})),
         "webhook": component(json!({})),
         "vncProxy": component(json!({})),

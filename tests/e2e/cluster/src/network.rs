@@ -189,6 +189,24 @@ mod tests {
     }
 
     #[test]
+    fn clusters_that_start_at_the_same_time_get_different_addresses_and_ports() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let claim = |i: usize| {
+            let state = root.into();
+            let paths = Paths::new(&format!("c{i}"), "/r".into(), "/c".into(), state, "/t".into());
+            Network::claim(&paths.unwrap()).unwrap()
+        };
+        let claimed: Vec<Network> = std::thread::scope(|scope| {
+            let started: Vec<_> = (0..8).map(|i| scope.spawn(move || claim(i))).collect();
+            started.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let indexes: BTreeSet<u8> = claimed.iter().map(|n| n.index).collect();
+        let ports: BTreeSet<u16> = claimed.iter().map(|n| n.console_port).collect();
+        assert_eq!((indexes.len(), ports.len()), (8, 8));
+    }
+
+    #[test]
     fn no_address_is_invented_when_all_are_taken() {
         assert_eq!(free_index(&(1..=254).collect()), None);
     }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use a8s_cluster::supervise::ProcessState;
-use a8s_cluster::{Cluster, ControlPlane, Options, Paths, lifecycle};
+use a8s_cluster::{Cluster, ControlPlane, Options, Paths, down, lifecycle};
 
 fn is_root() -> bool {
     if nix::unistd::geteuid().is_root() {
@@ -79,17 +79,61 @@ spec:
   volumes: [{name: d, persistentVolumeClaim: {claimName: data}}]
 ";
 
+/// Removes its cluster when it is dropped, so that a test that fails leaves none.
+struct Removed(Paths);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        if self.0.state.exists()
+            && let Err(error) = down::down(&self.0, false)
+        {
+            eprintln!("cluster {} is left behind: {error:#}", self.0.name);
+        }
+    }
+}
+
+/// The process that a test's cluster belongs to: `test-<pid>`.
+fn owner(name: &str) -> Option<u32> {
+    name.strip_prefix("test-")?.parse().ok()
+}
+
+fn of(known: &Paths, clusters: &Path, name: &str) -> Paths {
+    let Paths { repo, cache, target, .. } = known.clone();
+    Paths::new(name, repo, cache, clusters.to_owned(), target).unwrap()
+}
+
+/// Removes what runs of this test left that were killed.
+fn remove_leftovers(known: &Paths, clusters: &Path) {
+    for folder in fs::read_dir(clusters).into_iter().flatten().flatten() {
+        let name = folder.file_name().to_string_lossy().into_owned();
+        let Some(pid) = owner(&name) else { continue };
+        if !Path::new("/proc").join(pid.to_string()).exists() {
+            drop(Removed(of(known, clusters, &name)));
+        }
+    }
+}
+
+#[test]
+fn only_clusters_of_this_test_are_leftovers() {
+    assert_eq!(owner("test-17"), Some(17));
+    for other in ["a8s", "test-", "test-e2e", "my-test-17"] {
+        assert_eq!(owner(other), None, "{other}");
+    }
+}
+
 #[test]
 fn a_cluster_survives_crashes_and_leaves_nothing_behind() {
     if !is_root() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
     let name = format!("test-{}", std::process::id());
     let known = Paths::from_env(&name).unwrap();
-    let paths =
-        Paths::new(&name, known.repo, known.cache, folder.path().join("clusters"), known.target).unwrap();
-    let before = traces(&paths.clusters);
+    // One folder for all runs: the next one finds what a killed one left.
+    let clusters = known.cache.join("test-clusters");
+    remove_leftovers(&known, &clusters);
+    let paths = of(&known, &clusters, &name);
+    let _removed = Removed(paths.clone());
+    let before = traces(&paths.state);
     let options = Options {
         product: false,
         tool: Some(env!("CARGO_BIN_EXE_a8s-cluster").into()),
@@ -136,7 +180,7 @@ fn a_cluster_survives_crashes_and_leaves_nothing_behind() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(init.pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     cluster.down().unwrap();
     // Other tests on this machine come and go meanwhile: what is still there at every look was left by this one.
-    let new = || traces(&paths.clusters).difference(&before).cloned().collect::<BTreeSet<_>>();
+    let new = || traces(&paths.state).difference(&before).cloned().collect::<BTreeSet<_>>();
     let mut left = new();
     until("removal of everything", 30, || {
         left = left.intersection(&new()).cloned().collect();
