@@ -21,8 +21,29 @@ pub const WAKE: &str = "a8s.dev/wake";
 pub const POOL: &str = "a8s.dev/pool";
 /// Annotation on a Workspace of a pool: hash of what it was made from.
 pub const TEMPLATE: &str = "a8s.dev/template";
+/// Annotation on a Workspace that a WarmPool made: its number in the pool. It stays when a Session takes the Workspace over.
+pub const ORDINAL: &str = "a8s.dev/ordinal";
+/// Annotation on a Workspace of a pool: the golden Snapshot that is to be taken of it. Until then nobody takes it over.
+pub const SEEDS: &str = "a8s.dev/seeds";
+/// Label on a claim: which volume of its Workspace it is; see `status.storage.generation`.
+pub const GENERATION: &str = "a8s.dev/generation";
 /// Label on a Snapshot that was not asked for by a person: its trigger.
 pub const TRIGGER: &str = "a8s.dev/trigger";
+
+/// Label that Velero puts on everything that it restores.
+pub const VELERO_RESTORE: &str = "velero.io/restore-name";
+/// Annotation: Velero restores the status too.
+pub const VELERO_RESTORE_STATUS: &str = "velero.io/restore-status";
+/// Annotation: the backend's name of the snapshot.
+pub const VELERO_HANDLE: &str = "velero.io/csi-volumesnapshot-handle";
+/// Annotation: the CSI driver.
+pub const VELERO_DRIVER: &str = "velero.io/csi-driver-name";
+/// Annotation: what becomes of the backend's snapshot.
+pub const VELERO_POLICY: &str = "velero.io/csi-vsc-deletion-policy";
+/// Annotation: smallest volume that can take it.
+pub const VELERO_RESTORE_SIZE: &str = "velero.io/csi-volumesnapshot-restore-size";
+/// Label: not part of any backup, because it is made anew.
+pub const VELERO_EXCLUDE: &str = "velero.io/exclude-from-backup";
 
 /// Finalizer of a Workspace: published files are brought to safety first.
 pub const WORKSPACE_FINALIZER: &str = "a8s.dev/save-artifacts";

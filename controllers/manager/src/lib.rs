@@ -11,11 +11,17 @@ pub mod install;
 pub mod lease;
 pub mod message;
 pub mod pods;
+pub mod protected;
 pub mod serving;
 pub mod session;
 pub mod snapshot;
 pub mod store;
+pub mod stores;
+pub mod volumes;
+pub mod waiting;
+pub mod warm_pool;
 pub mod workspace;
+pub mod written;
 
 pub use context::{Context, Settings};
 pub use errors::Error;

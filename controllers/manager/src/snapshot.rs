@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use a8s_crds::{Artifact, Session, Snapshot, SnapshotStatus, Workspace, conditions, labels, names};
+use a8s_crds::{Artifact, Session, Snapshot, SnapshotStatus, Workspace, conditions, labels};
 use a8s_plan::{
     Effect, Op, Plan, Wake,
     snapshot::{
@@ -135,13 +135,10 @@ async fn gather(ctx: &Context, snapshot: Snapshot) -> Result<Observed, Error> {
 async fn gather_for_taking(ctx: &Context, namespace: &str, observed: &mut Observed) -> Result<(), Error> {
     let client = || ctx.client.clone();
     let workspaces: Api<Workspace> = Api::namespaced(client(), namespace);
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client(), namespace);
     let name = observed.snapshot.spec.workspace.clone();
-    let claim_name = names::claim(&name);
     let classes: Api<VolumeSnapshotClass> = Api::all(client());
     let everything = ListParams::default();
-    let (workspace, claim, classes) =
-        futures::join!(workspaces.get_opt(&name), claims.get_opt(&claim_name), classes.list(&everything));
+    let (workspace, classes) = futures::join!(workspaces.get_opt(&name), classes.list(&everything));
     let classes = match classes {
         // The API itself is missing: the list of a kind that exists is never "not found".
         Err(kube::Error::Api(s)) if s.code == 404 => None,
@@ -153,7 +150,8 @@ async fn gather_for_taking(ctx: &Context, namespace: &str, observed: &mut Observ
     let ours = |c: &PersistentVolumeClaim| {
         c.owner_references().iter().any(|o| Some(&o.uid) == workspace.metadata.uid.as_ref())
     };
-    let Some(claim) = claim?.filter(ours) else { return Ok(()) };
+    let found = crate::volumes::claims(ctx, namespace, &workspace).await?;
+    let Some(claim) = a8s_plan::workspace::claims(&workspace, found).0.filter(ours) else { return Ok(()) };
     let Some(driver) = driver(ctx, &claim).await? else { return Ok(()) };
     let none = BTreeMap::new();
     let annotations = claim.metadata.annotations.as_ref().unwrap_or(&none);
@@ -164,7 +162,7 @@ async fn gather_for_taking(ctx: &Context, namespace: &str, observed: &mut Observ
             Some(Ok(name)) => Class::Chosen(name),
             Some(Err(error)) => Class::Missing(error.to_string()),
         };
-    observed.claim = Claim::Bound { name: claim_name, driver };
+    observed.claim = Claim::Bound { name: claim.name_any(), driver };
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use a8s_crds::{
     conditions::{self, ConditionType},
     labels, names,
 };
-use a8s_plan::workspace::{self as decide, Binding, Made, Observed, SnapshotFact, Source};
+use a8s_plan::workspace::{self as decide, Made, Observed, SnapshotFact, Source};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -15,7 +15,6 @@ use k8s_openapi::{
     api::{
         core::v1::{Event, PersistentVolumeClaim, Pod, Secret, Service},
         networking::v1::NetworkPolicy,
-        storage::v1::StorageClass,
     },
 };
 use kube::{
@@ -29,7 +28,7 @@ use kube::{
     },
 };
 
-use crate::{context::Context, errors, errors::Error, execute, pods::PodAddress};
+use crate::{context::Context, errors, errors::Error, execute, pods::PodAddress, volumes};
 
 /// Most that may be worked on at once.
 const CONCURRENCY: u16 = 16;
@@ -37,7 +36,6 @@ const CONCURRENCY: u16 = 16;
 const ANSWER: Duration = Duration::from_millis(1500);
 /// Something that has not come up after this many seconds may have a warning to show.
 const SLOW: i64 = 3;
-const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
 /// Shared by the passes of all Workspaces.
 struct Passes {
@@ -134,11 +132,11 @@ async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, E
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &namespace);
     let environments: Api<Environment> = Api::all(ctx.client.clone());
     let secret = names::tls_secret(&name);
-    let (workspace, environment, source, claim, pod, secret, service, network_policy, snapshots) = tokio::try_join!(
+    let (workspace, environment, sources, found, pod, secret, service, network_policy, snapshots) = tokio::try_join!(
         async { Ok(workspaces.get_opt(&name).await?) },
         async { Ok(environments.get_opt(&cached.spec.environment).await?) },
-        source(ctx, &namespace, cached),
-        get::<PersistentVolumeClaim>(ctx, &namespace, names::claim(&name)),
+        sources(ctx, &namespace, cached),
+        volumes::claims(ctx, &namespace, cached),
         get::<Pod>(ctx, &namespace, names::pod(&name)),
         async { Ok(secrets.get_metadata_opt(&secret).await?.map(|s| s.metadata)) },
         get::<Service>(ctx, &namespace, names::service(&name)),
@@ -148,18 +146,18 @@ async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, E
     let Some(workspace) = workspace.filter(|w| w.uid() == cached.uid()) else { return Ok(None) };
     let mut observed = Observed::of(workspace);
     observed.environment = environment;
-    observed.source = source;
-    observed.claim = claim;
+    (observed.source, observed.restore) = sources;
+    (observed.claim, observed.older) = decide::claims(&observed.workspace, found);
     observed.pod = pod;
     observed.secret = secret;
     observed.service = service;
     observed.network_policy = network_policy;
+    observed.protected.clone_from(&ctx.settings.protected);
     observed.snapshots = snapshots;
-    if !bound(observed.claim.as_ref()) {
-        observed.binding = binding(ctx, &observed).await?;
-    }
+    volumes::for_the_next(ctx, &mut observed).await?;
     ask(ctx, &mut observed).await;
-    let going = observed.deleted_at().is_some() || decide::wanted(&observed, &ctx.env()).state != WorkspaceState::Running;
+    let going = observed.deleted_at().is_some()
+        || decide::wanted(&observed, &ctx.env()).state != WorkspaceState::Running;
     if going && observed.pod.is_some() {
         observed.artifacts = artifacts(ctx, &observed).await?;
     }
@@ -177,20 +175,25 @@ where
     Ok(Api::<K>::namespaced(ctx.client.clone(), namespace).get_opt(&name).await?)
 }
 
-async fn source(ctx: &Context, namespace: &str, workspace: &Workspace) -> Result<Option<Source>, Error> {
-    let Some(wanted) = workspace.spec.source.as_ref().and_then(|s| s.snapshot.as_ref()) else { return Ok(None) };
-    let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), namespace);
-    let status = api.get_opt(wanted).await?.map(|s| s.status.unwrap_or_default());
-    Ok(status.map(|status| Source {
-        ready: conditions::is_true(&status.conditions, ConditionType::Ready),
-        epoch: status.checkpoint.as_ref().map_or(0, |c| c.epoch),
-        volume_snapshot: status.volume_snapshot,
-        restore_size: status.restore_size,
-    }))
+/// The Snapshots that the spec, and an order to restore, name.
+async fn sources(
+    ctx: &Context,
+    namespace: &str,
+    workspace: &Workspace,
+) -> Result<(Option<Source>, Option<Source>), Error> {
+    let wanted = workspace.spec.source.as_ref().and_then(|s| s.snapshot.as_deref());
+    tokio::try_join!(
+        volumes::source(ctx, namespace, wanted),
+        volumes::source(ctx, namespace, decide::restored_snapshot(workspace)),
+    )
 }
 
 /// The Workspace's Snapshots: by UID where that is known, else by name, since one that was just made counts.
-async fn snapshots(ctx: &Context, namespace: &str, workspace: &Workspace) -> Result<Vec<SnapshotFact>, Error> {
+async fn snapshots(
+    ctx: &Context,
+    namespace: &str,
+    workspace: &Workspace,
+) -> Result<Vec<SnapshotFact>, Error> {
     let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), namespace);
     let (name, uid) = (workspace.name_any(), workspace.uid());
     let all = api.list(&ListParams::default()).await?.items;
@@ -198,28 +201,8 @@ async fn snapshots(ctx: &Context, namespace: &str, workspace: &Workspace) -> Res
     Ok(facts.filter(|s| s.workspace_uid.is_none() || s.workspace_uid == uid).collect())
 }
 
-fn bound(claim: Option<&PersistentVolumeClaim>) -> bool {
+pub(crate) fn bound(claim: Option<&PersistentVolumeClaim>) -> bool {
     claim.and_then(|c| c.status.as_ref()?.phase.as_deref()) == Some("Bound")
-}
-
-async fn binding(ctx: &Context, observed: &Observed) -> Result<Binding, Error> {
-    let classes: Api<StorageClass> = Api::all(ctx.client.clone());
-    let given = observed.claim.as_ref().and_then(|c| c.spec.as_ref()?.storage_class_name.clone());
-    let given = given.or_else(|| decide::storage_class(observed).map(str::to_owned));
-    let class = if let Some(name) = given {
-        classes.get_opt(&name).await?
-    } else {
-        // As the API server does: the newest of the classes that are marked as default.
-        let all = classes.list(&ListParams::default()).await?.items;
-        let marked =
-            all.into_iter().filter(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true"));
-        marked.max_by_key(|c| c.creation_timestamp().map(|t| t.0))
-    };
-    let mode = class.and_then(|c| c.volume_binding_mode);
-    Ok(match mode.as_deref() {
-        Some("WaitForFirstConsumer") => Binding::WaitForFirstConsumer,
-        _ => Binding::Immediate,
-    })
 }
 
 /// Asks deskd and runner. That they do not answer is nothing special: it is what a start looks like.

@@ -93,8 +93,11 @@ pub const ROLES: &[Role] = &[
             rule("", &["configmaps"], READ),
             rule("", &["events"], READ),
             rule("", &["persistentvolumes"], READ),
-            rule("", &["nodes"], &["get"]),
-            rule("storage.k8s.io", &["storageclasses"], READ),
+            rule("", &["nodes"], READ),
+            rule("node.k8s.io", &["runtimeclasses"], READ),
+            // Where the API server answers: no desktop reaches that as part of the internet.
+            named("discovery.k8s.io", &["endpointslices"], &["kubernetes"], &["get"]),
+            rule("storage.k8s.io", &["csinodes", "storageclasses"], READ),
             rule("snapshot.storage.k8s.io", &["volumesnapshots"], CHILD),
             rule("snapshot.storage.k8s.io", &["volumesnapshotcontents"], CHILD),
             rule("snapshot.storage.k8s.io", &["volumesnapshotclasses"], READ),

@@ -168,6 +168,9 @@ pub struct SnapshotStatus {
     /// When `ttl` deletes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Time>,
+    /// Since when the backend knows what becomes of its snapshot, after this object was deleted; from then on only the end of that is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Time>,
     /// UID of this object when the status was written. Another one says that the object was restored from a backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,

@@ -14,6 +14,7 @@ use super::{DesktopSize, Resources, Storage};
     status = "WarmPoolStatus", derive = "PartialEq",
     doc = "Desktops of one Environment that are ready before anybody asks. A Session takes one over; the pool makes another.",
     scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name may have lower-case letters, digits and dashes only and must begin with a letter, because Workspaces are named after it"),
     validation = Rule::new("size(self.metadata.name) <= 40").message("the name may have at most 40 characters, because Workspaces are named after it"),
     printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment"),
     printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas"),

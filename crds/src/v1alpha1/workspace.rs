@@ -1,6 +1,6 @@
 //! Workspace: one remote desktop.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -163,7 +163,7 @@ pub struct WorkspaceStatus {
     /// Since when nobody used it; absent while somebody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_since: Option<Time>,
-    /// Since when there is no pod.
+    /// Since when it is suspended or archived, by the user or because nobody used it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended_since: Option<Time>,
     /// The value of the annotation `a8s.dev/wake` that was acted on last.
@@ -194,8 +194,15 @@ pub struct RestoreStatus {
     /// The Snapshot of what was there before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety: Option<String>,
-    /// `Saving`, `Replacing`, `Done` or `Refused`.
+    /// `Waiting` for the Snapshot, `Saving` what is there, `Replacing` the volume, `Done` or `Refused`. The desktop goes on running until
+    /// the volume is replaced.
     pub phase: String,
+    /// Why it waits or was refused, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Since when what is there is being saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Time>,
 }
 
 /// What a restored desktop was compared with.
@@ -251,15 +258,22 @@ pub struct StorageStatus {
     /// Grows with every volume that takes the place of an earlier one; 1 is the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
+    /// While it is being archived: since when no pod has used it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_since: Option<Time>,
 }
 
-/// Stages of the last start, each the time from the request for a running desktop until the stage was reached, for people: `1.12s`.
+/// Stages of the last start, each the time from the request for a running desktop until the stage was reached, for people: `1.123s`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Startup {
     /// When the start was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub began: Option<Time>,
+    pub began: Option<MicroTime>,
+    /// `Cold` with a new volume, `Restore` with one from a Snapshot or clone, `Resume` after it was suspended or archived, `Restart` after its
+    /// pod was lost, `Pool` for one that waits for a Session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Pod given to a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled: Option<String>,

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use a8s_crds::{WorkspaceState, WorkspaceStatus, labels, names};
+use a8s_crds::{Trigger, WorkspaceState, WorkspaceStatus, labels, names};
 
-use super::{Observed, life, trouble};
-use crate::{Effect, Env, Op, Plan};
+use serde_json::Value;
+
+use super::{Observed, SnapshotFact, life, trouble, volume};
+use crate::{Effect, Env, Op, Plan, Target};
 
 /// A plan that must not be carried out; a defect of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +24,8 @@ impl fmt::Display for Violation {
     }
 }
 
-/// All violations; 1: at most one pod of a Workspace, and none that is not wanted; 2: only what is ours by UID is touched, a claim never.
+/// All violations; 1: at most one pod of a Workspace, and none that is not wanted; 2: only what is ours by UID is touched, a claim only when a Snapshot holds what is on
+/// it; the Workspace or its Session only once its time is over.
 pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Vec<Violation> {
     let mut all = Vec::new();
     let mut say = |invariant, what: String| all.push(Violation { invariant, what });
@@ -42,6 +45,9 @@ pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Ve
                 if object["metadata"]["ownerReferences"][0]["uid"] != observed.uid() {
                     say(2, format!("a {kind} without its owner"));
                 }
+                if kind == "PersistentVolumeClaim" && !claim_may_come(observed, object) {
+                    say(2, "a claim in place of one that holds what is nowhere else".into());
+                }
                 if kind != "Pod" {
                     continue;
                 }
@@ -58,11 +64,29 @@ pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Ve
                     say(1, "a pod for a Workspace that shall have none".into());
                 }
             }
-            Op::Delete { target, .. } => {
+            Op::Delete { target, grace } => {
+                if *grace == Some(0) && !observed.node.is_off() {
+                    say(1, "to forget a pod that may still run".into());
+                }
                 let ours = observed.own_pod().is_some_and(|p| p.metadata.uid.as_deref() == Some(&target.uid));
-                if target.kind != "Pod" || !ours || target.uid.is_empty() {
+                let pod = target.kind == "Pod" && ours && !target.uid.is_empty();
+                let over = life::expired(observed, env) && *target == life::owner(observed);
+                if !pod && !over && !claim_may_go(observed, env, target) {
                     say(2, format!("to delete {} {}", target.kind, target.name));
                 }
+            }
+            Op::Swap { target, .. } if target.uid == observed.uid() => {}
+            Op::DeleteUnchanged { target, version } if target.kind == "Snapshot" => {
+                let may_go = |s: &SnapshotFact| {
+                    !s.hold && s.trigger != Trigger::Manual && (&s.uid, &s.version) == (&target.uid, version)
+                };
+                let kept = observed.workspace.status.as_ref().and_then(|s| s.archive.as_ref()) == Some(&target.name);
+                if kept || !observed.snapshots.iter().any(may_go) {
+                    say(2, format!("to delete Snapshot {}, which is not its to delete", target.name));
+                }
+            }
+            Op::DeleteUnchanged { target, .. } | Op::Swap { target, .. } => {
+                say(2, format!("to change {} {}, which is not its business", target.kind, target.name));
             }
             Op::Finalizer { target, present, .. } => {
                 if target.uid != observed.uid() {
@@ -78,11 +102,50 @@ pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Ve
                     Effect::SetControl { workspace, .. } | Effect::Quiesce { workspace } => Some(workspace),
                     Effect::StoreContent { .. } | Effect::DeleteContent { .. } => None,
                 };
-                if of.is_none_or(|of| of.uid != observed.uid()) {
+                let cloned = observed.clone_source.as_ref().filter(|_| matches!(effect, Effect::Quiesce { .. }));
+                if of.is_none_or(|of| of.uid != observed.uid() && cloned.is_none_or(|c| c.uid != of.uid)) {
                     say(2, "an effect on another object".into());
                 }
             }
         }
     }
     all
+}
+
+/// What is on a claim must be in a Snapshot that the backend has, and nobody may need the claim any more. Said here once more and in other
+/// words than in [`super::removal`], which decides.
+fn claim_may_go(observed: &Observed, env: &Env, target: &Target) -> bool {
+    let mut all = observed.older.iter().chain(observed.own_claim());
+    let Some(claim) = all.find(|c| c.metadata.uid.as_deref() == Some(&target.uid)) else { return false };
+    let of_claim = |s: &&SnapshotFact| s.claim_uid.as_deref() == Some(&target.uid);
+    let taking = |s: &SnapshotFact| !s.handle && s.failed.is_none() && !s.deleting;
+    if target.kind != "PersistentVolumeClaim"
+        || target.uid.is_empty()
+        || observed.snapshots.iter().filter(of_claim).any(taking)
+    {
+        return false;
+    }
+    let status = observed.workspace.status.as_ref();
+    let safe = |name: Option<&str>| {
+        let named = observed.snapshots.iter().filter(of_claim).find(|s| Some(&*s.name) == name);
+        named.is_some_and(|s| s.ready && s.handle && !s.deleting)
+    };
+    let newest = observed.own_claim();
+    if newest == Some(claim) {
+        let archived = life::wanted(observed, env).state == WorkspaceState::Archived;
+        return archived && observed.pod.is_none() && safe(status.and_then(|s| s.archive.as_deref()));
+    }
+    newest.is_some_and(|new| volume::phase(new) == "Bound" && safe(volume::note(new, volume::SAFETY)))
+}
+
+/// A claim is made where there is none, or where what is on the one that there is has become safe.
+fn claim_may_come(observed: &Observed, object: &Value) -> bool {
+    let Some(old) = observed.own_claim().filter(|c| volume::phase(c) == "Bound") else { return true };
+    let safe = |name: Option<&str>| {
+        observed.snapshots.iter().any(|s| Some(&*s.name) == name && s.usable() && s.claim_uid == old.metadata.uid)
+    };
+    let archive = observed.workspace.status.as_ref().and_then(|s| s.archive.as_deref());
+    let going = old.metadata.deletion_timestamp.is_some();
+    let saved = object["metadata"]["annotations"][volume::SAFETY].as_str();
+    observed.own_pod().is_none() && (going && archive.is_some() || going && saved.is_none() || safe(saved))
 }

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use a8s_crds::{labels, names};
 use a8s_wire::paths;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
 
-use super::{EPOCH, Observed, RESTORED_FROM, quantity};
+use super::{
+    Binding, EPOCH, Observed, RESTORED_FROM, placement, quantity,
+    volume::{self, Next, Origin, RESTORE_ID, SAFETY},
+};
 use crate::Env;
 
 const DEFAULT_SIZE: &str = "5Gi";
@@ -33,14 +37,19 @@ pub(crate) fn metadata(observed: &Observed, name: &str) -> Value {
     })
 }
 
-/// Conversation epoch: the claim knows it, whatever became of the status.
+/// Conversation epoch of the volume: the claim knows it, whatever became of the status.
 pub(crate) fn epoch(observed: &Observed) -> i64 {
-    let noted = observed.own_claim().and_then(|c| c.metadata.annotations.as_ref()?.get(EPOCH)?.parse().ok());
-    let known = noted.or_else(|| observed.workspace.status.as_ref()?.epoch);
-    // A Session that had a desktop before says where its conversation goes on.
-    let annotations = observed.workspace.metadata.annotations.as_ref();
-    let least = annotations.and_then(|a| a.get(EPOCH)?.parse().ok()).unwrap_or(0);
-    known.unwrap_or_else(|| observed.source.as_ref().map_or(0, |s| s.epoch + 1).max(least))
+    let noted = volume::current(observed).and_then(|claim| volume::note(claim, EPOCH)?.parse().ok());
+    let next = || volume::next(observed).ok().map(|next| next.epoch);
+    noted.or_else(next).or_else(|| known_epoch(observed)).unwrap_or(0)
+}
+
+/// The highest epoch that anybody has heard of.
+pub(crate) fn known_epoch(observed: &Observed) -> Option<i64> {
+    let noted = observed.own_claim().and_then(|claim| volume::note(claim, EPOCH)?.parse().ok());
+    let told = observed.workspace.status.as_ref().and_then(|s| s.epoch);
+    let lived = observed.runner.as_ref().map(|r| r.epoch);
+    [noted, told, lived].into_iter().flatten().max()
 }
 
 /// StorageClass that is asked for; without one the cluster's default is.
@@ -50,36 +59,69 @@ pub fn storage_class(observed: &Observed) -> Option<&str> {
     [own, environment].into_iter().flatten().find_map(|s| s.storage_class_name.as_deref())
 }
 
-/// The claim. If it is restored, the VolumeSnapshot is known.
-pub(crate) fn claim(observed: &Observed) -> Value {
+/// The claim for the next volume.
+pub(crate) fn claim(observed: &Observed, next: &Next<'_>) -> Value {
     let own = observed.workspace.spec.storage.as_ref();
     let environment = observed.environment.as_ref().and_then(|e| e.spec.storage.as_ref());
     let size = [own, environment].into_iter().flatten().find_map(|s| s.size.as_ref());
     let mut size = size.map_or(DEFAULT_SIZE, |q| q.0.as_str());
-    let source = observed.source.as_ref().filter(|_| observed.workspace.spec.source.is_some());
-    if let Some(least) = source.and_then(|s| s.restore_size.as_deref()) {
+    let old = observed.own_claim();
+    for least in [next.least(), old.and_then(size_of)].into_iter().flatten() {
         size = quantity::greater(size, least);
     }
     let mut claim = json!({
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": metadata(observed, &names::claim(observed.name())),
+        "metadata": metadata(observed, &names::claim(observed.name(), next.generation)),
         "spec": {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": size}},
         },
     });
-    claim["metadata"]["annotations"] = json!({EPOCH: epoch(observed).to_string()});
-    if let Some(class) = storage_class(observed) {
+    claim["metadata"]["labels"][labels::GENERATION] = next.generation.to_string().into();
+    let notes = &mut claim["metadata"]["annotations"];
+    *notes = json!({EPOCH: next.epoch.to_string()});
+    if let Some(from) = next.restored_from() {
+        notes[RESTORED_FROM] = from.into();
+    }
+    if let Some(order) = next.order {
+        notes[RESTORE_ID] = order.id.clone().into();
+        if let Some(safety) = &order.safety {
+            notes[SAFETY] = safety.clone().into();
+        }
+    }
+    if observed.binding == Binding::WaitForFirstConsumer {
+        let old = old.and_then(|claim| volume::note(claim, placement::SELECTED_NODE));
+        let cloned = if let Origin::Clone { live, .. } = next.origin { live.node.as_deref() } else { None };
+        if let Some(node) = placement::choose(observed, old.or(cloned)) {
+            notes[placement::SELECTED_NODE] = node.into();
+        }
+    }
+    let cloned = match next.origin {
+        Origin::Clone { live, .. } => live.class.as_deref(),
+        _ => None,
+    };
+    // What takes the place of a claim is of its class, whatever the Environment says by now.
+    let kept = old.and_then(|c| c.spec.as_ref()?.storage_class_name.as_deref());
+    if let Some(class) = kept.or_else(|| storage_class(observed)).or(cloned) {
         claim["spec"]["storageClassName"] = class.into();
     }
-    let wanted = observed.workspace.spec.source.as_ref().and_then(|s| s.snapshot.as_deref());
-    if let (Some(wanted), Some(volume)) = (wanted, source.and_then(|s| s.volume_snapshot.as_deref())) {
-        claim["metadata"]["annotations"][RESTORED_FROM] = wanted.into();
-        claim["spec"]["dataSource"] =
-            json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": volume});
-    }
+    let data = match next.origin {
+        Origin::Empty => return claim,
+        Origin::Snapshot { source, .. } => json!({
+            "apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": source.volume_snapshot,
+        }),
+        Origin::Clone { live, .. } => json!({"kind": "PersistentVolumeClaim", "name": live.claim}),
+    };
+    claim["spec"]["dataSource"] = data;
     claim
+}
+
+/// What a claim has, or asked for.
+fn size_of(claim: &PersistentVolumeClaim) -> Option<&str> {
+    let has = claim.status.as_ref().and_then(|s| s.capacity.as_ref()?.get("storage"));
+    let asked = || claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage");
+    has.or_else(asked).map(|q| q.0.as_str())
 }
 
 fn selector(observed: &Observed) -> Value {
@@ -103,9 +145,8 @@ pub(crate) fn service(observed: &Observed) -> Value {
     })
 }
 
-/// The NetworkPolicy: only the control plane gets in, and only to the two HTTPS ports. What the agent may reach is left to the
-/// policies of the cluster's administrators.
-pub(crate) fn network_policy(observed: &Observed, env: &Env) -> Value {
+/// The NetworkPolicy: only the control plane gets in, and only to the two HTTPS ports; `egress` says what gets out.
+pub(crate) fn network_policy(observed: &Observed, env: &Env, egress: Vec<Value>) -> Value {
     let port = |port: u16| json!({"port": port, "protocol": "TCP"});
     json!({
         "apiVersion": "networking.k8s.io/v1",
@@ -113,7 +154,8 @@ pub(crate) fn network_policy(observed: &Observed, env: &Env) -> Value {
         "metadata": metadata(observed, &names::network_policy(observed.name())),
         "spec": {
             "podSelector": {"matchLabels": selector(observed)},
-            "policyTypes": ["Ingress"],
+            "policyTypes": ["Ingress", "Egress"],
+            "egress": egress,
             "ingress": [{
                 "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": env.system_namespace}}}],
                 "ports": [port(paths::DESKD_PORT), port(paths::RUNNER_PORT)],

@@ -7,7 +7,7 @@ use a8s_crds::{
 };
 use jiff::Timestamp;
 
-use super::{Hold, Observed, keeping, running::pod_target, status::Draft, trouble};
+use super::{Hold, Observed, keeping, life, lost, running::pod_target, status::Draft, trouble};
 use crate::{Effect, Env, Op, Plan, Wake};
 
 /// Longest wait for files, in seconds: a deleted Workspace must not stay for a store that is down.
@@ -32,8 +32,9 @@ pub(crate) fn deleted(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
     };
     match unsaved(observed, since, env.now) {
         Some(text) if !trouble::leaving(pod) => draft.hold(Hold::wait(Reason::SavingArtifacts, text)),
+        _ if lost::clear(observed, &mut draft, &mut ops) => {}
         _ => {
-            draft.hold(Hold::wait(Reason::Deleting, "The pod is going."));
+            draft.hold(lost::hold(observed).unwrap_or_else(|| Hold::wait(Reason::Deleting, "The pod is going.")));
             if !trouble::leaving(pod) {
                 ops.push(Op::Delete { target: pod_target(observed, pod), grace: None });
             }
@@ -51,21 +52,23 @@ pub(crate) fn suspended(
     mut ops: Vec<Op>,
 ) -> Plan<WorkspaceStatus> {
     let Some(pod) = observed.own_pod() else {
-        draft.hold(Hold::wait(Reason::Suspended, "Suspended as spec.state asks; the volume stays."));
+        draft.hold(life::rest(observed, life::wanted(observed, env)));
         draft.control(None);
         draft.conditions();
         return draft.finish(ops, Wake::OnChange);
     };
     if trouble::leaving(pod) {
-        draft.hold(Hold::wait(Reason::Progressing, "The pod is going."));
+        draft.hold(lost::hold(observed).unwrap_or_else(|| Hold::wait(Reason::Progressing, "The pod is going.")));
         draft.conditions();
         return draft.finish(ops, Wake::AfterMillis(POLL));
     }
-    // Ready fell when the suspension began, or was never reached; then there is nothing to wait for long.
-    let ready = conditions::get(&draft.status.conditions, ConditionType::Ready);
-    let since =
-        ready.map_or(env.now, |c| if c.status == "True" { env.now } else { c.last_transition_time.0 });
-    if let Some(text) = unsaved(observed, since, env.now) {
+    if observed.workspace.status.as_ref().and_then(|s| s.storage.as_ref()?.quiet_since.as_ref()).is_some() {
+        // That was before this pod. It is crossed out before the pod goes, or else a Snapshot of then would pass for one of now.
+        draft.hold(Hold::wait(Reason::Progressing, "The desktop is being suspended."));
+        draft.conditions();
+        return draft.finish(ops, Wake::AfterMillis(0));
+    }
+    if let Some(text) = unsaved(observed, since(&draft, env), env.now) {
         draft.hold(Hold::wait(Reason::SavingArtifacts, text));
     } else if let Err(hold) = keeping::before_suspend(observed, env, &mut ops) {
         draft.hold(hold);
@@ -81,8 +84,14 @@ pub(crate) fn suspended(
     draft.finish(ops, Wake::AfterMillis(POLL))
 }
 
+/// Since when the pod is to go. Ready fell when that began, or was never reached; then there is nothing to wait for long.
+pub(crate) fn since(draft: &Draft<'_>, env: &Env) -> Timestamp {
+    let ready = conditions::get(&draft.status.conditions, ConditionType::Ready);
+    ready.map_or(env.now, |c| if c.status == "True" { env.now } else { c.last_transition_time.0 })
+}
+
 /// What keeps the pod: files that are on the volume and nowhere else.
-fn unsaved(observed: &Observed, since: Timestamp, now: Timestamp) -> Option<String> {
+pub(crate) fn unsaved(observed: &Observed, since: Timestamp, now: Timestamp) -> Option<String> {
     let waited = now.as_second() - since.as_second();
     let pod = observed.own_pod()?;
     if waited >= SAVING || !trouble::running(pod) {

@@ -1,20 +1,29 @@
 //! Decisions for a Workspace: a volume, a certificate, a Service, a NetworkPolicy and one pod, and who holds mouse and keyboard.
 //!
-//! The pod is created once and never changed; a change of the spec takes effect at its next start. The claim is created once and never
-//! deleted here: it goes with the Workspace.
+//! The pod is created once and never changed; a change of the spec takes effect at its next start. A claim is deleted
+//! only when a Snapshot holds what is on it (see [`removal`]).
 
+mod archive;
 mod check;
 mod children;
 mod control;
+mod egress;
 mod keeping;
 mod leaving;
 mod life;
+mod lost;
 mod observed;
+mod placement;
 mod pod;
-mod quantity;
+pub(crate) mod quantity;
+mod receipt;
+mod removal;
+mod restore;
 mod running;
 mod status;
+mod timing;
 mod trouble;
+mod volume;
 
 #[cfg(test)]
 mod tests;
@@ -23,9 +32,13 @@ use a8s_crds::{WorkspaceState, WorkspaceStatus, conditions::Reason, labels};
 
 pub use check::{Violation, check};
 pub use children::storage_class;
-pub use keeping::SnapshotFact;
-pub use life::{Wanted, Why, settled, wanted};
-pub use observed::{Binding, Made, Observed, Source};
+pub use keeping::{Conversation, SnapshotFact, doomed};
+pub use life::{Wanted, Why, asleep, settled, wanted, watched};
+pub use lost::{NodeState, suspect};
+pub use observed::{Binding, CloneSource, Made, Observed, Source};
+pub use placement::NodeFact;
+pub use restore::snapshot as restored_snapshot;
+pub use volume::{archive as archive_name, claims, next_name as next_claim};
 
 use crate::{Env, Op, Plan, Wake};
 
@@ -48,7 +61,7 @@ pub fn plan(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
     let mut draft = status::Draft::new(observed, env);
     if let Some(error) = &observed.last_error {
         // Said once, before the next attempt: a pass that fails never gets as far as its status.
-        draft.hold(Hold::stalled(Reason::Forbidden, error.clone()));
+        draft.hold(trouble::refused(error));
         draft.conditions();
         return draft.finish(Vec::new(), Wake::AfterMillis(STALLED / 2));
     }
@@ -60,10 +73,24 @@ pub fn plan(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
             present: true,
         });
     }
-    match wanted(observed, env).state {
-        WorkspaceState::Running => running::plan(observed, env, draft, ops),
-        WorkspaceState::Suspended | WorkspaceState::Archived => leaving::suspended(observed, env, draft, ops),
+    let wanted = wanted(observed, env);
+    if lost::clear(observed, &mut draft, &mut ops) {
+        draft.conditions();
+        return draft.finish(ops, Wake::AfterMillis(STARTING));
     }
+    if life::expired(observed, env) {
+        return life::expire(observed, draft);
+    }
+    if life::drowsy(observed, wanted) {
+        return life::fall_asleep(observed, draft);
+    }
+    let mut plan = match wanted.state {
+        WorkspaceState::Running => running::plan(observed, env, draft, ops),
+        WorkspaceState::Suspended => leaving::suspended(observed, env, draft, ops),
+        WorkspaceState::Archived => archive::plan(observed, env, draft, ops),
+    };
+    keeping::keep(observed, env, &mut plan);
+    plan
 }
 
 /// Why it does not go on.

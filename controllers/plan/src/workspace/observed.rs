@@ -1,7 +1,10 @@
 //! What the manager saw of a Workspace in one pass.
 
+use std::collections::BTreeSet;
+
 use a8s_crds::{Environment, Workspace, names};
 use a8s_wire::{DeskState, RunnerState};
+use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -12,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::Resource;
 
-use super::SnapshotFact;
+use super::{Conversation, NodeFact, NodeState, SnapshotFact, volume};
 use crate::Target;
 
 /// Everything that a decision about a Workspace rests on.
@@ -26,10 +29,24 @@ pub struct Observed {
     pub source: Option<Source>,
     /// When the claim's StorageClass binds.
     pub binding: Binding,
-    /// What has the claim's name.
+    /// CSI driver of that StorageClass, if it was looked up.
+    pub driver: Option<String>,
+    /// The Snapshot that an order to restore names, if that exists.
+    pub restore: Option<Source>,
+    /// The Snapshot that stands for the volume, if that exists; see [`super::archive`].
+    pub archive: Option<Source>,
+    /// The Workspace that the spec wants cloned, if that exists.
+    pub clone_source: Option<CloneSource>,
+    /// The nodes; needed only while a claim is to be made.
+    pub nodes: Vec<NodeFact>,
+    /// The newest claim; see [`super::claims`].
     pub claim: Option<PersistentVolumeClaim>,
+    /// Claims whose place that one took, and that are still there.
+    pub older: Vec<PersistentVolumeClaim>,
     /// What has the pod's name.
     pub pod: Option<Pod>,
+    /// The pod's node, if the pod gives a reason to look; see [`super::suspect`].
+    pub node: NodeState,
     /// Metadata of what has the Secret's name; nobody reads the keys in it.
     pub secret: Option<ObjectMeta>,
     /// What has the Service's name.
@@ -44,6 +61,12 @@ pub struct Observed {
     pub artifacts: Vec<Made>,
     /// Its Snapshots, whoever asked for them.
     pub snapshots: Vec<SnapshotFact>,
+    /// Where the conversation of its Session is; gathered if the policy wants a Snapshot after each turn.
+    pub conversation: Option<Conversation>,
+    /// Snapshots that others start from at this moment; gathered if one of them would go.
+    pub in_use: BTreeSet<String>,
+    /// Addresses of the cluster itself, its API endpoint before all: no desktop reaches them as part of the internet.
+    pub protected: Vec<IpNet>,
     /// The newest warning of the claim or the pod, if one of them keeps the desktop from starting.
     pub warning: Option<String>,
     /// What the API server refused in the last pass, if it did.
@@ -61,6 +84,39 @@ pub struct Source {
     pub restore_size: Option<String>,
     /// Conversation epoch at which it was taken.
     pub epoch: i64,
+    /// CSI driver that has it.
+    pub driver: Option<String>,
+    /// Why no volume will ever be made from it.
+    pub failed: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+/// A Workspace whose volume is to be cloned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CloneSource {
+    /// UID.
+    pub uid: String,
+    /// Its claim, unless that is going.
+    pub claim: Option<String>,
+    /// Whether that claim has a volume.
+    pub bound: bool,
+    /// Size of that volume.
+    pub size: Option<String>,
+    /// StorageClass of the claim.
+    pub class: Option<String>,
+    /// CSI driver of the volume.
+    pub driver: Option<String>,
+    /// Node on which it is in use.
+    pub node: Option<String>,
+    /// Its conversation epoch.
+    pub epoch: i64,
+    /// The Snapshot that stands for its volume while it is archived.
+    pub archive: Option<String>,
+    /// Whether its pod runs, so that there is something to flush.
+    pub running: bool,
+    /// Whether its runner answers.
+    pub answers: bool,
 }
 
 /// When a StorageClass binds its claims.
@@ -94,8 +150,15 @@ impl Observed {
             environment: None,
             source: None,
             binding: Binding::Immediate,
+            driver: None,
+            restore: None,
+            archive: None,
+            clone_source: None,
+            nodes: Vec::new(),
+            older: Vec::new(),
             claim: None,
             pod: None,
+            node: NodeState::NotAsked,
             secret: None,
             service: None,
             network_policy: None,
@@ -103,6 +166,9 @@ impl Observed {
             runner: None,
             artifacts: Vec::new(),
             snapshots: Vec::new(),
+            conversation: None,
+            in_use: BTreeSet::new(),
+            protected: Vec::new(),
             warning: None,
             last_error: None,
         }
@@ -170,7 +236,7 @@ impl Observed {
     pub(crate) fn foreign(&self) -> Option<String> {
         let name = self.name();
         let taken = [
-            (self.claim.as_ref().map(|o| &o.metadata), "PersistentVolumeClaim", names::claim(name)),
+            (self.claim.as_ref().map(|o| &o.metadata), "PersistentVolumeClaim", volume::claim_name(self)),
             (self.pod.as_ref().map(|o| &o.metadata), "Pod", names::pod(name)),
             (self.secret.as_ref(), "Secret", names::tls_secret(name)),
             (self.service.as_ref().map(|o| &o.metadata), "Service", names::service(name)),

@@ -1,11 +1,11 @@
 //! The pod. It fits PodSecurity `restricted`; `ARCHITECTURE.md` shows who sees which volume.
 
-use a8s_crds::{DesktopSize, Environment, Resources, names};
+use a8s_crds::{DesktopSize, Environment, PodSettings, Resources, names};
 use a8s_wire::paths::{self, env};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{Observed, children};
+use super::{Observed, RESTORED_FROM, children, volume};
 use crate::Env;
 
 const DESKD: &str = "/usr/libexec/a8s/deskd";
@@ -84,7 +84,7 @@ pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) ->
             // Containers start one after the other: what people wait for comes first.
             "containers": [desktop, agent, runner],
             "volumes": [
-                {"name": "volume", "persistentVolumeClaim": {"claimName": names::claim(observed.name())}},
+                {"name": "volume", "persistentVolumeClaim": {"claimName": volume::claim_name(observed)}},
                 {"name": "tls", "secret": {"secretName": names::tls_secret(observed.name()), "defaultMode": 0o440}},
                 memory("desk", "1Mi"),
                 memory("acp", "1Mi"),
@@ -102,8 +102,8 @@ pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) ->
         let secrets: Vec<_> = spec.image_pull_secrets.iter().map(|name| json!({"name": name})).collect();
         pod["spec"]["imagePullSecrets"] = json!(secrets);
     }
-    if let Some(class) = settings.and_then(|p| p.runtime_class_name.as_deref()) {
-        pod["spec"]["runtimeClassName"] = class.into();
+    if let Some(settings) = settings {
+        place(&mut pod, settings);
     }
     let made_from = names::short_hash(&pod["spec"].to_string());
     pod["metadata"]["annotations"] = json!({(MADE_FROM): made_from});
@@ -115,6 +115,19 @@ pub(crate) fn outdated(found: &Pod, observed: &Observed, environment: &Environme
     let now = pod(observed, environment, plan);
     let then = found.metadata.annotations.as_ref().and_then(|a| a.get(MADE_FROM));
     then.is_some_and(|then| now["metadata"]["annotations"][MADE_FROM] != then.as_str())
+}
+
+/// Where and under what runtime it runs.
+fn place(pod: &mut Value, settings: &PodSettings) {
+    if let Some(class) = settings.runtime_class_name.as_deref() {
+        pod["spec"]["runtimeClassName"] = class.into();
+    }
+    if settings.user_namespace {
+        pod["spec"]["hostUsers"] = false.into();
+    }
+    if !settings.node_selector.is_empty() {
+        pod["spec"]["nodeSelector"] = json!(settings.node_selector);
+    }
 }
 
 /// Command of the default harness; the built-in agent if the Environment names none.
@@ -133,7 +146,16 @@ fn variables(observed: &Observed, size: &DesktopSize) -> Value {
         variable(env::SESSION, observed.session()),
         variable(env::GEOMETRY, &format!("{}x{}", size.width, size.height)),
         variable(env::EPOCH, &children::epoch(observed).to_string()),
+        variable(env::RESTORED_FROM, &restored_from(observed)),
     ])
+}
+
+/// What the volume was, or is to be, made from.
+fn restored_from(observed: &Observed) -> String {
+    match volume::current(observed) {
+        Some(claim) => volume::note(claim, RESTORED_FROM).unwrap_or_default().to_owned(),
+        None => volume::next(observed).ok().and_then(|next| next.restored_from()).unwrap_or_default(),
+    }
 }
 
 fn container(name: &str, image: &str, command: &[&str], user: i64, variables: &Value) -> Value {

@@ -1,14 +1,28 @@
 //! A Workspace that shall run.
 
-use a8s_crds::{Environment, WorkspaceStatus, conditions::Reason, names};
+use a8s_crds::{
+    Environment, WorkspaceStatus,
+    conditions::{self, ConditionType, Reason},
+    names,
+};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Binding, Hold, Observed, STALLED, STARTING, children, control, pod, status::Draft, trouble};
+use super::{
+    Binding, Hold, Observed, STALLED, STARTING, children, control, egress, keeping, placement, pod, receipt, removal,
+    restore::{self, Step},
+    status::Draft,
+    trouble, volume,
+};
 use crate::{Effect, Env, Op, Plan, Target, Wake};
 
 /// A pod that fails at once is tried again this much later, in seconds.
 const AGAIN_AFTER: i64 = 10;
+/// So many seconds a volume may take whose node was chosen without the scheduler.
+const DECIDED: i64 = 15;
+/// So many seconds a Workspace that is to be cloned may be silent.
+const SILENT: i64 = 10;
 
 pub(crate) fn plan(
     observed: &Observed,
@@ -25,9 +39,14 @@ pub(crate) fn plan(
     }
     let mut lease = control::Outcome::default();
     if !draft.held() {
-        surroundings(observed, env, &mut ops);
-        let storage = claim(observed, &mut ops);
+        removal::replaced(observed, &mut ops);
+        let step = restore::plan(observed, env, &mut draft, &mut ops);
+        let mut storage = surroundings(observed, env, &mut ops);
+        if step == Step::Free {
+            storage = storage.and_then(|()| claim(observed, env, &mut draft, &mut ops));
+        }
         match observed.own_pod() {
+            _ if step == Step::Busy => {}
             Some(found) => existing(observed, env, found, &mut draft, &mut ops),
             None => match storage.and_then(|()| new_pod(observed, env)) {
                 Ok(object) => ops.extend(object.map(|object| Op::Create { object })),
@@ -39,10 +58,15 @@ pub(crate) fn plan(
         if let Some(text) = lease.refused.take() {
             draft.hold(Hold::stalled(Reason::InvalidSpec, text));
         }
+        if let Some(text) = keeping::wrong(observed) {
+            draft.hold(Hold::stalled(Reason::InvalidSpec, text));
+        }
     }
     let handed = ops.iter().any(|op| matches!(op, Op::Effect(Effect::SetControl { .. })));
     draft.control(lease.confirmed);
+    receipt::settle(observed, &mut draft);
     draft.conditions();
+    woken(observed, &mut draft);
     let wake = wake(&draft, observed, handed);
     draft.finish(ops, wake)
 }
@@ -58,23 +82,42 @@ fn wake(draft: &Draft<'_>, observed: &Observed, handed: bool) -> Wake {
     }
 }
 
+/// What was archived is back: the Archive is a Snapshot like any other from now on.
+fn woken(observed: &Observed, draft: &mut Draft<'_>) {
+    let ready = conditions::is_true(&draft.status.conditions, ConditionType::Ready);
+    let back = volume::current(observed).is_some_and(|claim| volume::phase(claim) == "Bound");
+    if ready && back {
+        draft.status.archive = None;
+    }
+}
+
 fn start_clock(observed: &Observed, draft: &mut Draft<'_>) {
     let started = draft.status.startup.as_ref();
-    let resumed = matches!(draft.status.state.as_deref(), Some("Suspended" | "Suspending"));
+    let resumed = matches!(draft.status.state.as_deref(), Some("Suspended" | "Suspending" | "Archived" | "Archiving"));
     let again = observed.pod.is_none() && started.is_some_and(|s| s.total.is_some());
     if started.is_none() || resumed || again {
-        draft.begin_start();
+        draft.begin_start(resumed);
     }
 }
 
 /// Certificate, Service and NetworkPolicy; the pod must not run before its policy is there.
-fn surroundings(observed: &Observed, env: &Env, ops: &mut Vec<Op>) {
+fn surroundings(observed: &Observed, env: &Env, ops: &mut Vec<Op>) -> Result<(), Hold> {
     if observed.secret.is_none() {
         let name = names::tls_secret(observed.name());
         ops.push(Op::Effect(Effect::ServingSecret { owner: observed.target(), name }));
     }
-    apply(ops, observed.network_policy.as_ref(), children::network_policy(observed, env));
     apply(ops, observed.service.as_ref(), children::service(observed));
+    let allowed = observed.environment.as_ref().and_then(|e| e.spec.egress.as_ref());
+    let own = observed.workspace.spec.egress.as_ref();
+    match egress::rules(allowed, own, &observed.protected) {
+        // What an Environment allowed stays allowed to a running desktop when the Environment is gone.
+        Ok(_) if observed.environment.is_none() && observed.network_policy.is_some() => {}
+        Ok(rules) => {
+            apply(ops, observed.network_policy.as_ref(), children::network_policy(observed, env, rules));
+        }
+        Err(egress::Refused(text)) => return Err(Hold::stalled(Reason::InvalidSpec, text)),
+    }
+    Ok(())
 }
 
 fn apply<T: Serialize>(ops: &mut Vec<Op>, have: Option<&T>, want: Value) {
@@ -85,23 +128,29 @@ fn apply<T: Serialize>(ops: &mut Vec<Op>, have: Option<&T>, want: Value) {
 }
 
 /// Sees to the claim; `Ok` once a pod may be made for it.
-fn claim(observed: &Observed, ops: &mut Vec<Op>) -> Result<(), Hold> {
-    let name = names::claim(observed.name());
-    if let Some(claim) = observed.own_claim() {
+fn claim(observed: &Observed, env: &Env, draft: &mut Draft<'_>, ops: &mut Vec<Op>) -> Result<(), Hold> {
+    if let Some(claim) = volume::current(observed) {
+        let name = claim.metadata.name.as_deref().unwrap_or_default();
         if claim.metadata.deletion_timestamp.is_some() {
             let text = format!(
-                "The claim {name} was deleted; the Workspace cannot start again. Start another one from a Snapshot."
+                "The claim {name} was deleted, and everything on it goes with its pod. Put the volume back to a Snapshot by spec.restore, or start another Workspace from one."
             );
             return Err(Hold::stalled(Reason::ClaimLost, text));
         }
-        return match claim.status.as_ref().and_then(|s| s.phase.as_deref()) {
-            Some("Bound") => Ok(()),
-            Some("Lost") => {
-                let text =
-                    format!("The volume of claim {name} is gone. Start another Workspace from a Snapshot.");
+        return match volume::phase(claim) {
+            // Wanted again before its volume was given up: the Snapshot is no longer what stands for it.
+            "Bound" if observed.own_pod().is_none() && volume::archived(observed, claim) => {
+                draft.status.archive = None;
+                Err(Hold::wait(Reason::Progressing, "The volume is kept, because the desktop is wanted again."))
+            }
+            "Bound" => Ok(()),
+            "Lost" => {
+                let text = format!(
+                    "The volume of claim {name} is gone. Put it back to a Snapshot by spec.restore, or start another Workspace from one."
+                );
                 Err(Hold::stalled(Reason::ClaimLost, text))
             }
-            _ if observed.binding == Binding::WaitForFirstConsumer => Ok(()),
+            _ if observed.binding == Binding::WaitForFirstConsumer && !soon(observed, claim, env) => Ok(()),
             _ => {
                 let warning = observed.warning.as_deref().unwrap_or("its driver is making the volume");
                 Err(Hold::wait(
@@ -111,20 +160,37 @@ fn claim(observed: &Observed, ops: &mut Vec<Op>) -> Result<(), Hold> {
             }
         };
     }
-    // A new claim would look as if the desktop had come back, with an empty home.
-    if observed.workspace.status.as_ref().is_some_and(|s| s.storage.is_some()) {
-        let text = format!(
-            "The claim {name} is gone and everything on it. Start another Workspace from a Snapshot."
-        );
-        return Err(Hold::stalled(Reason::ClaimLost, text));
-    }
+    let next = volume::next(observed)?;
     environment(observed)?;
-    source(observed)?;
-    ops.push(Op::Create { object: children::claim(observed) });
-    if observed.binding == Binding::WaitForFirstConsumer {
+    if !flushed(observed, &next, env, ops) {
+        return Err(Hold::wait(Reason::Progressing, "The Workspace that is cloned is asked to write everything down."));
+    }
+    let object = children::claim(observed, &next);
+    let decided = object["metadata"]["annotations"][placement::SELECTED_NODE].is_string();
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    ops.push(Op::Create { object });
+    if observed.binding == Binding::WaitForFirstConsumer && !decided {
         return Ok(());
     }
     Err(Hold::wait(Reason::ClaimPending, format!("The claim {name} is being made.")))
+}
+
+/// Whether the volume comes before a pod asks for it. Its driver may change its mind about the node; then the scheduler has to be asked.
+fn soon(observed: &Observed, claim: &PersistentVolumeClaim, env: &Env) -> bool {
+    let made = claim.metadata.creation_timestamp.as_ref().map_or(0, |t| t.0.as_second());
+    placement::decided(observed) && env.now.as_second() - made < DECIDED
+}
+
+/// Whether what is cloned was written down, as far as anybody can be asked. A silent runner is not waited for long.
+fn flushed(observed: &Observed, next: &volume::Next<'_>, env: &Env, ops: &mut Vec<Op>) -> bool {
+    let volume::Origin::Clone { name, live } = next.origin else { return true };
+    if live.answers {
+        let workspace = Target { name: name.to_owned(), uid: live.uid.clone(), ..observed.target() };
+        ops.push(Op::Effect(Effect::Quiesce { workspace }));
+        return true;
+    }
+    let made = observed.workspace.metadata.creation_timestamp.as_ref().map_or(0, |t| t.0.as_second());
+    !live.running || env.now.as_second() - made >= SILENT
 }
 
 fn environment(observed: &Observed) -> Result<&Environment, Hold> {
@@ -134,22 +200,6 @@ fn environment(observed: &Observed) -> Result<&Environment, Hold> {
             format!("There is no Environment {name}; `kubectl get environments` lists those that exist.");
         Hold::stalled(Reason::EnvironmentNotFound, text)
     })
-}
-
-fn source(observed: &Observed) -> Result<(), Hold> {
-    let Some(wanted) = observed.workspace.spec.source.as_ref().and_then(|s| s.snapshot.as_ref()) else {
-        return Ok(());
-    };
-    match &observed.source {
-        None => Err(Hold::stalled(
-            Reason::SnapshotNotFound,
-            format!("There is no Snapshot {wanted} in this namespace."),
-        )),
-        Some(source) if !source.ready || source.volume_snapshot.is_none() => {
-            Err(Hold::wait(Reason::SnapshotNotReady, format!("The Snapshot {wanted} is not ready yet.")))
-        }
-        Some(_) => Ok(()),
-    }
 }
 
 /// The pod to create; nothing while another pod has its name.

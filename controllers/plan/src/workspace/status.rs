@@ -1,15 +1,14 @@
 //! The status that comes out of a pass, built from the old one, so that nothing is written when nothing changed.
 
 use a8s_crds::{
-    ControlStatus, Startup, StorageStatus, WorkspaceState, WorkspaceStatus,
+    ControlStatus, StorageStatus, WorkspaceState, WorkspaceStatus,
     conditions::{self, ConditionType, Reason, Status},
-    names,
 };
 use a8s_wire::{RunnerPhase, RunnerState};
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 
-use super::{Hold, Observed, RESTORED_FROM, Wanted, children, control, life, trouble};
+use super::{Hold, Observed, RESTORED_FROM, Wanted, children, control, life, lost, timing, trouble, volume};
 use crate::{Env, Notice, Op, Plan, Wake};
 
 /// A status under construction.
@@ -17,7 +16,10 @@ pub(crate) struct Draft<'a> {
     observed: &'a Observed,
     /// The status as it will be.
     pub status: WorkspaceStatus,
+    /// Since when no pod has used the volume, if that is of interest.
+    pub quiet: Option<Time>,
     now: Timestamp,
+    env: Env,
     wanted: Wanted,
     hold: Option<Hold>,
     notices: Vec<Notice>,
@@ -25,9 +27,11 @@ pub(crate) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub fn new(observed: &'a Observed, env: &Env) -> Self {
-        let status = observed.workspace.status.clone().unwrap_or_default();
+        let mut status = observed.workspace.status.clone().unwrap_or_default();
         let wanted = life::wanted(observed, env);
-        Self { observed, status, now: env.now, wanted, hold: None, notices: Vec::new() }
+        let leaving = observed.deleted_at().is_some();
+        let notices = if leaving { Vec::new() } else { life::settle(observed, env, wanted, &mut status) };
+        Self { observed, status, now: env.now, wanted, hold: None, quiet: None, notices, env: env.clone() }
     }
 
     /// Notes why it does not go on. The first reason counts: what comes later mostly follows from it.
@@ -44,8 +48,8 @@ impl<'a> Draft<'a> {
     }
 
     /// A start is asked for: the clock of the stages begins anew.
-    pub fn begin_start(&mut self) {
-        self.status.startup = Some(Startup { began: Some(Time(self.now)), ..Startup::default() });
+    pub fn begin_start(&mut self, resumed: bool) {
+        self.status.startup = Some(timing::begin(self.observed, resumed, self.now));
     }
 
     /// What deskd confirmed; without a pod nobody holds anything.
@@ -75,8 +79,9 @@ impl<'a> Draft<'a> {
     pub fn conditions(&mut self) {
         let observed = self.observed;
         self.status.observed_generation = observed.workspace.metadata.generation;
-        self.status.epoch =
-            Some(children::epoch(observed)).filter(|_| observed.own_claim().is_some()).or(self.status.epoch);
+        if observed.own_claim().is_some() {
+            self.status.epoch = children::known_epoch(observed);
+        }
         self.storage_facts();
         let pod = observed.own_pod();
         self.status.pod = pod.and_then(|p| p.metadata.name.clone());
@@ -105,9 +110,24 @@ impl<'a> Draft<'a> {
         for (kind, result) in &parts {
             self.set(*kind, result);
         }
+        self.ran_out();
         let hold = self.hold.take().or(broken);
         self.clock(hold.is_none());
         self.ready(hold);
+    }
+
+    /// A container that ran out of memory runs again before anybody has looked; it is said all the same.
+    fn ran_out(&mut self) {
+        let text = self.observed.own_pod().and_then(trouble::ran_out);
+        let all = self.status.conditions.iter_mut();
+        let condition = all.into_iter().find(|c| c.type_ == ConditionType::PodReady.as_str() && c.status == "True");
+        let (Some(text), Some(condition)) = (text, condition) else { return };
+        condition.message.clone_from(&text);
+        let before = self.observed.workspace.status.as_ref();
+        let known = before.and_then(|s| conditions::get(&s.conditions, ConditionType::PodReady));
+        if known.is_none_or(|c| c.message != text) {
+            self.notice(true, Reason::OutOfMemory, text);
+        }
     }
 
     fn ready(&mut self, hold: Option<Hold>) {
@@ -154,6 +174,9 @@ impl<'a> Draft<'a> {
             _ if observed.deleted_at().is_some() => "Deleting",
             Ok(()) => "Running",
             Err(hold) if hold.stalled => "Stalled",
+            Err(hold) if hold.reason == Reason::Archived => "Archived",
+            Err(hold) if hold.reason == Reason::Archiving => "Archiving",
+            Err(hold) if hold.reason == Reason::Restoring => "Restoring",
             Err(_) if suspend && observed.pod.is_none() => "Suspended",
             Err(_) if suspend => "Suspending",
             Err(_) if observed.pod.is_none() && observed.claim.is_none() => "Pending",
@@ -163,19 +186,29 @@ impl<'a> Draft<'a> {
 
     fn storage_facts(&mut self) {
         if let Some(claim) = self.observed.own_claim() {
-            let notes = claim.metadata.annotations.as_ref();
+            let generation = Some(volume::generation(claim));
+            if self.status.storage.as_ref().is_some_and(|s| s.generation != generation) {
+                self.status.receipt = None;
+            }
             self.status.storage = Some(StorageStatus {
-                claim: names::claim(self.observed.name()),
-                restored_from: notes.and_then(|n| n.get(RESTORED_FROM)).cloned(),
-                generation: None,
+                claim: claim.metadata.name.clone().unwrap_or_default(),
+                restored_from: volume::note(claim, RESTORED_FROM).map(str::to_owned),
+                generation,
+                quiet_since: self.quiet.take(),
             });
         }
     }
 
     fn storage(&self) -> Result<(), Hold> {
         let pending = |text: String| Err(Hold::wait(Reason::ClaimPending, text));
-        let Some(claim) = self.observed.own_claim() else {
-            return pending("There is no claim yet.".to_owned());
+        let Some(claim) = volume::current(self.observed) else {
+            return match volume::archive(self.observed) {
+                Some(archive) => Err(Hold::wait(
+                    Reason::Archived,
+                    format!("The Snapshot {archive} stands for the volume."),
+                )),
+                None => pending("There is no claim yet.".to_owned()),
+            };
         };
         match claim.status.as_ref().and_then(|s| s.phase.as_deref()) {
             Some("Bound") => Ok(()),
@@ -189,12 +222,13 @@ impl<'a> Draft<'a> {
 
     fn pod(&self) -> Result<(), Hold> {
         if self.wanted.state != WorkspaceState::Running {
-            return Err(Hold::wait(Reason::Suspended, "Suspended as spec.state asks."));
+            return Err(life::rest(self.observed, self.wanted));
         }
         match self.observed.own_pod() {
             None => Err(Hold::wait(Reason::PodStarting, "There is no pod yet.")),
+            Some(_) if let Some(hold) = lost::hold(self.observed) => Err(hold),
             Some(pod) if trouble::leaving(pod) => {
-                Err(Hold::wait(Reason::PodStarting, "The old pod is going."))
+                Err(Hold::wait(Reason::PodStarting, trouble::going(pod)))
             }
             Some(pod) => match trouble::ended(pod) {
                 Some(why) => Err(Hold::wait(Reason::PodFailed, why)),
@@ -225,37 +259,20 @@ impl<'a> Draft<'a> {
     }
 
     fn clock(&mut self, ready: bool) {
-        let reached = [
-            ConditionType::StorageReady,
-            ConditionType::PodReady,
-            ConditionType::DesktopReady,
-            ConditionType::AgentReady,
-        ];
-        let [storage, containers, desktop, agent] = reached.map(|kind| self.is(kind));
-        let Some(startup) = self.status.startup.as_mut() else { return };
-        let Some(began) = startup.began.as_ref().map(|t| t.0) else { return };
-        if startup.total.is_some() {
-            return;
-        }
-        let millis = self.now.as_millisecond() - began.as_millisecond();
-        let text = format!("{}.{:02}s", millis / 1000, millis % 1000 / 10);
-        let stages = [
-            (&mut startup.storage, storage),
-            (&mut startup.containers, containers),
-            (&mut startup.desktop, desktop),
-            (&mut startup.agent, agent),
-            (&mut startup.total, ready),
-        ];
-        for (stage, reached) in stages {
-            if reached && stage.is_none() {
-                *stage = Some(text.clone());
-            }
+        let status = &mut self.status;
+        if let Some(startup) = status.startup.as_mut() {
+            timing::note(self.observed, startup, &status.conditions, ready, self.now);
         }
     }
 
     /// The plan; a status that says what is known already is not written.
     pub fn finish(self, ops: Vec<Op>, wake: Wake) -> Plan<WorkspaceStatus> {
         let changed = self.observed.workspace.status.as_ref() != Some(&self.status);
+        let wake = match (wake, life::next(self.observed, &self.env, self.wanted, &self.status)) {
+            (Wake::AfterMillis(one), Some(other)) => Wake::AfterMillis(one.min(other)),
+            (Wake::OnChange, Some(other)) => Wake::AfterMillis(other),
+            (wake, None) => wake,
+        };
         Plan { ops, status: changed.then_some(self.status), wake, notices: self.notices }
     }
 }

@@ -1,6 +1,8 @@
 //! What a Workspace does in each situation, one sentence each.
 
+mod keeping;
 mod leaving;
+mod life;
 mod pod;
 mod running;
 
@@ -9,7 +11,7 @@ use a8s_wire::{ControlState, DeskState, RunnerPhase, RunnerState};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Binding, Observed, check, plan};
+use super::{Binding, Observed, SnapshotFact, check, plan};
 use crate::{Effect, Env, Op, Plan};
 
 const UID: &str = "uid-1";
@@ -77,6 +79,12 @@ fn pass(observed: &mut Observed, second: i64) -> Plan<WorkspaceStatus> {
                     since: at(second).to_string(),
                 };
             }
+            Op::Swap { patch, .. } => {
+                let mut object = serde_json::to_value(&observed.workspace).unwrap();
+                merge(&mut object, patch);
+                observed.workspace = serde_json::from_value(object).unwrap();
+            }
+            Op::DeleteUnchanged { target, .. } => observed.snapshots.retain(|s| s.uid != target.uid),
             Op::Effect(_) => {}
         }
     }
@@ -94,7 +102,22 @@ fn store(observed: &mut Observed, mut object: Value, second: i64) {
         "Pod" => observed.pod = Some(serde_json::from_value(object).unwrap()),
         "Service" => observed.service = Some(serde_json::from_value(object).unwrap()),
         "NetworkPolicy" => observed.network_policy = Some(serde_json::from_value(object).unwrap()),
+        "Snapshot" => {
+            let snapshot = serde_json::from_value(object).unwrap();
+            observed.snapshots.push(SnapshotFact { version: "1".into(), ..SnapshotFact::of(&snapshot) });
+        }
         kind => panic!("nobody asked for a {kind}"),
+    }
+}
+
+/// A merge patch.
+fn merge(object: &mut Value, patch: &Value) {
+    for (key, value) in patch.as_object().unwrap() {
+        match value {
+            Value::Null => drop(object.as_object_mut().unwrap().remove(key)),
+            Value::Object(_) => merge(&mut object[key], value),
+            value => object[key] = value.clone(),
+        }
     }
 }
 
@@ -119,7 +142,8 @@ fn run_containers(observed: &mut Observed) {
 
 fn answer(observed: &mut Observed) {
     let control = ControlState::default();
-    observed.desk = Some(DeskState { ready: true, width: 1280, height: 800, control, ..DeskState::default() });
+    observed.desk =
+        Some(DeskState { ready: true, width: 1280, height: 800, control, ..DeskState::default() });
     observed.runner = Some(runner(&[]));
 }
 

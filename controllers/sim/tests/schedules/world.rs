@@ -124,7 +124,7 @@ impl World {
 
     /// People change their minds, once there is a desktop's volume: what is suspended before has none for ever.
     pub fn people(&mut self) {
-        let claim = self.sim.get(&core("PersistentVolumeClaim", &names::claim(NAME)));
+        let claim = self.sim.get(&core("PersistentVolumeClaim", &names::claim(NAME, 1)));
         if claim.is_none_or(|c| c["status"]["phase"] != "Bound") {
             return;
         }
@@ -157,7 +157,7 @@ impl World {
         let name = NAME;
         seen.environment = view.get::<Environment>(&Key::ours("Environment", "", "desktop"));
         seen.binding = self.binding;
-        seen.claim = view.get(&core("PersistentVolumeClaim", &names::claim(name)));
+        seen.claim = view.get(&core("PersistentVolumeClaim", &names::claim(name, 1)));
         seen.pod = view.get(&core("Pod", &names::pod(name)));
         seen.secret = view.get::<Secret>(&core("Secret", &names::tls_secret(name))).map(|s| s.metadata);
         seen.service = view.get(&core("Service", &names::service(name)));
@@ -186,6 +186,7 @@ impl World {
             snapshot: None,
             missing: Vec::new(),
             workspaces: view.list("Workspace"),
+            pool: Vec::new(),
             undelivered: view
                 .list::<a8s_crds::Message>("Message")
                 .iter()
@@ -209,7 +210,7 @@ impl World {
     }
 
     fn claim_stays(&mut self) {
-        let key = core("PersistentVolumeClaim", &names::claim(NAME));
+        let key = core("PersistentVolumeClaim", &names::claim(NAME, 1));
         let found = self.sim.get(&key).map(|o| o["metadata"]["uid"].as_str().unwrap().to_owned());
         if let (Some(known), Some(found)) = (&self.claim, &found) {
             assert_eq!(known, found, "seed {}: the claim was replaced", self.seed);
@@ -219,7 +220,7 @@ impl World {
 
     /// Binds the claim, if a pod wants it or its class binds at once.
     pub fn binder(&mut self) {
-        let key = core("PersistentVolumeClaim", &names::claim(NAME));
+        let key = core("PersistentVolumeClaim", &names::claim(NAME, 1));
         let Some(claim) = self.sim.get(&key).cloned() else { return };
         let wanted = self.sim.get(&core("Pod", &names::pod(NAME))).is_some();
         if wanted || self.binding == workspace::Binding::Immediate {
@@ -237,7 +238,7 @@ impl World {
             self.sim.stop_desk(&workspace);
             return self.sim.finish(&key);
         }
-        let claim = self.sim.get(&core("PersistentVolumeClaim", &names::claim(NAME)));
+        let claim = self.sim.get(&core("PersistentVolumeClaim", &names::claim(NAME, 1)));
         if pod["status"]["phase"].is_string() || claim.is_none_or(|c| c["status"]["phase"] != "Bound") {
             return;
         }

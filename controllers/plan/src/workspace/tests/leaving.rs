@@ -54,7 +54,7 @@ fn resuming_makes_a_pod_on_the_same_claim_and_measures_anew() {
     run_containers(&mut observed);
     answer(&mut observed);
     pass(&mut observed, 101);
-    assert_eq!(status(&observed).startup.as_ref().unwrap().total.as_deref(), Some("1.00s"));
+    assert_eq!(status(&observed).startup.as_ref().unwrap().total.as_deref(), Some("1.000s"));
 }
 
 #[test]

@@ -103,3 +103,41 @@ fn the_session_that_owns_the_workspace_is_known_in_the_pod() {
     }
     assert_eq!(pod["metadata"]["labels"]["a8s.dev/session"], "talk");
 }
+
+#[test]
+fn the_environment_says_on_which_nodes_and_under_which_runtime_it_runs() {
+    let mut observed = fresh(json!({}));
+    observed.binding = Binding::WaitForFirstConsumer;
+    let settings =
+        json!({"runtimeClassName": "gvisor", "userNamespace": true, "nodeSelector": {"desktops": "yes"}});
+    observed.environment.as_mut().unwrap().spec.pod = Some(serde_json::from_value(settings).unwrap());
+    pass(&mut observed, 0);
+    let spec = &serde_json::to_value(observed.pod).unwrap()["spec"];
+    assert_eq!(spec["runtimeClassName"], "gvisor");
+    assert_eq!(spec["hostUsers"], false);
+    assert_eq!(spec["nodeSelector"], json!({"desktops": "yes"}));
+}
+
+#[test]
+fn egress_that_a_person_may_not_open_keeps_the_pod_from_being_made_and_is_named() {
+    let mut observed = fresh(json!({"egress": {"allow": [{"cidr": "169.254.169.254/32"}]}}));
+    observed.binding = Binding::WaitForFirstConsumer;
+    pass(&mut observed, 0);
+    assert!(observed.pod.is_none());
+    assert_eq!(reason(&observed, ConditionType::Ready), "InvalidSpec");
+    let conditions = &status(&observed).conditions;
+    assert!(conditions.iter().any(|c| c.type_ == "Stalled" && c.message.contains("169.254.169.254/32")));
+}
+
+#[test]
+fn a_desktop_keeps_what_it_may_reach_when_its_environment_is_gone() {
+    let mut observed = fresh(json!({}));
+    let internet = a8s_crds::Egress { internet: true, allow: Vec::new() };
+    observed.environment.as_mut().unwrap().spec.egress = Some(internet);
+    pass(&mut observed, 0);
+    let before = observed.network_policy.clone();
+    assert!(serde_json::to_string(&before).unwrap().contains("169.254.0.0/16"));
+    observed.environment = None;
+    pass(&mut observed, 1);
+    assert_eq!(observed.network_policy, before);
+}

@@ -48,9 +48,9 @@ fn a_workspace_becomes_ready_when_all_four_parts_were_observed_and_says_how_long
     let observed = ready();
     assert_eq!(state(&observed), "Running");
     let startup = status(&observed).startup.clone().unwrap();
-    assert_eq!(startup.storage.as_deref(), Some("1.00s"));
-    assert_eq!(startup.containers.as_deref(), Some("2.00s"));
-    assert_eq!((startup.desktop.as_deref(), startup.total.as_deref()), (Some("3.00s"), Some("3.00s")));
+    assert_eq!(startup.storage.as_deref(), Some("1.000s"));
+    assert_eq!(startup.containers.as_deref(), Some("2.000s"));
+    assert_eq!((startup.desktop.as_deref(), startup.total.as_deref()), (Some("3.000s"), Some("3.000s")));
     assert_eq!(status(&observed).host.as_deref(), Some("10.0.0.1"));
     assert_eq!(status(&observed).control.as_ref().unwrap().summary.as_deref(), Some("agent"));
 }
@@ -99,6 +99,7 @@ fn a_restored_workspace_waits_for_its_snapshot_and_begins_the_next_epoch() {
         volume_snapshot: Some("vs".into()),
         restore_size: Some("2Gi".into()),
         epoch: 4,
+        ..Source::default()
     });
     pass(&mut observed, 2);
     let claim = serde_json::to_value(observed.claim.as_ref().unwrap()).unwrap();
