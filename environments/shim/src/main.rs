@@ -45,7 +45,9 @@ fn main() -> anyhow::Result<()> {
         match arguments.command {
             Command::Serve { socket, directory, grace, harness } => {
                 let grace = Duration::try_from_secs_f64(grace)?;
-                serve(ServeOptions { socket, command: harness, directory, grace }).await?;
+                let workspace = std::env::var(paths::env::WORKSPACE_UID).ok().filter(|uid| !uid.is_empty());
+                let machine = workspace.map(|uid| (paths::MACHINE_ID.into(), uid));
+                serve(ServeOptions { socket, command: harness, directory, machine, grace }).await?;
             }
             Command::Mcp { socket } => bridge(&socket).await?,
         }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use a8s_wire::paths;
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -34,6 +35,8 @@ pub struct ServeOptions {
     pub command: Vec<String>,
     /// Its working directory and home.
     pub directory: PathBuf,
+    /// Where to write this machine's identity, and the UID of the Workspace that it is made of.
+    pub machine: Option<(PathBuf, String)>,
     /// Time between the polite signal and the deadly one.
     pub grace: Duration,
 }
@@ -43,6 +46,7 @@ pub async fn serve(options: ServeOptions) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let reaper = Reaper::start()?;
+    identify(&options);
     let listener = listen(&options.socket)?;
     eprintln!("shim: listening on {}", options.socket.display());
     loop {
@@ -66,6 +70,14 @@ pub async fn serve(options: ServeOptions) -> io::Result<()> {
     }
     let _ = std::fs::remove_file(&options.socket);
     Ok(())
+}
+
+/// The image's `/etc/machine-id` leads to a place that this container has for itself.
+fn identify(options: &ServeOptions) {
+    let Some((file, workspace)) = &options.machine else { return };
+    if let Err(error) = std::fs::write(file, paths::machine_id(workspace)) {
+        eprintln!("shim: this machine has no identity of its own, {}: {error}", file.display());
+    }
 }
 
 enum End {
