@@ -80,7 +80,7 @@ impl View {
     }
 }
 
-const FLEETING: [&str; 10] = [
+const FLEETING: [&str; 13] = [
     // A hash of what has UIDs in it.
     "a8s.dev/made-from",
     "resourceVersion",
@@ -89,6 +89,9 @@ const FLEETING: [&str; 10] = [
     "creationTimestamp",
     "lastTransitionTime",
     "startup",
+    "suspendedSince",
+    "idleSince",
+    "awake",
     "since",
     "deletionTimestamp",
     "lastActivity",

@@ -2,7 +2,7 @@
 //! on writing to the volume. So nothing takes its place until the node is back, or somebody who knows says that it is off: by deleting
 //! the Node, or by marking it out of service.
 
-use a8s_crds::conditions::Reason;
+use a8s_crds::conditions::{self, ConditionType, Reason};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
@@ -95,7 +95,10 @@ pub(super) fn hold(observed: &Observed) -> Option<Hold> {
 pub(super) fn clear(observed: &Observed, draft: &mut Draft<'_>, ops: &mut Vec<Op>) -> bool {
     let Some(pod) = observed.own_pod().filter(|_| observed.node.is_off()) else { return false };
     if let Some(hold) = hold(observed) {
-        draft.notice(true, hold.reason, hold.message);
+        let ready = conditions::get(&draft.status.conditions, ConditionType::Ready);
+        if ready.is_none_or(|c| c.message != hold.message) {
+            draft.notice(true, hold.reason, hold.message);
+        }
     }
     ops.push(Op::Delete { target: pod_target(observed, pod), grace: Some(0) });
     true
