@@ -14,6 +14,8 @@ pub struct Settings {
     pub system_namespace: String,
     /// Image of the runner container.
     pub runner_image: String,
+    /// Addresses of the cluster itself.
+    pub protected: Vec<ipnet::IpNet>,
 }
 
 /// Shared by all kinds.
@@ -32,6 +34,10 @@ pub struct Context {
     pub live: LiveSessions,
     /// Certificate authority of the install.
     pub authority: crate::install::Authority,
+    /// Caches of what is read often.
+    pub stores: crate::stores::Stores,
+    /// What was written lately, so that no pass decides on an older view.
+    pub written: crate::written::Written,
 }
 
 impl Context {
@@ -42,9 +48,11 @@ impl Context {
         pods: PodClient,
         store: Arc<dyn ObjectStore>,
         authority: crate::install::Authority,
+        stores: crate::stores::Stores,
     ) -> Self {
         let instance = std::env::var("POD_NAME").unwrap_or_else(|_| "a8s-controller".into());
-        Self { client, settings, pods, store, instance, live: LiveSessions::default(), authority }
+        let (live, written) = (LiveSessions::default(), crate::written::Written::default());
+        Self { client, settings, pods, store, instance, live, authority, stores, written }
     }
 
     /// The inputs that all decisions of this pass share.

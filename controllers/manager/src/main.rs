@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use a8s_controller::{Context, Settings, install, lease, pods::PodClient, store};
+use a8s_controller::{Context, Settings, install, lease, pods::PodClient, protected, store, stores::Stores};
 use clap::Parser;
+use futures::future::BoxFuture;
+use tokio::task::JoinSet;
 
 /// Reconciles every kind of a8s.
 #[derive(Debug, Parser)]
@@ -18,6 +20,9 @@ struct Args {
     /// Artifact store: `file:///path`.
     #[arg(long, env = "A8S_STORE_URL", default_value = "file:///var/lib/a8s/artifacts")]
     store_url: String,
+    /// Networks of the cluster that no desktop reaches as part of the internet, besides the API server's addresses.
+    #[arg(long, env = "A8S_PROTECT", value_delimiter = ',')]
+    protect: Vec<ipnet::IpNet>,
     #[command(flatten)]
     telemetry: a8s_process::Telemetry,
     #[command(flatten)]
@@ -44,10 +49,15 @@ async fn main() -> anyhow::Result<()> {
         () = stop.cancelled() => return Ok(()),
     };
     tracing::info!(identity, "leading");
-    let settings = Settings { system_namespace: args.system_namespace, runner_image: args.runner_image };
-    let ctx = Arc::new(Context::new(client, settings, pods, store, install.authority));
+    let settings = Settings {
+        system_namespace: args.system_namespace,
+        runner_image: args.runner_image,
+        protected: protected::addresses(&client, &args.protect).await,
+    };
+    let (stores, watches) = Stores::new(&client);
+    let ctx = Arc::new(Context::new(client, settings, pods, store, install.authority, stores));
     tokio::select! {
-        () = run(ctx) => anyhow::bail!("a controller ended by itself"),
+        () = run(ctx, watches) => anyhow::bail!("a controller ended by itself"),
         () = held.keep() => anyhow::bail!("the lease is lost"),
         () = stop.cancelled() => {}
     }
@@ -55,14 +65,19 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run(ctx: Arc<Context>) {
-    use a8s_controller::{artifact, environment, message, session, snapshot, workspace};
-    tokio::select! {
-        () = workspace::run(ctx.clone()) => {}
-        () = session::run(ctx.clone()) => {}
-        () = message::run(ctx.clone()) => {}
-        () = snapshot::run(ctx.clone()) => {}
-        () = artifact::run(ctx.clone()) => {}
-        () = environment::run(ctx) => {}
+/// Each controller and each watch is a task of its own, so that none waits for another's turn.
+async fn run(ctx: Arc<Context>, watches: Vec<BoxFuture<'static, ()>>) {
+    use a8s_controller::{artifact, environment, message, session, snapshot, warm_pool, workspace};
+    let mut tasks = JoinSet::new();
+    for watch in watches {
+        tasks.spawn(watch);
     }
+    tasks.spawn(workspace::run(ctx.clone()));
+    tasks.spawn(session::run(ctx.clone()));
+    tasks.spawn(warm_pool::run(ctx.clone()));
+    tasks.spawn(message::run(ctx.clone()));
+    tasks.spawn(snapshot::run(ctx.clone()));
+    tasks.spawn(artifact::run(ctx.clone()));
+    tasks.spawn(environment::run(ctx));
+    tasks.join_next().await;
 }

@@ -3,9 +3,11 @@
 //! in memory. Whatever a plan says leaves no choice to the one who executes it.
 
 pub mod artifact;
+pub mod environment;
 pub mod message;
 pub mod session;
 pub mod snapshot;
+pub mod warm_pool;
 pub mod workspace;
 
 use jiff::Timestamp;
@@ -58,6 +60,23 @@ pub enum Op {
         target: Target,
         /// Grace period in seconds, if not the default.
         grace: Option<u32>,
+    },
+    /// Delete only what nobody has changed since it was seen; that somebody has, or that it is gone, is success and nothing is done.
+    DeleteUnchanged {
+        /// What.
+        target: Target,
+        /// Its resource version when it was seen.
+        version: String,
+    },
+    /// Compare and swap: a merge patch of what nobody has changed since it was seen. That somebody has is a failure: the next pass looks
+    /// again. What the object said when it was seen, its status included, was true at the moment of the swap.
+    Swap {
+        /// What.
+        target: Target,
+        /// Its resource version when it was seen.
+        version: String,
+        /// What to change.
+        patch: Value,
     },
     /// Add or remove a finalizer.
     Finalizer {
@@ -120,6 +139,22 @@ pub enum Wake {
     OnChange,
     /// After so many milliseconds at the latest.
     AfterMillis(u64),
+}
+
+/// Longest time that is slept; whoever wakes for nothing sleeps on at no cost.
+const LONGEST: i64 = 7 * 86_400_000;
+
+impl Wake {
+    /// The same, but at `moment` at the latest.
+    pub fn at(self, moment: Timestamp, now: Timestamp) -> Self {
+        let millis = (moment.as_millisecond() - now.as_millisecond()).clamp(1, LONGEST);
+        // The clock shows milliseconds and `moment` may lie within one.
+        let millis = u64::try_from(millis).unwrap_or(1) + 1;
+        match self {
+            Self::AfterMillis(sooner) if sooner <= millis => self,
+            _ => Self::AfterMillis(millis),
+        }
+    }
 }
 
 /// A Kubernetes Event to send; plans give one on a transition only.

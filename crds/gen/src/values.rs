@@ -84,7 +84,14 @@ fn schema() -> Value {
             "storageClassName": text("Default: the cluster's default class."),
             "accessMode": {"enum": ["ReadWriteOnce", "ReadWriteMany"]},
         })),
-        "networkPolicies": object(&json!({"enabled": {"type": "boolean"}})),
+        "networkPolicies": object(&json!({
+            "enabled": {"type": "boolean"},
+            "protect": {
+                "type": "array",
+                "items": {"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]+$"},
+                "description": "Networks that no desktop reaches as part of the internet.",
+            },
+        })),
         "nodeSelector": free("Of all pods of the control plane."),
         "tolerations": {"type": "array", "items": {"type": "object"}},
         "global": free("Set by parent charts."),
