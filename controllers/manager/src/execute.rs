@@ -26,7 +26,7 @@ where
 {
     let Plan { ops, status, wake, notices } = plan;
     for op in &ops {
-        step(ctx, op).await?;
+        step_for(ctx, object, op).await?;
     }
     if let Some(status) = status {
         write_status(ctx, object, &serde_json::to_value(status)?).await?;
@@ -40,28 +40,88 @@ where
     })
 }
 
+/// One step in a pass for `object`; what it wrote is remembered, so that the next pass does not decide on an older view.
+pub async fn step_for<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, op: &Op) -> Result<(), Error> {
+    if let Some(wrote) = attempt(ctx, op).await? {
+        ctx.written.note(object.meta().uid.as_deref().unwrap_or_default(), &wrote.kind, wrote.version);
+    }
+    Ok(())
+}
+
 /// One step.
 pub async fn step(ctx: &Context, op: &Op) -> Result<(), Error> {
+    attempt(ctx, op).await.map(drop)
+}
+
+/// What a step left behind.
+struct Wrote {
+    kind: String,
+    version: u64,
+}
+
+impl Wrote {
+    fn of(kind: &str, object: &DynamicObject) -> Self {
+        Self { kind: kind.to_owned(), version: crate::stores::version(object) }
+    }
+}
+
+async fn attempt(ctx: &Context, op: &Op) -> Result<Option<Wrote>, Error> {
     match op {
         Op::Apply { object, manager } => {
             let object: DynamicObject = serde_json::from_value(object.clone())?;
             let params = PatchParams::apply(&format!("a8s/{manager}")).force();
-            api_of(ctx, &object)?.patch(&object.name_any(), &params, &Patch::Apply(&object)).await?;
-            Ok(())
+            let api = api_of(ctx, &object)?;
+            let written = api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await?;
+            Ok(object.types.as_ref().map(|types| Wrote::of(&types.kind, &written)))
         }
-        Op::Create { object } => create(ctx, object).await,
+        Op::Create { object } => {
+            let made = create(ctx, object).await?;
+            Ok(Some(Wrote::of(object["kind"].as_str().unwrap_or_default(), &made)))
+        }
         Op::Delete { target, grace } => {
             let preconditions = Some(Preconditions { uid: Some(target.uid.clone()), resource_version: None });
             let params =
                 DeleteParams { grace_period_seconds: *grace, preconditions, ..DeleteParams::default() };
             match api(ctx, target).delete(&target.name, &params).await {
                 // Gone, or replaced by another object of that name: either way the target is no more.
-                Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(()),
-                other => other.map(drop).map_err(Error::from),
+                Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(None),
+                other => Ok(other?.left().map(|left| Wrote::of(&target.kind, &left))),
             }
         }
-        Op::Finalizer { target, finalizer, present } => set_finalizer(ctx, target, finalizer, *present).await,
-        Op::Effect(effect) => take_effect(ctx, effect).await,
+        Op::DeleteUnchanged { target, version } => {
+            let preconditions = Some(Preconditions {
+                uid: Some(target.uid.clone()),
+                resource_version: Some(version.clone()),
+            });
+            let params = DeleteParams { preconditions, ..DeleteParams::default() };
+            match api(ctx, target).delete(&target.name, &params).await {
+                Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(None),
+                other => Ok(other?.left().map(|left| Wrote::of(&target.kind, &left))),
+            }
+        }
+        Op::Swap { target, version, patch } => {
+            let mut patch = patch.clone();
+            // Both are preconditions: the API server answers 409 if either is another.
+            patch["metadata"]["uid"] = target.uid.clone().into();
+            patch["metadata"]["resourceVersion"] = version.clone().into();
+            let params = PatchParams { field_manager: Some("a8s".into()), ..PatchParams::default() };
+            let written = api(ctx, target).patch(&target.name, &params, &Patch::Merge(&patch)).await?;
+            Ok(Some(Wrote::of(&target.kind, &written)))
+        }
+        Op::Merge { target, patch } => {
+            let mut patch = patch.clone();
+            patch["metadata"]["uid"] = target.uid.clone().into();
+            let params = PatchParams { field_manager: Some("a8s".into()), ..PatchParams::default() };
+            match api(ctx, target).patch(&target.name, &params, &Patch::Merge(&patch)).await {
+                // Gone, or another of that name: there is nothing to change.
+                Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(None),
+                other => Ok(Some(Wrote::of(&target.kind, &other?))),
+            }
+        }
+        Op::Finalizer { target, finalizer, present } => {
+            set_finalizer(ctx, target, finalizer, *present).await.map(|()| None)
+        }
+        Op::Effect(effect) => take_effect(ctx, effect).await.map(|()| None),
     }
 }
 
@@ -96,7 +156,7 @@ pub async fn address(ctx: &Context, workspace: &Target) -> Result<PodAddress, Er
     Ok(PodAddress { uid: workspace.uid.clone(), host })
 }
 
-async fn create(ctx: &Context, object: &Value) -> Result<(), Error> {
+async fn create(ctx: &Context, object: &Value) -> Result<DynamicObject, Error> {
     let wanted: DynamicObject = serde_json::from_value(object.clone())?;
     let api = api_of(ctx, &wanted)?;
     match api
@@ -106,11 +166,11 @@ async fn create(ctx: &Context, object: &Value) -> Result<(), Error> {
         Err(kube::Error::Api(s)) if s.code == 409 && s.reason == "AlreadyExists" => {
             let found = api.get(&wanted.name_any()).await?;
             if same_object(&wanted, &found) {
-                return Ok(());
+                return Ok(found);
             }
             Err(Error::Other(format!("{} exists and belongs to somebody else", wanted.name_any())))
         }
-        other => other.map(drop).map_err(Error::from),
+        other => Ok(other?),
     }
 }
 
@@ -190,7 +250,11 @@ where
     match api.patch_status(&name, &PatchParams::apply(&manager).force(), &Patch::Apply(&body)).await {
         // Deleted or changed meanwhile, or replaced by another of that name: there is nobody to tell.
         Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(false),
-        other => other.map(|_| true).map_err(Error::from),
+        other => {
+            let uid = object.uid().unwrap_or_default();
+            ctx.written.note(&uid, &K::kind(&()), crate::stores::version(&other?));
+            Ok(true)
+        }
     }
 }
 

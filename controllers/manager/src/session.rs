@@ -1,23 +1,27 @@
 //! Sessions: gathers what the plan asks for, carries the plan out, and keeps the conversation bridge running or not. It is the only
 //! writer of `Session.status`; what the bridge knows comes through [`crate::bridge::live`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use a8s_crds::{
-    Artifact, Attachment, Environment, Message, Session, SessionState, Snapshot, Workspace,
+    Artifact, Attachment, Environment, Message, Session, SessionState, SessionStatus, Snapshot, Workspace,
     conditions::{self, ConditionType, Reason},
     names,
 };
-use a8s_plan::session::{Observed, missing, plan};
+use a8s_plan::{
+    Op, Plan,
+    session::{Observed, Waiting, choose, fits, missing, plan},
+};
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt,
     api::ListParams,
     runtime::{
-        Config, WatchStreamExt, applier,
-        controller::{Action, ReconcileRequest, trigger_owners, trigger_self, trigger_with},
-        reflector, watcher,
+        Config, applier,
+        controller::{Action, ReconcileRequest},
+        reflector::{ObjectRef, Store},
+        watcher,
     },
 };
 
@@ -26,45 +30,53 @@ use crate::{
     context::Context,
     errors::{Error, error_policy},
     execute::carry_out,
+    stores::node_facts,
 };
 
-type Triggers = stream::BoxStream<'static, Result<ReconcileRequest<Session>, watcher::Error>>;
+/// So many desktops of pools are looked at for one Session at most.
+const CANDIDATES: usize = 16;
+/// A cache that is behind asks for the next pass itself; this is for the case that it does not.
+const BEHIND: Duration = Duration::from_millis(250);
+
+type Triggers = stream::BoxStream<'static, ObjectRef<Session>>;
 
 /// Reconciles Sessions until the process ends.
 ///
 /// It is a `Controller` in all but name: besides watches, passes are asked for by the bridges, which `Controller` offers only as unstable.
 pub async fn run(ctx: Arc<Context>) {
-    let (store, writer) = reflector::store();
-    let all = watcher::Config::default;
-    let sessions = watcher(Api::<Session>::all(ctx.client.clone()), all()).default_backoff().reflect(writer);
-    let workspaces = watcher(Api::<Workspace>::all(ctx.client.clone()), all()).default_backoff();
-    let catalogue = watcher(Api::<Environment>::all(ctx.client.clone()), all()).default_backoff();
-    let unsettled = {
-        let store = store.clone();
-        // A change of the catalogue matters to Sessions without a Workspace only.
-        move |_: Environment| {
-            let without =
-                |s: &Arc<Session>| s.status.as_ref().is_none_or(|status| status.workspace.is_none());
-            store
-                .state()
-                .into_iter()
-                .filter(without)
-                .map(|s| reflector::ObjectRef::from_obj(&*s))
-                .collect::<Vec<_>>()
-        }
+    ctx.stores.ready().await;
+    let store = ctx.stores.sessions.store();
+    let without = store.clone();
+    // A change of the catalogue matters to Sessions without a Workspace only.
+    let unsettled = move || {
+        let sessions = without.state().into_iter();
+        let sessions = sessions.filter(|s| s.status.as_ref().is_none_or(|status| status.workspace.is_none()));
+        stream::iter(sessions.map(|s| ObjectRef::from_obj(&*s)).collect::<Vec<_>>())
     };
-    let triggers: Vec<Triggers> = vec![
-        trigger_self(sessions.applied_objects(), ()).boxed(),
-        trigger_owners(workspaces.touched_objects(), (), ()).boxed(),
-        trigger_with(catalogue.applied_objects(), unsettled).boxed(),
-        ctx.live.passes().map(|session| Ok(session.into())).boxed(),
-    ];
-    drive(ctx, store, stream::select_all(triggers)).await;
+    let written = ctx.clone();
+    let sessions = ctx.stores.sessions.changes().filter_map(move |change| {
+        if change.gone {
+            written.written.forget(change.object.metadata.uid.as_deref().unwrap_or_default());
+        }
+        std::future::ready((!change.gone).then(|| ObjectRef::from_obj(&*change.object)))
+    });
+    let owners = ctx.stores.workspaces.touched().map(|workspace| stream::iter(owners(&workspace))).flatten();
+    let catalogue = ctx.stores.environments.touched().map(move |_| unsettled()).flatten();
+    let triggers: Vec<Triggers> =
+        vec![sessions.boxed(), owners.boxed(), catalogue.boxed(), ctx.live.passes().boxed()];
+    let triggers = stream::select_all(triggers).map(|session| Ok(session.into()));
+    drive(ctx, store, triggers).await;
+}
+
+fn owners(workspace: &Workspace) -> Vec<ObjectRef<Session>> {
+    let namespace = workspace.namespace().unwrap_or_default();
+    let sessions = workspace.owner_references().iter().filter(|r| r.kind == "Session");
+    sessions.map(|r| ObjectRef::new(&r.name).within(&namespace)).collect()
 }
 
 async fn drive(
     ctx: Arc<Context>,
-    store: reflector::Store<Session>,
+    store: Store<Session>,
     triggers: impl Stream<Item = Result<ReconcileRequest<Session>, watcher::Error>>,
 ) {
     let reconciler = |session, ctx| Box::pin(reconcile(session, ctx));
@@ -77,54 +89,94 @@ async fn drive(
         .await;
 }
 
-async fn reconcile(cached: Arc<Session>, ctx: Arc<Context>) -> Result<Action, Error> {
-    let namespace = cached.namespace().unwrap_or_default();
-    // Freshly read: a stale status would take back what the bridge has recorded since.
-    let api: Api<Session> = Api::namespaced(ctx.client.clone(), &namespace);
-    let Some(session) = api.get_opt(&cached.name_any()).await? else { return Ok(Action::await_change()) };
-    let seen = gather(&ctx, session, &namespace).await?;
-    let uid = seen.session.uid().unwrap_or_default();
+async fn reconcile(session: Arc<Session>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let uid = session.uid().unwrap_or_default();
+    // An older status would take back what the bridge has recorded since, and an older list of Workspaces would make a second one.
+    let behind = ctx.written.behind(&uid, "Session", ctx.stores.sessions.seen())
+        || ctx.written.behind(&uid, "Workspace", ctx.stores.workspaces.seen());
+    if behind {
+        return Ok(Action::requeue(BEHIND));
+    }
+    let mut seen = gather(&ctx, (*session).clone(), &session.namespace().unwrap_or_default()).await?;
     let ours =
         |w: &&Workspace| w.owner_references().iter().any(|r| r.controller == Some(true) && r.uid == uid);
     let workspace = seen.workspaces.iter().find(ours);
     let leaving = seen.session.metadata.deletion_timestamp.is_some()
         || workspace.is_some_and(|w| w.metadata.deletion_timestamp.is_some());
+    let resting = workspace.is_some_and(a8s_plan::workspace::asleep);
     bridge::ensure(
         &ctx,
         &seen.session,
         workspace,
-        leaving || seen.session.spec.state != SessionState::Active,
+        // What falls asleep is given nothing more: the Message wakes it first.
+        leaving || resting || seen.session.spec.state != SessionState::Active,
     );
-    let planned = plan(&seen, &ctx.env());
-    carry_out(&ctx, &seen.session, planned).await
+    loop {
+        let planned = plan(&seen, &ctx.env());
+        let Some(wanted) = taken_over(&planned) else { return carry_out(&ctx, &seen.session, planned).await };
+        if ctx.stores.waiting.hide(&wanted) {
+            match carry_out(&ctx, &seen.session, planned).await {
+                // Somebody was faster; there may be another.
+                Err(Error::Kube(kube::Error::Api(s))) if matches!(s.code, 404 | 409) => {}
+                Err(error) => {
+                    ctx.stores.waiting.show(&wanted);
+                    return Err(error);
+                }
+                done => return done,
+            }
+        }
+        seen.pool.retain(|waiting| waiting.workspace.uid().as_ref() != Some(&wanted));
+    }
+}
+
+/// UID of the Workspace that the plan takes from a pool.
+fn taken_over(plan: &Plan<SessionStatus>) -> Option<String> {
+    plan.ops.iter().find_map(|op| if let Op::Swap { target, .. } = op { Some(target.uid.clone()) } else { None })
 }
 
 async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Observed, Error> {
     let (name, uid) = (session.name_any(), session.uid().unwrap_or_default());
     let client = || ctx.client.clone();
-    let workspaces_api: Api<Workspace> = Api::namespaced(client(), namespace);
-    let mut workspaces = Vec::new();
     let recorded = session.status.as_ref().and_then(|s| s.workspace.clone());
-    if let Some(recorded) = &recorded {
-        workspaces.extend(workspaces_api.get_opt(&recorded.name).await?);
+    // A Workspace that was taken from a pool has a name of its own.
+    let mut workspaces: Vec<Workspace> =
+        ctx.stores.waiting.of_owner(&uid).iter().map(|w| Workspace::clone(w)).collect();
+    if workspaces.len() > 1
+        && let Some(recorded) = &recorded
+        && workspaces.iter().any(|w| w.uid().as_ref() == Some(&recorded.uid))
+    {
         workspaces.retain(|w| w.uid().as_ref() == Some(&recorded.uid));
     }
-    // It has none yet, or the one it had is gone.
     let without = workspaces.is_empty();
     if without {
-        for taken in [false, true] {
-            workspaces.extend(workspaces_api.get_opt(&names::workspace(&name, &uid, taken)).await?);
+        let api: Api<Workspace> = Api::namespaced(client(), namespace);
+        let candidates = [false, true].map(|taken| names::workspace(&name, &uid, taken));
+        if let Some(recorded) = &recorded {
+            // That a desktop is gone is told to people and starts a new conversation: it is not concluded from a cache.
+            let there = api.get_opt(&recorded.name).await?;
+            workspaces.extend(there.filter(|w| w.uid().as_ref() == Some(&recorded.uid)));
+            let gone = workspaces.is_empty();
+            for candidate in candidates.iter().filter(|_| gone) {
+                workspaces.extend(api.get_opt(candidate).await?);
+            }
+        } else {
+            let cached = candidates.iter().filter_map(|c| ctx.stores.workspaces.get(Some(namespace), c));
+            workspaces.extend(cached.map(|w| Workspace::clone(&w)));
         }
     }
-    let undelivered = if recorded.is_some() && without {
+    let owned = |w: &Workspace| w.owner_references().iter().any(|r| r.controller == Some(true) && r.uid == uid);
+    let without = without && !workspaces.iter().any(owned);
+    // One that is asleep has nothing under way: whatever is not settled yet is said to nobody.
+    let asleep = workspaces.iter().any(a8s_plan::workspace::asleep);
+    let undelivered = if recorded.is_some() && (without || asleep) {
         let said = ListParams::default().fields(&format!("spec.session={name}"));
         let all = Api::<Message>::namespaced(client(), namespace).list(&said).await?.items;
-        all.iter().filter(|m| m.is_undelivered() && !bridge::is_for_another(m, &uid)).count()
+        all.iter().filter(|m| (m.is_undelivered() || asleep && m.spec.content.is_some() && !m.is_settled()) && !bridge::is_for_another(m, &uid)).count()
     } else {
         0
     };
-    let environments = if recorded.is_none() {
-        Api::<Environment>::all(client()).list(&ListParams::default()).await?.items
+    let environments: Vec<Environment> = if recorded.is_none() {
+        ctx.stores.environments.all().iter().map(|e| Environment::clone(e)).collect()
     } else {
         Vec::new()
     };
@@ -150,6 +202,26 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
         undelivered,
         live,
     })
+}
+
+/// Some desktops that wait in pools and would do. The plan looks at them again.
+fn waiting(ctx: &Context, seen: &Observed, namespace: &str) -> Vec<Waiting> {
+    let Ok(choice) = choose(seen) else { return Vec::new() };
+    let Some(environment) = seen.environments.iter().find(|e| e.name_any() == choice.environment) else {
+        return Vec::new();
+    };
+    let uid = seen.session.uid().unwrap_or_default();
+    let serves = |workspace: &Workspace| {
+        let node = workspace.status.as_ref().and_then(|s| s.node.as_deref());
+        let node = node.and_then(|node| ctx.stores.nodes.get(None, node));
+        node.is_some_and(|node| {
+            let facts = node_facts(&node);
+            facts.ready && facts.schedulable
+        })
+    };
+    let fits = |workspace: &Workspace| serves(workspace) && fits(&seen.session, environment, workspace);
+    let some = ctx.stores.waiting.some(namespace, &choice.environment, &uid, CANDIDATES, fits);
+    some.into_iter().map(|workspace| Waiting { workspace, serves: true }).collect()
 }
 
 async fn unresolved_reason(

@@ -78,6 +78,13 @@ pub enum Op {
         /// What to change.
         patch: Value,
     },
+    /// A merge patch of the object with this UID, whatever else was changed: what is not in it stays, what is null in it goes.
+    Merge {
+        /// What.
+        target: Target,
+        /// What to change.
+        patch: Value,
+    },
     /// Add or remove a finalizer.
     Finalizer {
         /// Where.

@@ -46,11 +46,12 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<MessageStatus> {
             waits(&mut new, Reason::Dropped, format!("Session {name} is over"), env.now);
         }
         Some(session) if had && desktop_deleted(session) => turn_lost(&mut new, env.now),
-        Some(session) if session.spec.state == SessionState::Suspended && !over(session) && !had => {
+        Some(session) if at_rest(session).is_some() && !over(session) && !had => {
             new.state = Some(MessageState::Queued);
             warning = false;
+            let rests = at_rest(session).unwrap_or_default();
             let text = format!(
-                "Session {name} is suspended; it gets the Message when it is resumed: \
+                "Session {name} is {rests}; it gets the Message when it is resumed: \
                  kubectl patch session {name} --type=merge -p '{{\"spec\":{{\"state\":\"Active\"}}}}'"
             );
             waits(&mut new, Reason::Queued, text, env.now);
@@ -91,6 +92,15 @@ fn waits(status: &mut MessageStatus, reason: Reason, text: String, now: Timestam
     let generation = status.observed_generation;
     for kind in [ConditionType::Ready, ConditionType::Delivered] {
         conditions::set(&mut status.conditions, kind, Status::False, reason, text.clone(), generation, now);
+    }
+}
+
+/// How the Session rests, as somebody asked for; one that is only asleep wakes for a Message.
+fn at_rest(session: &Session) -> Option<&'static str> {
+    match session.spec.state {
+        SessionState::Suspended => Some("suspended"),
+        SessionState::Archived => Some("archived"),
+        SessionState::Active | SessionState::Terminated => None,
     }
 }
 

@@ -56,6 +56,25 @@ fn merge(result: &mut Value, now: &Value) {
     }
 }
 
+/// A merge patch, RFC 7396.
+pub(crate) fn merge_patch(result: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *result = patch.clone();
+        return;
+    };
+    if !result.is_object() {
+        *result = Value::Object(Map::new());
+    }
+    let Value::Object(result) = result else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            result.remove(key);
+        } else {
+            merge_patch(result.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -53,6 +53,23 @@ impl Sim {
                     other => other,
                 }
             }
+            Op::DeleteUnchanged { target, version } => {
+                let key = Key::from(target);
+                match self.unchanged(&key, &target.uid, version).and_then(|()| self.delete(&key, None, None)) {
+                    Err(SimError::NotFound(_) | SimError::Conflict(..)) => Ok(()),
+                    other => other,
+                }
+            }
+            Op::Swap { target, version, patch } => {
+                let key = Key::from(target);
+                self.unchanged(&key, &target.uid, version)?;
+                self.patch(&key, patch)
+            }
+            Op::Merge { target, patch } => {
+                let key = Key::from(target);
+                let same = self.get(&key).is_some_and(|found| found["metadata"]["uid"] == target.uid.as_str());
+                if same { self.patch(&key, patch) } else { Ok(()) }
+            }
             Op::Finalizer { target, finalizer, present } => {
                 self.set_finalizer(&Key::from(target), &target.uid, finalizer, *present);
                 Ok(())

@@ -179,6 +179,26 @@ impl Sim {
         Ok(())
     }
 
+    /// Whether the object is as it was seen.
+    pub fn unchanged(&self, key: &Key, uid: &str, version: &str) -> Result<(), SimError> {
+        let found = self.get(key).ok_or_else(|| SimError::NotFound(key.clone()))?;
+        if found["metadata"]["uid"] != uid {
+            return Err(SimError::Conflict(key.clone(), "the UID is another"));
+        }
+        if found["metadata"]["resourceVersion"] != version {
+            return Err(SimError::Conflict(key.clone(), "it was changed meanwhile"));
+        }
+        Ok(())
+    }
+
+    /// PATCH with a merge patch (RFC 7396) of anything but the status.
+    pub fn patch(&mut self, key: &Key, patch: &Value) -> Result<(), SimError> {
+        let mut object = self.get(key).cloned().ok_or_else(|| SimError::NotFound(key.clone()))?;
+        apply::merge_patch(&mut object, patch);
+        self.update(key.clone(), object);
+        Ok(())
+    }
+
     /// DELETE in the background. Pods go gracefully: [`Sim::finish`] is the kubelet's last word.
     pub fn delete(&mut self, key: &Key, uid: Option<&str>, grace: Option<u32>) -> Result<(), SimError> {
         let found = self.get(key).ok_or_else(|| SimError::NotFound(key.clone()))?;

@@ -187,6 +187,54 @@ mod tests {
         assert_eq!(Log::open(&path).unwrap().1, [note(1), note(2)]);
     }
 
+    /// A line of each kind that is acknowledged to somebody.
+    fn acknowledged() -> Vec<Record> {
+        let accepted = a8s_wire::Prompt {
+            message_id: "m".into(),
+            content: "two\nlines, \"quoted\" and ü".into(),
+            author: "jane".into(),
+            attachments: vec!["a.csv".into()],
+        };
+        let bound = a8s_wire::SessionIdentity { session: "talk".into(), uid: Some("u".into()) };
+        vec![
+            Record::Accepted { accepted, turn: 1, epoch: 0 },
+            Record::Bound { bound, workspace: "w".into() },
+            note(1),
+        ]
+    }
+
+    #[test]
+    fn a_crash_at_any_byte_of_a_write_loses_nothing_that_was_acknowledged_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("transcript.jsonl");
+        for last in acknowledged() {
+            let (mut log, _) = Log::open(&path).unwrap();
+            for record in acknowledged() {
+                log.append_or_refuse(&record).unwrap();
+            }
+            drop(log);
+            let before = std::fs::metadata(&path).unwrap().len();
+            Log::open(&path).unwrap().0.append_or_refuse(&last).unwrap();
+            let whole = std::fs::read(&path).unwrap();
+            for cut in usize::try_from(before).unwrap()..whole.len() {
+                // Some file systems bring the new length to the disk before the content.
+                for tail in [0, whole.len() - cut] {
+                    let mut torn = whole[..cut].to_vec();
+                    torn.resize(cut + tail, 0);
+                    std::fs::write(&path, torn).unwrap();
+                    let (mut log, records) = Log::open(&path).unwrap();
+                    assert_eq!(records, acknowledged(), "cut at {cut} of {}", whole.len());
+                    log.append_or_refuse(&note(2)).unwrap();
+                    drop(log);
+                    let records = Log::open(&path).unwrap().1;
+                    assert_eq!(records[..3], acknowledged());
+                    assert_eq!(records[3..], [note(2)]);
+                }
+            }
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
     #[test]
     fn readers_get_exactly_what_was_recorded_after_an_id() {
         let folder = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ mod adopt;
 mod choice;
 mod lost;
 mod status;
+mod upkeep;
 
 use a8s_crds::{
     Attachment, Environment, Session, SessionState, Snapshot, Workspace, WorkspaceState,
@@ -42,10 +43,27 @@ pub struct Observed {
     pub workspaces: Vec<Workspace>,
     /// Desktops that wait in pools of the namespace; needed only while the Session has none.
     pub pool: Vec<Waiting>,
-    /// People's Messages that no agent has had yet; needed only while the Workspace that the status names is gone.
+    /// People's Messages that no agent has had yet, or whose answer is not known, while the Workspace is asleep; needed only while the
+    /// Workspace that the status names is gone or asleep.
     pub undelivered: usize,
     /// What the bridge knows, while it is connected and has read the whole transcript.
     pub live: Option<Live>,
+}
+
+impl Observed {
+    /// A Session of which nothing else was seen.
+    pub fn of(session: Session) -> Self {
+        Self {
+            session,
+            environments: Vec::new(),
+            snapshot: None,
+            missing: Vec::new(),
+            workspaces: Vec::new(),
+            pool: Vec::new(),
+            undelivered: 0,
+            live: None,
+        }
+    }
 }
 
 /// Facts of a running conversation.
@@ -101,12 +119,7 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
             problem = None;
         }
         (_, SessionState::Terminated) => problem = None,
-        (Place::Mine(workspace), state) => {
-            let wanted = desired(state);
-            if workspace.metadata.deletion_timestamp.is_none() && workspace.spec.state != wanted {
-                plan.ops.push(Op::Apply { object: state_intent(workspace, wanted), manager: "session" });
-            }
-        }
+        (Place::Mine(workspace), _) => plan.ops.extend(upkeep::steps(seen, workspace)),
         // A suspended Session that never had a Workspace has nothing to suspend.
         (Place::Free(name), SessionState::Active) => {
             if let (Ok(choice), None, None) = (&choice, &problem, &lost)
@@ -225,6 +238,12 @@ fn state_intent(workspace: &Workspace, state: WorkspaceState) -> Value {
 
 fn workspace(session: &Session, name: &str, environment: &str) -> Value {
     let mut spec = json!({"environment": environment, "state": desired(session.spec.state)});
+    if let Some(lifecycle) = &session.spec.lifecycle {
+        spec["lifecycle"] = json!(lifecycle);
+    }
+    if let Some(snapshots) = &session.spec.snapshots {
+        spec["snapshots"] = json!(snapshots);
+    }
     if let Some(source) = &session.spec.source {
         spec["source"] = json!(source);
     }

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
 use super::{Choice, Live, Observed, began, lost::Lost};
-use crate::{Env, Notice};
+use crate::{Env, Notice, workspace::asleep};
 
 /// A missing reference may be on its way with the same `kubectl apply`; after this time a person has to help.
 const PATIENCE_SECONDS: i64 = 30;
@@ -50,6 +50,7 @@ pub(super) fn status(
         lost,
         ready: ready.as_ref(),
         began: began(seen),
+        waiting: seen.undelivered,
     };
     let stalled = facts.stalled(&new, env);
     let mut notices = Vec::new();
@@ -186,6 +187,7 @@ struct Facts<'a> {
     lost: Option<&'a Lost>,
     ready: Option<&'a Condition>,
     began: bool,
+    waiting: usize,
 }
 
 impl Facts<'_> {
@@ -258,8 +260,8 @@ impl Facts<'_> {
             SessionState::Terminated => {
                 return ("Terminated", self.workspace.map(|_| "removing the desktop".into()));
             }
-            SessionState::Suspended => return ("Suspended", None),
-            SessionState::Archived => return ("Archived", None),
+            SessionState::Suspended => return ("Suspended", self.under_way("Suspended")),
+            SessionState::Archived => return ("Archived", self.under_way("Archived")),
             SessionState::Active => {}
         }
         let trouble = || {
@@ -275,6 +277,9 @@ impl Facts<'_> {
         if let Some(lost) = self.lost.filter(|l| !l.replace) {
             let finished = conditions::is_true(&new.conditions, ConditionType::Finished);
             return (if finished { "Finished" } else { "Waiting" }, Some(lost.text.clone()));
+        }
+        if let Some(words) = self.asleep(new) {
+            return words;
         }
         if self.ready.is_none_or(|c| c.status != "True") {
             return (
@@ -293,6 +298,32 @@ impl Facts<'_> {
             None if self.began => ("Working", Some("reconnecting to the agent".into())),
             None => ("Working", Some("connecting to the agent".into())),
         }
+    }
+}
+
+impl Facts<'_> {
+    /// What is still to be done until the desktop is as it was asked for.
+    fn under_way(&self, there: &str) -> Option<String> {
+        let state = self.workspace?.status.as_ref()?.state.as_deref()?;
+        let told = self.ready.filter(|c| state != there && c.status != "True");
+        told.map(|c| c.message.clone())
+    }
+
+    /// A desktop that nobody uses sleeps until somebody wants it. That a goal was reached says more than that.
+    fn asleep(&self, new: &SessionStatus) -> Option<(&'static str, Option<String>)> {
+        let workspace = self.workspace.filter(|w| asleep(w))?;
+        if self.waiting > 0 {
+            return Some(("Provisioning", Some("waking for a message".into())));
+        }
+        if conditions::is_true(&new.conditions, ConditionType::Finished) {
+            let text = conditions::get(&new.conditions, ConditionType::Finished).map(|c| c.message.clone());
+            return Some(("Finished", text));
+        }
+        let status = workspace.status.as_ref()?;
+        let since = status.awake.as_deref().and_then(|line| line.split_once("; a message")).map(|(since, _)| since);
+        let since = since.unwrap_or("asleep for lack of use");
+        let archived = status.state.as_deref() == Some("Archived");
+        Some((if archived { "Archived" } else { "Suspended" }, Some(format!("{since}; a message wakes it"))))
     }
 }
 

@@ -28,6 +28,7 @@ fn seen(spec: Value) -> Observed {
         snapshot: None,
         missing: vec![],
         workspaces: vec![],
+        pool: vec![],
         undelivered: 0,
         live: None,
     }

@@ -85,7 +85,7 @@ pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Ve
                     say(2, format!("to delete Snapshot {}, which is not its to delete", target.name));
                 }
             }
-            Op::DeleteUnchanged { target, .. } | Op::Swap { target, .. } => {
+            Op::DeleteUnchanged { target, .. } | Op::Swap { target, .. } | Op::Merge { target, .. } => {
                 say(2, format!("to change {} {}, which is not its business", target.kind, target.name));
             }
             Op::Finalizer { target, present, .. } => {

@@ -1,10 +1,14 @@
 //! What a Workspace does in each situation, one sentence each.
 
+mod archive;
 mod keeping;
 mod leaving;
 mod life;
+mod origin;
 mod pod;
+mod restore;
 mod running;
+mod trouble;
 
 use a8s_crds::{Environment, Workspace, WorkspaceStatus, conditions::ConditionType, conditions::get, names};
 use a8s_wire::{ControlState, DeskState, RunnerPhase, RunnerState};
@@ -56,6 +60,11 @@ fn pass(observed: &mut Observed, second: i64) -> Plan<WorkspaceStatus> {
     for op in &plan.ops {
         match op {
             Op::Create { object } | Op::Apply { object, .. } => store(observed, object.clone(), second),
+            Op::Delete { target, .. } if target.kind == "PersistentVolumeClaim" => {
+                let mut all = observed.older.iter_mut().chain(&mut observed.claim);
+                let claim = all.find(|c| c.metadata.uid.as_deref() == Some(&target.uid)).unwrap();
+                claim.metadata.deletion_timestamp = Some(at(second).into());
+            }
             Op::Delete { .. } => {
                 let pod = observed.pod.as_mut().unwrap();
                 pod.metadata.deletion_timestamp = Some(at(second).into());
@@ -79,7 +88,7 @@ fn pass(observed: &mut Observed, second: i64) -> Plan<WorkspaceStatus> {
                     since: at(second).to_string(),
                 };
             }
-            Op::Swap { patch, .. } => {
+            Op::Swap { patch, .. } | Op::Merge { patch, .. } => {
                 let mut object = serde_json::to_value(&observed.workspace).unwrap();
                 merge(&mut object, patch);
                 observed.workspace = serde_json::from_value(object).unwrap();
@@ -98,7 +107,10 @@ fn store(observed: &mut Observed, mut object: Value, second: i64) {
     object["metadata"]["uid"] = format!("{}-{second}", object["kind"].as_str().unwrap()).into();
     object["metadata"]["creationTimestamp"] = at(second).to_string().into();
     match object["kind"].as_str().unwrap() {
-        "PersistentVolumeClaim" => observed.claim = Some(serde_json::from_value(object).unwrap()),
+        "PersistentVolumeClaim" => {
+            let old = observed.claim.replace(serde_json::from_value(object).unwrap());
+            observed.older.extend(old);
+        }
         "Pod" => observed.pod = Some(serde_json::from_value(object).unwrap()),
         "Service" => observed.service = Some(serde_json::from_value(object).unwrap()),
         "NetworkPolicy" => observed.network_policy = Some(serde_json::from_value(object).unwrap()),
@@ -198,4 +210,26 @@ fn with_pod() -> Observed {
     bind(&mut observed, "Bound");
     assert_eq!(observed.pod.as_ref().unwrap().metadata.name.as_deref(), Some(names::pod("w").as_str()));
     observed
+}
+
+/// The driver has taken all Snapshots of the claim.
+fn taken(observed: &mut Observed) {
+    let claim = observed.claim.as_ref().and_then(|c| c.metadata.uid.clone());
+    for fact in observed.snapshots.iter_mut().filter(|s| !s.handle) {
+        (fact.handle, fact.ready) = (true, true);
+        fact.claim_uid = fact.claim_uid.take().or(claim.clone());
+    }
+}
+
+/// Claims that are being deleted are gone, and so is a pod.
+fn swept(observed: &mut Observed) {
+    observed.older.retain(|c| c.metadata.deletion_timestamp.is_none());
+    observed.claim = observed.claim.take().filter(|c| c.metadata.deletion_timestamp.is_none());
+    if observed.pod.as_ref().is_some_and(|p| p.metadata.deletion_timestamp.is_some()) {
+        (observed.pod, observed.desk, observed.runner) = (None, None, None);
+    }
+}
+
+fn claim(observed: &Observed) -> Value {
+    serde_json::to_value(observed.claim.as_ref().unwrap()).unwrap()
 }

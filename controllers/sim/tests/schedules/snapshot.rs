@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use a8s_crds::Snapshot;
+use a8s_crds::{ObjectRef, Snapshot};
 use a8s_plan::snapshot::{
     self, Claim, Class, ContentFacts, Observed, Runner, VolumeSnapshotFacts, WorkspaceFacts,
 };
@@ -69,7 +69,10 @@ impl Backend {
                 pod_ready: true,
                 ..WorkspaceFacts::default()
             }),
-            claim: Claim::Bound { name: "w-home".into(), driver: "driver".into() },
+            claim: Claim::Bound {
+                claim: ObjectRef { name: "w-home".into(), uid: "claim-uid".into() },
+                driver: "driver".into(),
+            },
             class: Class::Chosen("class".into()),
             runner,
             volume_snapshot: self.volume_snapshot().map(|(_, o)| VolumeSnapshotFacts {

@@ -78,6 +78,11 @@ impl Host {
 
     /// Kills deskd without warning and starts it again, as the kubelet does.
     pub async fn restart(&mut self) {
+        self.replaced(|_| {}).await;
+    }
+
+    /// The same, with something that happens to the volume between the two.
+    pub async fn replaced(&mut self, between: impl FnOnce(&Self)) {
         let children = children_of(self.process.id());
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -85,8 +90,15 @@ impl Host {
             // In a pod the kernel does this when PID 1 dies.
             let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
         }
+        between(self);
         (self.process, self.address) = spawn(&self.dir, self.display);
         self.ready().await;
+    }
+
+    pub async fn state(&self) -> a8s_wire::DeskState {
+        let (status, body) = self.get("/v1/state", Some(&self.token("jane", &[Scope::View]))).await;
+        assert_eq!(status, 200);
+        serde_json::from_slice(&body).unwrap()
     }
 
     pub fn pid(&self) -> u32 {
@@ -199,10 +211,20 @@ fn prepare(dir: &tempfile::TempDir, key: &SigningKey) -> rustls::pki_types::Cert
     write("tls/tls.crt", &certificate.pem());
     write("tls/tls.key", &pair.serialize_pem());
     write("tls/tokens.pub", &key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap());
+    let profile = dir.path().join("home/.config/chromium").display().to_string();
+    let browser = [
+        "chromium",
+        "--no-sandbox",
+        "--no-first-run",
+        "--disable-gpu",
+        "--password-store=basic",
+        "--user-data-dir",
+    ];
+    let browser: Vec<&str> = browser.into_iter().chain([profile.as_str()]).collect();
     let config = json!({
         "services": [{"name": "openbox", "command": ["openbox"], "restart": true, "after": "display"},
                      {"name": "marker", "command": ["touch", dir.path().join("wm-started")], "after": "wm"}],
-        "applications": {"terminal": ["xterm"]},
+        "applications": {"terminal": ["xterm"], "browser": browser},
     });
     write("desktop.json", &config.to_string());
     certificate.der().clone()

@@ -8,4 +8,5 @@ mod control;
 mod host;
 mod http;
 mod person;
+mod restored;
 mod view;

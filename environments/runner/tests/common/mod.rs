@@ -229,6 +229,11 @@ impl Pod {
         self.runner = None;
     }
 
+    /// More arguments for the next start.
+    pub fn add(&mut self, arguments: &[&str]) {
+        self.extra.extend(arguments.iter().map(|&argument| argument.to_owned()));
+    }
+
     /// The epoch of the next start.
     pub fn set_epoch(&mut self, epoch: i64) {
         self.epoch = epoch;
@@ -297,6 +302,10 @@ impl Pod {
     pub async fn attach(&self, name: &str, content: impl Into<reqwest::Body>) -> Response {
         let path = format!("/v1/attachments/{name}");
         self.authorized(self.client().put(self.url(&path))).body(content).send().await.unwrap()
+    }
+
+    pub async fn bind(&self, session: serde_json::Value) -> Response {
+        self.authorized(self.client().put(self.url("/v1/session"))).json(&session).send().await.unwrap()
     }
 
     /// The event stream after `after` (all of it if empty).

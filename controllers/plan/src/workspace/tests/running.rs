@@ -88,7 +88,7 @@ fn without_its_environment_a_workspace_says_so_and_starts_by_itself_once_it_exis
 
 #[test]
 fn a_restored_workspace_waits_for_its_snapshot_and_begins_the_next_epoch() {
-    let mut observed = fresh(json!({"source": {"snapshot": "s"}, "storage": {"size": "1Gi"}}));
+    let mut observed = fresh(json!({"source": {"snapshot": "s"}, "storage": {"size": "3Gi"}}));
     pass(&mut observed, 0);
     assert_eq!(reason(&observed, ConditionType::Ready), "SnapshotNotFound");
     observed.source = Some(Source { epoch: 4, ..Source::default() });
@@ -104,7 +104,7 @@ fn a_restored_workspace_waits_for_its_snapshot_and_begins_the_next_epoch() {
     pass(&mut observed, 2);
     let claim = serde_json::to_value(observed.claim.as_ref().unwrap()).unwrap();
     assert_eq!(claim["spec"]["dataSource"]["name"], "vs");
-    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "2Gi");
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "3Gi");
     bind(&mut observed, "Bound");
     observed.source = None;
     pass(&mut observed, 3);
@@ -258,7 +258,7 @@ fn a_refusal_of_the_api_server_is_said_before_the_next_attempt() {
     observed.last_error = Some("exceeded quota".into());
     let plan = pass(&mut observed, 0);
     assert_eq!(plan.ops, []);
-    assert_eq!(reason(&observed, ConditionType::Stalled), Reason::Forbidden.as_str());
+    assert_eq!(reason(&observed, ConditionType::Stalled), Reason::QuotaExceeded.as_str());
     observed.last_error = None;
     assert!(!pass(&mut observed, 5).ops.is_empty());
 }

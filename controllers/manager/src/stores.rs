@@ -1,0 +1,247 @@
+//! One watch and one cache a kind, shared by all controllers. A cache may be behind; what may be concluded from it all the same is said
+//! where it is used. It never holds what nobody reads: managed fields go, and of big kinds all but a few fields.
+
+use std::{
+    collections::HashSet,
+    fmt::Debug,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use a8s_crds::{Environment, Session, Snapshot, WarmPool, Workspace};
+use futures::{
+    FutureExt, Stream, StreamExt,
+    channel::mpsc,
+    future::BoxFuture,
+    stream::BoxStream,
+};
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, Resource, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+
+use crate::waiting::WaitingIndex;
+
+/// The caches of all kinds.
+#[derive(Clone)]
+pub struct Stores {
+    /// Sessions.
+    pub sessions: Arc<Cache<Session>>,
+    /// Workspaces.
+    pub workspaces: Arc<Cache<Workspace>>,
+    /// The catalogue.
+    pub environments: Arc<Cache<Environment>>,
+    /// Snapshots.
+    pub snapshots: Arc<Cache<Snapshot>>,
+    /// Pools.
+    pub pools: Arc<Cache<WarmPool>>,
+    /// Nodes: whether they are Ready, and cordoned.
+    pub nodes: Arc<Cache<Node>>,
+    /// Which Workspaces wait in pools, and whose they are.
+    pub waiting: Arc<WaitingIndex>,
+}
+
+impl Stores {
+    /// Caches, and the watches that fill them.
+    pub fn new(client: &kube::Client) -> (Self, Vec<BoxFuture<'static, ()>>) {
+        let any = watcher::Config::default;
+        let waiting = Arc::new(WaitingIndex::default());
+        let index = waiting.clone();
+        let hook: Hook<Workspace> = Box::new(move |change| index.update(change));
+        let (sessions, a) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
+        let (workspaces, b) = Cache::new(Api::all(client.clone()), any(), |_| {}, vec![hook]);
+        let (environments, c) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
+        let (snapshots, d) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
+        let (pools, e) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
+        let (nodes, f) = Cache::new(Api::all(client.clone()), any(), trim_node, Vec::new());
+        let watches = vec![a.boxed(), b.boxed(), c.boxed(), d.boxed(), e.boxed(), f.boxed()];
+        (Self { sessions, workspaces, environments, snapshots, pools, nodes, waiting }, watches)
+    }
+
+    /// Waits until all of them have been filled once.
+    pub async fn ready(&self) {
+        self.sessions.ready().await;
+        self.workspaces.ready().await;
+        self.environments.ready().await;
+        self.snapshots.ready().await;
+        self.pools.ready().await;
+        self.nodes.ready().await;
+    }
+}
+
+fn trim_node(node: &mut Node) {
+    node.metadata.annotations = None;
+    node.metadata.labels = None;
+    if let Some(status) = node.status.take() {
+        let mut conditions = status.conditions.unwrap_or_default();
+        conditions.retain(|c| c.type_ == "Ready");
+        for condition in &mut conditions {
+            condition.last_heartbeat_time = None;
+        }
+        node.status =
+            Some(k8s_openapi::api::core::v1::NodeStatus { conditions: Some(conditions), ..Default::default() });
+    }
+}
+
+/// What pools want to know of a node.
+pub fn node_facts(node: &Node) -> a8s_plan::warm_pool::Node {
+    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    a8s_plan::warm_pool::Node {
+        ready: conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"),
+        schedulable: node.spec.as_ref().and_then(|s| s.unschedulable) != Some(true),
+    }
+}
+
+/// A change of one object, as far as the watch showed it.
+#[derive(Debug)]
+pub struct Change<K> {
+    /// The object, or what was last known of it.
+    pub object: Arc<K>,
+    /// It is there no more.
+    pub gone: bool,
+}
+
+impl<K> Clone for Change<K> {
+    fn clone(&self) -> Self {
+        Self { object: self.object.clone(), gone: self.gone }
+    }
+}
+
+type Hook<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
+
+/// All objects of a kind, a little late.
+pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
+    store: Store<K>,
+    seen: AtomicU64,
+    listeners: Mutex<Vec<mpsc::UnboundedSender<Change<K>>>>,
+    hooks: Vec<Hook<K>>,
+}
+
+/// The resource version as a number. Kubernetes says that it may be compared since 1.35, and it could be long before.
+pub fn version(object: &impl ResourceExt) -> u64 {
+    object.resource_version().and_then(|v| v.parse().ok()).unwrap_or_default()
+}
+
+impl<K> Cache<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    /// A cache and the watch that fills it, which never ends by itself. `hooks` are called for each change, after the cache has it and
+    /// before anybody else hears of it.
+    pub fn new(
+        api: Api<K>,
+        config: watcher::Config,
+        trim: fn(&mut K),
+        hooks: Vec<Hook<K>>,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+        let (store, mut writer) = reflector::store();
+        let cache = Arc::new(Self { store, seen: AtomicU64::new(0), listeners: Mutex::default(), hooks });
+        let filled = cache.clone();
+        let task = async move {
+            let events = watcher(api, config).default_backoff().modify(move |object| {
+                object.managed_fields_mut().clear();
+                trim(object);
+            });
+            let mut events = std::pin::pin!(events);
+            let mut listed = 0;
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => filled.take(&mut writer, &event, &mut listed),
+                    Err(error) => tracing::debug!(kind = %K::kind(&()), %error, "watch"),
+                }
+            }
+        };
+        (cache, task)
+    }
+
+    fn take(&self, writer: &mut reflector::store::Writer<K>, event: &Event<K>, listed: &mut u64) {
+        match event {
+            Event::Init => *listed = 0,
+            Event::InitApply(object) => *listed = (*listed).max(version(object)),
+            Event::Apply(_) | Event::Delete(_) | Event::InitDone => {}
+        }
+        let before = if matches!(event, Event::InitDone) { self.store.state() } else { Vec::new() };
+        writer.apply_watcher_event(event);
+        match event {
+            Event::Apply(object) => {
+                let kept = self.store.get(&ObjectRef::from_obj(object));
+                self.tell(kept.unwrap_or_else(|| Arc::new(object.clone())), false, version(object));
+            }
+            Event::Delete(object) => self.tell(Arc::new(object.clone()), true, version(object)),
+            Event::InitDone => {
+                let now = self.store.state();
+                let there: HashSet<_> = now.iter().filter_map(|o| o.uid()).collect();
+                for object in before.into_iter().filter(|o| o.uid().is_none_or(|uid| !there.contains(&uid))) {
+                    self.tell(object, true, 0);
+                }
+                for object in now {
+                    self.tell(object, false, *listed);
+                }
+                self.seen.fetch_max(*listed, Ordering::Release);
+            }
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    fn tell(&self, object: Arc<K>, gone: bool, version: u64) {
+        self.seen.fetch_max(version, Ordering::Release);
+        let change = Change { object, gone };
+        self.hooks.iter().for_each(|hook| hook(&change));
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| listener.unbounded_send(change.clone()).is_ok());
+    }
+
+    /// Changes from now on, after everything that is there.
+    pub fn changes(&self) -> BoxStream<'static, Change<K>> {
+        let (sender, receiver) = mpsc::unbounded();
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(sender.clone());
+        // What comes in between is told twice, which does no harm.
+        for object in self.store.state() {
+            drop(sender.unbounded_send(Change { object, gone: false }));
+        }
+        receiver.boxed()
+    }
+
+    /// Changes of objects that are there.
+    pub fn touched(&self) -> impl Stream<Item = Arc<K>> + Send + use<K> {
+        self.changes().map(|change| change.object)
+    }
+
+    /// Everything up to this resource version of the kind is in the cache.
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Acquire)
+    }
+
+    /// For controllers.
+    pub fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    /// One object; cluster-scoped kinds have no namespace.
+    pub fn get(&self, namespace: Option<&str>, name: &str) -> Option<Arc<K>> {
+        let key = ObjectRef::new(name);
+        self.store.get(&match namespace {
+            Some(namespace) => key.within(namespace),
+            None => key,
+        })
+    }
+
+    /// All objects.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.store.state()
+    }
+
+    /// Waits until the first list is in.
+    pub async fn ready(&self) {
+        // The writer is dropped only when the process ends.
+        drop(self.store.wait_until_ready().await);
+    }
+}

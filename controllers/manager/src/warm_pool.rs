@@ -1,0 +1,173 @@
+//! Pools: gathers from the caches, has `a8s_plan::warm_pool` decide, and makes or removes several members at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use a8s_crds::{Environment, Snapshot, WarmPool, Workspace};
+use a8s_plan::{
+    Op,
+    warm_pool::{Golden, Member, Observed, is_member, plan},
+};
+use futures::{StreamExt, stream};
+use kube::{
+    ResourceExt,
+    runtime::{
+        Config, applier,
+        controller::{Action, ReconcileRequest},
+        reflector::ObjectRef,
+        watcher,
+    },
+};
+
+use crate::{
+    context::Context,
+    errors::{self, Error},
+    execute,
+    stores::node_facts,
+    waiting::pool_of,
+};
+
+/// Members made or removed at the same time.
+const AT_ONCE: usize = 8;
+/// Many Sessions at once make many changes; a pass for each would only see half of them.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Shared by the passes of all pools.
+struct Passes {
+    ctx: Arc<Context>,
+    /// By UID: when the next pass may begin, and when the status was written.
+    times: Mutex<HashMap<String, Times>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    next: Option<Instant>,
+    status: Option<Instant>,
+}
+
+/// Reconciles pools until the process ends.
+pub async fn run(ctx: Arc<Context>) {
+    ctx.stores.ready().await;
+    let store = ctx.stores.pools.store();
+    let passes = Arc::new(Passes { ctx: ctx.clone(), times: Mutex::default() });
+    let forgetting = passes.clone();
+    let own = ctx.stores.pools.changes().filter_map(move |change| {
+        if change.gone {
+            forgetting.forget(change.object.metadata.uid.as_deref().unwrap_or_default());
+        }
+        std::future::ready((!change.gone).then(|| ObjectRef::from_obj(&*change.object)))
+    });
+    let members = ctx.stores.workspaces.touched();
+    let members = members.filter_map(|workspace| std::future::ready(pool_ref(&workspace)));
+    let all = store.clone();
+    let catalogue = ctx.stores.environments.touched();
+    let catalogue = catalogue.map(move |e| stream::iter(of_environment(&all.state(), &e))).flatten();
+    let golden = ctx.stores.snapshots.touched().filter_map(|s| std::future::ready(golden_ref(&s)));
+    let (all, mut known) = (store.clone(), BTreeMap::new());
+    let nodes = ctx.stores.nodes.changes().map(move |change| {
+        let facts = (!change.gone).then(|| node_facts(&change.object));
+        // Heartbeats change nothing that matters here.
+        let news = known.insert(change.object.name_any(), facts) != Some(facts);
+        let pools = if news { all.state() } else { Vec::new() };
+        stream::iter(pools.into_iter().map(|p| ObjectRef::from_obj(&*p)))
+    });
+    let triggers = [own.boxed(), members.boxed(), catalogue.boxed(), golden.boxed(), nodes.flatten().boxed()];
+    let triggers =
+        stream::select_all(triggers).map(|pool| Ok::<_, watcher::Error>(ReconcileRequest::from(pool)));
+    let policy = |object, error: &Error, passes: Arc<Passes>| errors::error_policy(object, error, passes.ctx.clone());
+    applier(|pool, passes| Box::pin(pass(pool, passes)), policy, passes, store, triggers, Config::default().concurrency(8))
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                tracing::debug!(%error, "pool pass");
+            }
+        })
+        .await;
+}
+
+fn pool_ref(workspace: &Workspace) -> Option<ObjectRef<WarmPool>> {
+    Some(ObjectRef::new(&pool_of(workspace)?).within(&workspace.namespace()?))
+}
+
+fn golden_ref(snapshot: &Snapshot) -> Option<ObjectRef<WarmPool>> {
+    let pool = snapshot.owner_references().iter().find(|r| r.kind == "WarmPool")?;
+    Some(ObjectRef::new(&pool.name).within(&snapshot.namespace()?))
+}
+
+fn of_environment(pools: &[Arc<WarmPool>], environment: &Environment) -> Vec<ObjectRef<WarmPool>> {
+    let name = environment.name_any();
+    pools.iter().filter(|p| p.spec.environment == name).map(|p| ObjectRef::from_obj(&**p)).collect()
+}
+
+async fn pass(pool: Arc<WarmPool>, passes: Arc<Passes>) -> Result<Action, Error> {
+    let ctx = &passes.ctx;
+    let uid = pool.uid().unwrap_or_default();
+    let began = Instant::now();
+    let times = passes.times(&uid);
+    if let Some(wait) = times.next.and_then(|next| next.checked_duration_since(began)) {
+        return Ok(Action::requeue(wait));
+    }
+    let seen = gather(ctx, &pool, &uid, times);
+    let mut planned = plan(&seen, &ctx.env());
+    let ops = std::mem::take(&mut planned.ops);
+    let writes_status = planned.status.is_some();
+    let worked = carry_out_at_once(ctx, &pool, ops).await;
+    let result = execute::carry_out(ctx, pool.as_ref(), planned).await;
+    let status = if writes_status { Some(Instant::now()) } else { times.status };
+    // A big pool takes longer to look at; it must not take all the time there is.
+    let pause = PAUSE.max(began.elapsed().min(Duration::from_secs(1)));
+    passes.set(uid, Times { next: Some(Instant::now() + pause), status });
+    worked?;
+    result
+}
+
+/// Steps for different members do not depend on each other. All are tried; the first that failed is reported.
+async fn carry_out_at_once(ctx: &Context, pool: &WarmPool, ops: Vec<Op>) -> Result<(), Error> {
+    let steps = ops.into_iter().map(|op| async move { execute::step_for(ctx, pool, &op).await });
+    let results: Vec<_> = stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
+    results.into_iter().collect()
+}
+
+fn gather(ctx: &Context, pool: &WarmPool, uid: &str, times: Times) -> Observed {
+    let stores = &ctx.stores;
+    let (name, namespace) = (pool.name_any(), pool.namespace().unwrap_or_default());
+    let behind = ctx.written.behind(uid, "Workspace", stores.workspaces.seen())
+        || ctx.written.behind(uid, "Snapshot", stores.snapshots.seen())
+        || ctx.written.behind(uid, "WarmPool", stores.pools.seen());
+    let (mut members, mut taken) = (Vec::new(), BTreeSet::new());
+    for workspace in stores.waiting.made_by(&namespace, &name) {
+        if is_member(&workspace, &name, uid) {
+            members.push(Member::of(&workspace, uid));
+        } else {
+            taken.insert(workspace.name_any());
+        }
+    }
+    let snapshots = stores.snapshots.all();
+    Observed {
+        environment: stores.environments.get(None, &pool.spec.environment).map(|e| Environment::clone(&e)),
+        members,
+        taken,
+        nodes: stores.nodes.all().iter().map(|n| (n.name_any(), node_facts(n))).collect(),
+        golden: snapshots.iter().filter_map(|s| Golden::of(s, uid)).collect(),
+        behind,
+        status_age: times.status.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        pool: pool.clone(),
+    }
+}
+
+impl Passes {
+    fn times(&self, uid: &str) -> Times {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).get(uid).copied().unwrap_or_default()
+    }
+
+    fn set(&self, uid: String, times: Times) {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, times);
+    }
+
+    fn forget(&self, uid: &str) {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.ctx.written.forget(uid);
+    }
+}

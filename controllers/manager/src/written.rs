@@ -1,0 +1,60 @@
+//! What passes have written, so that no pass decides on a view that is older than its own object's last writes. Kubernetes' own
+//! controllers do the same (KEP-5647). Nothing here has to outlive the process: the first list of a new one shows everything.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Highest resource version written for an object, by kind.
+#[derive(Debug, Default)]
+pub struct Written(Mutex<HashMap<(String, String), u64>>);
+
+impl Written {
+    /// A pass for the object with this UID wrote an object of this kind.
+    pub fn note(&self, uid: &str, kind: &str, version: u64) {
+        if version > 0 {
+            let mut all = self.all();
+            let known = all.entry((uid.to_owned(), kind.to_owned())).or_default();
+            *known = version.max(*known);
+        }
+    }
+
+    /// Whether a cache that has `seen` so much does not show everything that passes for this object wrote.
+    pub fn behind(&self, uid: &str, kind: &str, seen: u64) -> bool {
+        let mut all = self.all();
+        let key = (uid.to_owned(), kind.to_owned());
+        let behind = all.get(&key).is_some_and(|written| *written > seen);
+        if !behind {
+            all.remove(&key);
+        }
+        behind
+    }
+
+    /// The object is gone.
+    pub fn forget(&self, uid: &str) {
+        self.all().retain(|(of, _), _| of != uid);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<(String, String), u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_behind_until_it_shows_the_last_write_for_the_object() {
+        let written = Written::default();
+        assert!(!written.behind("a", "Workspace", 0));
+        written.note("a", "Workspace", 7);
+        written.note("a", "Workspace", 5);
+        assert!(written.behind("a", "Workspace", 6));
+        assert!(!written.behind("b", "Workspace", 6), "another object's writes do not matter");
+        assert!(!written.behind("a", "Pod", 6), "nor do other kinds");
+        assert!(!written.behind("a", "Workspace", 7));
+        assert!(!written.behind("a", "Workspace", 1), "it is forgotten then");
+    }
+}
