@@ -81,7 +81,7 @@ fn waking_makes_the_next_volume_from_the_archive_and_the_conversation_goes_on_wh
     pass(&mut observed, 102);
     assert_eq!((state(&observed), &status(&observed).archive), ("Running", &None));
     assert_eq!(status(&observed).storage.as_ref().unwrap().generation, Some(2));
-    assert_eq!(status(&observed).startup.as_ref().unwrap().total.as_deref(), Some("2.00s"), "measured anew");
+    assert_eq!(status(&observed).startup.as_ref().unwrap().total.as_deref(), Some("2.000s"), "measured anew");
     assert_eq!(pass(&mut observed, 103).ops, []);
 }
 
