@@ -8,9 +8,6 @@ use a8s_crds::{
 
 use crate::{Env, Notice, Plan, Wake};
 
-/// Counts change with every Session; people look at them now and then. So long may the written ones be old.
-const COUNTS_MILLIS: u64 = 10_000;
-
 /// What was seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
@@ -22,8 +19,6 @@ pub struct Observed {
     pub workspaces: i64,
     /// Those of them that are ready.
     pub ready_workspaces: i64,
-    /// Milliseconds since this process last wrote this status.
-    pub since_written: Option<u64>,
 }
 
 /// Decides.
@@ -58,16 +53,8 @@ pub fn plan(observed: &Observed, env: &Env) -> Plan<EnvironmentStatus> {
     } else {
         conditions::clear(&mut new.conditions, ConditionType::Stalled);
     }
-    // What matters is written at once, and the counts with it; counts alone wait.
-    let urgent = new != old;
-    let counts = (Some(observed.workspaces), Some(observed.ready_workspaces));
-    if counts != (old.workspaces, old.ready_workspaces) {
-        match observed.since_written.map(|since| COUNTS_MILLIS.saturating_sub(since)).filter(|left| *left > 0)
-        {
-            Some(left) if !urgent => plan.wake = Wake::AfterMillis(left),
-            _ => (new.workspaces, new.ready_workspaces) = counts,
-        }
-    }
+    new.workspaces = Some(observed.workspaces);
+    new.ready_workspaces = Some(observed.ready_workspaces);
     plan.status = (new != old).then_some(new);
     plan
 }
@@ -82,7 +69,7 @@ mod tests {
             "spec": {"title": "E", "image": "i", "pod": {"runtimeClassName": "gvisor"}},
         }))
         .unwrap();
-        Observed { environment, runtime_class: true, workspaces: 0, ready_workspaces: 0, since_written: None }
+        Observed { environment, runtime_class: true, workspaces: 0, ready_workspaces: 0 }
     }
 
     fn env() -> Env {
@@ -94,7 +81,6 @@ mod tests {
         let plan = plan(observed, &env());
         if let Some(status) = &plan.status {
             observed.environment.status = Some(status.clone());
-            observed.since_written = Some(0);
         }
         plan
     }
@@ -123,17 +109,11 @@ mod tests {
     }
 
     #[test]
-    fn many_changes_of_the_counts_are_one_write() {
+    fn the_counts_are_those_of_the_last_look() {
         let mut seen = observed();
         pass(&mut seen);
-        for count in 1..100 {
-            seen.workspaces = count;
-            seen.since_written = Some(100);
-            let plan = pass(&mut seen);
-            assert!(plan.status.is_none(), "{count}");
-            assert_eq!(plan.wake, Wake::AfterMillis(COUNTS_MILLIS - 100));
-        }
-        seen.since_written = Some(COUNTS_MILLIS);
-        assert_eq!(pass(&mut seen).status.unwrap().workspaces, Some(99));
+        (seen.workspaces, seen.ready_workspaces) = (3, 2);
+        let status = pass(&mut seen).status.unwrap();
+        assert_eq!((status.workspaces, status.ready_workspaces), (Some(3), Some(2)));
     }
 }
