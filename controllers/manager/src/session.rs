@@ -131,7 +131,9 @@ async fn reconcile(session: Arc<Session>, ctx: Arc<Context>) -> Result<Action, E
 
 /// UID of the Workspace that the plan takes from a pool.
 fn taken_over(plan: &Plan<SessionStatus>) -> Option<String> {
-    plan.ops.iter().find_map(|op| if let Op::Swap { target, .. } = op { Some(target.uid.clone()) } else { None })
+    plan.ops
+        .iter()
+        .find_map(|op| if let Op::Swap { target, .. } = op { Some(target.uid.clone()) } else { None })
 }
 
 async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Observed, Error> {
@@ -164,14 +166,20 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
             workspaces.extend(cached.map(|w| Workspace::clone(&w)));
         }
     }
-    let owned = |w: &Workspace| w.owner_references().iter().any(|r| r.controller == Some(true) && r.uid == uid);
+    let owned =
+        |w: &Workspace| w.owner_references().iter().any(|r| r.controller == Some(true) && r.uid == uid);
     let without = without && !workspaces.iter().any(owned);
     // One that is asleep has nothing under way: whatever is not settled yet is said to nobody.
     let asleep = workspaces.iter().any(a8s_plan::workspace::asleep);
     let undelivered = if recorded.is_some() && (without || asleep) {
         let said = ListParams::default().fields(&format!("spec.session={name}"));
         let all = Api::<Message>::namespaced(client(), namespace).list(&said).await?.items;
-        all.iter().filter(|m| (m.is_undelivered() || asleep && m.spec.content.is_some() && !m.is_settled()) && !bridge::is_for_another(m, &uid)).count()
+        all.iter()
+            .filter(|m| {
+                (m.is_undelivered() || asleep && m.spec.content.is_some() && !m.is_settled())
+                    && !bridge::is_for_another(m, &uid)
+            })
+            .count()
     } else {
         0
     };
@@ -182,6 +190,10 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
     };
     let snapshot = match session.spec.source.as_ref().and_then(|s| s.snapshot.as_ref()) {
         Some(source) => Api::<Snapshot>::namespaced(client(), namespace).get_opt(source).await?,
+        None => None,
+    };
+    let origin = match session.spec.source.as_ref().and_then(|s| s.workspace.as_ref()) {
+        Some(source) => Api::<Workspace>::namespaced(client(), namespace).get_opt(source).await?,
         None => None,
     };
     let mut unresolved = Vec::new();
@@ -196,6 +208,7 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
         session,
         environments,
         snapshot,
+        origin,
         missing: unresolved,
         workspaces,
         pool: Vec::new(),

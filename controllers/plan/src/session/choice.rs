@@ -26,6 +26,20 @@ pub fn choose(seen: &Observed) -> Result<Choice, (Reason, String)> {
     if let Some(name) = &session.spec.environment {
         return named(seen, name, format!("{name}: named in spec.environment"));
     }
+    if let Some(name) = session.spec.source.as_ref().and_then(|s| s.workspace.as_deref()) {
+        return match &seen.origin {
+            Some(origin) => {
+                let environment = &origin.spec.environment;
+                named(seen, environment, format!("{environment}: Workspace {name}, which is cloned, has it"))
+            }
+            None => Err((
+                Reason::WorkspaceNotFound,
+                format!(
+                    "Workspace {name} does not exist, so that it cannot be cloned; name another one in a new Session"
+                ),
+            )),
+        };
+    }
     if let Some(source) = &session.spec.source {
         let recorded = seen.snapshot.as_ref().and_then(|s| s.status.as_ref()?.environment.clone());
         return match (recorded, &seen.snapshot) {

@@ -40,19 +40,20 @@ fn text(seen: &Observed) -> String {
     } else {
         "The desktop was deleted; the next Message".to_owned()
     };
-    match &seen.session.spec.source {
-        Some(source) => format!(
-            "{what} starts a new one from Snapshot {}.",
-            source.snapshot.as_deref().unwrap_or_default()
-        ),
-        None => format!("{what} starts a new, empty one."),
+    let source = seen.session.spec.source.as_ref();
+    match source.map(|s| (s.snapshot.as_deref(), s.workspace.as_deref())) {
+        Some((Some(name), _)) => format!("{what} starts a new one from Snapshot {name}."),
+        Some((None, Some(name))) => format!("{what} starts a new one as a clone of Workspace {name}."),
+        _ => format!("{what} starts a new, empty one."),
     }
 }
 
 /// Epoch of the next desktop's conversation: Messages and files of the one that is gone keep their names.
 pub(super) fn next_epoch(seen: &Observed) -> i64 {
     let first = || {
-        seen.snapshot.as_ref().and_then(|s| s.status.as_ref()?.checkpoint.as_ref()).map_or(0, |c| c.epoch + 1)
+        let taken = seen.snapshot.as_ref().and_then(|s| Some(s.status.as_ref()?.checkpoint.as_ref()?.epoch));
+        let cloned = seen.origin.as_ref().and_then(|w| w.status.as_ref()?.epoch);
+        taken.or(cloned).map_or(0, |epoch| epoch + 1)
     };
     seen.session.status.as_ref().and_then(|s| s.epoch).unwrap_or_else(first) + 1
 }

@@ -37,6 +37,8 @@ pub struct Observed {
     pub environments: Vec<Environment>,
     /// The Snapshot that `spec.source` names, if it exists.
     pub snapshot: Option<Snapshot>,
+    /// The Workspace that `spec.source` names, if it exists.
+    pub origin: Option<Workspace>,
     /// Attachments that cannot be resolved: why, and a sentence that names the object.
     pub missing: Vec<(Reason, String)>,
     /// Workspaces under the two names that the Session's Workspace may have.
@@ -57,6 +59,7 @@ impl Observed {
             session,
             environments: Vec::new(),
             snapshot: None,
+            origin: None,
             missing: Vec::new(),
             workspaces: Vec::new(),
             pool: Vec::new(),

@@ -320,7 +320,8 @@ impl Facts<'_> {
             return Some(("Finished", text));
         }
         let status = workspace.status.as_ref()?;
-        let since = status.awake.as_deref().and_then(|line| line.split_once("; a message")).map(|(since, _)| since);
+        let since =
+            status.awake.as_deref().and_then(|line| line.split_once("; a message")).map(|(since, _)| since);
         let since = since.unwrap_or("asleep for lack of use");
         let archived = status.state.as_deref() == Some("Archived");
         Some((if archived { "Archived" } else { "Suspended" }, Some(format!("{since}; a message wakes it"))))

@@ -1,3 +1,5 @@
+mod upkeep;
+
 use a8s_crds::{SessionStatus, conditions::Status};
 use serde_json::from_value;
 
@@ -26,6 +28,7 @@ fn seen(spec: Value) -> Observed {
         session: session(spec),
         environments: vec![environment("desktop", &[], 0)],
         snapshot: None,
+        origin: None,
         missing: vec![],
         workspaces: vec![],
         pool: vec![],
@@ -250,6 +253,17 @@ fn a_fork_takes_the_environment_of_its_snapshot_and_waits_until_that_is_ready() 
     let planned = plan(&seen, &env_at(0));
     assert_eq!(created(&planned).unwrap()["spec"]["source"]["snapshot"], "before");
     assert_eq!(planned.status.unwrap().rationale, ["desktop: Snapshot before was taken of it"]);
+}
+
+#[test]
+fn a_fork_of_a_live_desktop_takes_its_environment_and_waits_for_nothing_else() {
+    let mut seen = seen(json!({"source": {"workspace": "live"}}));
+    assert_eq!(reason(&status_of(&seen, 0), ConditionType::Ready).1, "WorkspaceNotFound");
+    let spec = from_value(json!({"environment": "desktop"})).unwrap();
+    seen.origin = Some(Workspace::new("live", spec));
+    let planned = plan(&seen, &env_at(0));
+    assert_eq!(created(&planned).unwrap()["spec"]["source"], json!({"workspace": "live"}));
+    assert_eq!(planned.status.unwrap().rationale, ["desktop: Workspace live, which is cloned, has it"]);
 }
 
 /// A Session that had a desktop, and whose Workspace is not there any more.

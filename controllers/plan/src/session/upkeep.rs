@@ -35,7 +35,11 @@ pub(super) fn steps(seen: &Observed, found: &Workspace) -> Vec<Op> {
 /// Whether somebody waits for an agent whose desktop is asleep.
 fn wakes(seen: &Observed, found: &Workspace) -> bool {
     let goal = seen.session.spec.goal.is_some()
-        && seen.session.status.as_ref().is_none_or(|s| s.goal_epoch.is_none() && s.seq.unwrap_or_default() == 0);
+        && seen
+            .session
+            .status
+            .as_ref()
+            .is_none_or(|s| s.goal_epoch.is_none() && s.seq.unwrap_or_default() == 0);
     // Falling asleep takes the annotation away, so what is there was written since and is about to be seen.
     let asked = found.annotations().contains_key(labels::WAKE);
     workspace::asleep(found) && (seen.undelivered > 0 || goal) && !asked
@@ -54,7 +58,8 @@ fn wake(found: &Workspace) -> Value {
 fn terms(session: &Session, found: &Workspace) -> Option<Value> {
     let mut spec = json!({});
     if session.spec.lifecycle != found.spec.lifecycle {
-        spec["lifecycle"] = becomes::<Lifecycle>(found.spec.lifecycle.as_ref(), session.spec.lifecycle.as_ref());
+        spec["lifecycle"] =
+            becomes::<Lifecycle>(found.spec.lifecycle.as_ref(), session.spec.lifecycle.as_ref());
     }
     if session.spec.snapshots != found.spec.snapshots {
         spec["snapshots"] =
