@@ -41,7 +41,11 @@ where
 }
 
 /// One step in a pass for `object`; what it wrote is remembered, so that the next pass does not decide on an older view.
-pub async fn step_for<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, op: &Op) -> Result<(), Error> {
+pub async fn step_for<K: Resource<DynamicType = ()>>(
+    ctx: &Context,
+    object: &K,
+    op: &Op,
+) -> Result<(), Error> {
     if let Some(wrote) = attempt(ctx, op).await? {
         ctx.written.note(object.meta().uid.as_deref().unwrap_or_default(), &wrote.kind, wrote.version);
     }

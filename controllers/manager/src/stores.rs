@@ -11,12 +11,7 @@ use std::{
 };
 
 use a8s_crds::{Environment, Session, Snapshot, WarmPool, Workspace};
-use futures::{
-    FutureExt, Stream, StreamExt,
-    channel::mpsc,
-    future::BoxFuture,
-    stream::BoxStream,
-};
+use futures::{FutureExt, Stream, StreamExt, channel::mpsc, future::BoxFuture, stream::BoxStream};
 use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Resource, ResourceExt,
@@ -86,8 +81,10 @@ fn trim_node(node: &mut Node) {
         for condition in &mut conditions {
             condition.last_heartbeat_time = None;
         }
-        node.status =
-            Some(k8s_openapi::api::core::v1::NodeStatus { conditions: Some(conditions), ..Default::default() });
+        node.status = Some(k8s_openapi::api::core::v1::NodeStatus {
+            conditions: Some(conditions),
+            ..Default::default()
+        });
     }
 }
 

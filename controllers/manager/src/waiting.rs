@@ -103,7 +103,9 @@ impl WaitingIndex {
         fits: impl Fn(&Workspace) -> bool,
     ) -> Vec<Arc<Workspace>> {
         let inner = self.inner();
-        let Some(all) = inner.shelves.get(&(namespace.to_owned(), environment.to_owned())) else { return Vec::new() };
+        let Some(all) = inner.shelves.get(&(namespace.to_owned(), environment.to_owned())) else {
+            return Vec::new();
+        };
         let from = all.range(asking.to_owned()..).chain(all.range(..asking.to_owned()));
         from.filter(|(uid, _)| !inner.hidden.contains(*uid))
             .map(|(_, workspace)| workspace)

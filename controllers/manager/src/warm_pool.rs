@@ -77,14 +77,22 @@ pub async fn run(ctx: Arc<Context>) {
     let triggers = [own.boxed(), members.boxed(), catalogue.boxed(), golden.boxed(), nodes.flatten().boxed()];
     let triggers =
         stream::select_all(triggers).map(|pool| Ok::<_, watcher::Error>(ReconcileRequest::from(pool)));
-    let policy = |object, error: &Error, passes: Arc<Passes>| errors::error_policy(object, error, passes.ctx.clone());
-    applier(|pool, passes| Box::pin(pass(pool, passes)), policy, passes, store, triggers, Config::default().concurrency(8))
-        .for_each(|result| async move {
-            if let Err(error) = result {
-                tracing::debug!(%error, "pool pass");
-            }
-        })
-        .await;
+    let policy =
+        |object, error: &Error, passes: Arc<Passes>| errors::error_policy(object, error, passes.ctx.clone());
+    applier(
+        |pool, passes| Box::pin(pass(pool, passes)),
+        policy,
+        passes,
+        store,
+        triggers,
+        Config::default().concurrency(8),
+    )
+    .for_each(|result| async move {
+        if let Err(error) = result {
+            tracing::debug!(%error, "pool pass");
+        }
+    })
+    .await;
 }
 
 fn pool_ref(workspace: &Workspace) -> Option<ObjectRef<WarmPool>> {

@@ -62,6 +62,7 @@ pub const ROLES: &[Role] = &[
         rules: &[
             rule(A8S, &["environments"], &["get", "list", "patch", "update", "watch"]),
             rule(A8S, &["sessions"], &["get", "list", "patch", "update", "watch"]),
+            rule(A8S, &["warmpools"], READ),
             rule(A8S, &["artifacts", "messages", "snapshots", "workspaces"], CHILD),
             rule(
                 A8S,
@@ -71,6 +72,7 @@ pub const ROLES: &[Role] = &[
                     "messages/status",
                     "sessions/status",
                     "snapshots/status",
+                    "warmpools/status",
                     "workspaces/status",
                 ],
                 &["get", "patch", "update"],
@@ -82,6 +84,7 @@ pub const ROLES: &[Role] = &[
                     "messages/finalizers",
                     "sessions/finalizers",
                     "snapshots/finalizers",
+                    "warmpools/finalizers",
                     "workspaces/finalizers",
                 ],
                 &["update"],
@@ -164,6 +167,9 @@ pub const ROLES: &[Role] = &[
         bound: false,
         rules: &[
             rule(A8S, &["messages", "sessions", "snapshots", "workspaces"], CHILD),
+            // A pool costs what its desktops cost; the namespace's quota holds for it as for them.
+            rule(A8S, &["warmpools"], CHILD),
+            rule(A8S, &["warmpools/scale"], &["get", "patch", "update"]),
             // What is delivered is recorded by the controller alone.
             rule(A8S, &["artifacts"], &["delete", "get", "list", "watch"]),
             rule(A8S, &["environments"], READ),
@@ -185,7 +191,7 @@ pub const ROLES: &[Role] = &[
         rules: &[
             rule(
                 A8S,
-                &["artifacts", "environments", "messages", "sessions", "snapshots", "workspaces"],
+                &["artifacts", "environments", "messages", "sessions", "snapshots", "warmpools", "workspaces"],
                 READ,
             ),
             rule(A8S, &["workspaces/desktop"], &["get"]),

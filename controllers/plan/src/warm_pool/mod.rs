@@ -121,9 +121,8 @@ pub(crate) struct Count {
 
 impl Count {
     fn of(seen: &Observed, waiting: &[&Member], current: Option<&str>) -> Self {
-        let serves = |m: &&&Member| {
-            m.ready && m.seeds.is_none() && node(seen, m).ready && node(seen, m).schedulable
-        };
+        let serves =
+            |m: &&&Member| m.ready && m.seeds.is_none() && node(seen, m).ready && node(seen, m).schedulable;
         Self {
             ready: waiting.iter().filter(serves).map(|m| m.name.clone()).collect(),
             updated: waiting.iter().filter(|m| Some(m.template.as_str()) == current).count(),
@@ -157,9 +156,7 @@ fn rolling(seen: &Observed, waiting: &[&Member], current: &str, count: &Count) -
     for member in waiting {
         if count.ready.contains(&member.name) {
             serving.extend((member.template != current).then_some(*member));
-        } else if member.template != current
-            || (elsewhere && !node(seen, member).schedulable)
-        {
+        } else if member.template != current || (elsewhere && !node(seen, member).schedulable) {
             // An old one that does not serve costs nobody anything; one on a node that is being drained will not serve again.
             ops.push(remove(member));
         }

@@ -21,8 +21,10 @@ fn environment(image: &str, golden: bool) -> Environment {
 }
 
 fn pool(replicas: i32) -> WarmPool {
-    let mut pool = WarmPool::new("warm", from_value(json!({"environment": "desktop", "replicas": replicas})).unwrap());
-    pool.metadata = from_value(json!({"name": "warm", "namespace": "team", "uid": UID, "generation": 1})).unwrap();
+    let mut pool =
+        WarmPool::new("warm", from_value(json!({"environment": "desktop", "replicas": replicas})).unwrap());
+    pool.metadata =
+        from_value(json!({"name": "warm", "namespace": "team", "uid": UID, "generation": 1})).unwrap();
     pool
 }
 
@@ -68,19 +70,23 @@ fn with(replicas: i32, members: &[(u64, bool)]) -> Observed {
 }
 
 fn made(plan: &Plan<WarmPoolStatus>) -> Vec<&Value> {
-    let objects = plan.ops.iter().filter_map(|op| if let Op::Create { object } = op { Some(object) } else { None });
+    let objects =
+        plan.ops.iter().filter_map(|op| if let Op::Create { object } = op { Some(object) } else { None });
     objects.filter(|o| o["kind"] == "Workspace").collect()
 }
 
 fn numbers(plan: &Plan<WarmPoolStatus>) -> Vec<u64> {
-    let number = |o: &&Value| o["metadata"]["annotations"][labels::ORDINAL].as_str().unwrap().parse().unwrap();
+    let number =
+        |o: &&Value| o["metadata"]["annotations"][labels::ORDINAL].as_str().unwrap().parse().unwrap();
     made(plan).iter().map(number).collect()
 }
 
 fn removed(plan: &Plan<WarmPoolStatus>) -> Vec<&str> {
     let ops = plan.ops.iter();
-    ops.filter_map(|op| if let Op::DeleteUnchanged { target, .. } = op { Some(target.uid.as_str()) } else { None })
-        .collect()
+    ops.filter_map(
+        |op| if let Op::DeleteUnchanged { target, .. } = op { Some(target.uid.as_str()) } else { None },
+    )
+    .collect()
 }
 
 fn ready(plan: &Plan<WarmPoolStatus>) -> (String, String, String) {
@@ -161,7 +167,11 @@ fn a_new_environment_replaces_the_desktops_step_by_step() {
     seen.members.iter_mut().for_each(|m| m.template = "x-y".into());
     seen.pool.spec.max_unavailable = Some(2);
     let planned = plan(&seen, &env());
-    assert_eq!((removed(&planned), numbers(&planned)), (vec!["uid-5"], vec![6, 7]), "six must serve, five do");
+    assert_eq!(
+        (removed(&planned), numbers(&planned)),
+        (vec!["uid-5"], vec![6, 7]),
+        "six must serve, five do"
+    );
 }
 
 #[test]
@@ -270,7 +280,10 @@ fn the_first_desktop_becomes_the_golden_snapshot_and_the_others_start_from_it() 
     seen.members[0].ready = true;
     let planned = plan(&seen, &env());
     let [Op::Create { object }] = &planned.ops[..] else { panic!("{:?}", planned.ops) };
-    assert_eq!((object["kind"].as_str(), object["metadata"]["name"].as_str()), (Some("Snapshot"), Some(&*name)));
+    assert_eq!(
+        (object["kind"].as_str(), object["metadata"]["name"].as_str()),
+        (Some("Snapshot"), Some(&*name))
+    );
     assert_eq!((&object["spec"]["trigger"], &object["spec"]["hold"]), (&json!("Golden"), &json!(true)));
     assert_eq!(planned.status.as_ref().unwrap().ready_replicas, 0, "nobody may take it yet");
 
