@@ -211,16 +211,9 @@ fn prepare(dir: &tempfile::TempDir, key: &SigningKey) -> rustls::pki_types::Cert
     write("tls/tls.crt", &certificate.pem());
     write("tls/tls.key", &pair.serialize_pem());
     write("tls/tokens.pub", &key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap());
-    let profile = dir.path().join("home/.config/chromium").display().to_string();
-    let browser = [
-        "chromium",
-        "--no-sandbox",
-        "--no-first-run",
-        "--disable-gpu",
-        "--password-store=basic",
-        "--user-data-dir",
-    ];
-    let browser: Vec<&str> = browser.into_iter().chain([profile.as_str()]).collect();
+    let profile = format!("--user-data-dir={}", dir.path().join("home/.config/chromium").display());
+    let browser =
+        ["chromium", "--no-sandbox", "--no-first-run", "--disable-gpu", "--password-store=basic", &profile];
     let config = json!({
         "services": [{"name": "openbox", "command": ["openbox"], "restart": true, "after": "display"},
                      {"name": "marker", "command": ["touch", dir.path().join("wm-started")], "after": "wm"}],
