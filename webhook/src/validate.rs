@@ -58,9 +58,12 @@ fn references(request: &Request, object: &Value) -> Vec<Need> {
                 need(format!("{at}.artifact.name"), "a8s.dev", "artifacts", &attachment["artifact"]["name"]);
             }
             need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"]);
+            need("spec.source.workspace".into(), "a8s.dev", "workspaces", &spec["source"]["workspace"]);
         }
         "Workspace" => {
             need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"]);
+            need("spec.source.workspace".into(), "a8s.dev", "workspaces", &spec["source"]["workspace"]);
+            need("spec.restore.snapshot".into(), "a8s.dev", "snapshots", &spec["restore"]["snapshot"]);
         }
         // A Snapshot holds all that the Workspace holds.
         "Snapshot" => need("spec.workspace".into(), "a8s.dev", "workspaces", &spec["workspace"]),
@@ -159,6 +162,17 @@ mod tests {
         let object = json!({"spec": {"workspace": "ws"}});
         let found = needs(&request("Snapshot", "jane", Value::Null, object), CONTROLLER);
         assert_eq!(brief(&found), ["spec.workspace a8s.dev/workspaces ws"]);
+    }
+
+    #[test]
+    fn what_is_cloned_and_what_is_restored_must_be_the_creators_to_see() {
+        let object = json!({"spec": {"source": {"workspace": "live"}, "restore": {"snapshot": "good", "id": "1"}}});
+        let expected = ["spec.source.workspace a8s.dev/workspaces live", "spec.restore.snapshot a8s.dev/snapshots good"];
+        assert_eq!(brief(&needs(&request("Workspace", "jane", Value::Null, object.clone()), CONTROLLER)), expected);
+        let session = needs(&request("Session", "jane", Value::Null, object.clone()), CONTROLLER);
+        assert_eq!(brief(&session), &expected[..1]);
+        let before = json!({"spec": {"source": {"workspace": "live"}}});
+        assert_eq!(brief(&needs(&request("Workspace", "jane", before, object), CONTROLLER)), &expected[1..]);
     }
 
     #[test]

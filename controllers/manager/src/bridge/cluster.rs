@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use a8s_crds::{Artifact, Attachment, Message, MessageStatus, Session, Workspace};
+use a8s_crds::{Artifact, Attachment, Message, MessageStatus, Session, Workspace, labels};
 use a8s_plan::Notice;
 use a8s_wire::{Event, EventId, Prompt, PromptAccepted, RunnerState};
 use bytes::Bytes;
@@ -88,6 +88,17 @@ impl World for Cluster {
         let params = PatchParams::apply("a8s/session").force();
         match self.api::<Message>().patch(&message.name_any(), &params, &Patch::Apply(&intent)).await {
             // Deleted meanwhile: there is nothing to adopt.
+            Err(kube::Error::Api(s)) if matches!(s.code, 404 | 409) => Ok(()),
+            other => other.map(drop).map_err(Error::from),
+        }
+    }
+
+    async fn set_abandoned(&self, message: &Message, abandoned: bool) -> Result<(), Error> {
+        let value = abandoned.then_some("true");
+        let labels = json!({"metadata": {"uid": message.uid(), "labels": {(labels::ABANDONED): value}}});
+        let params = PatchParams::default();
+        match self.api::<Message>().patch(&message.name_any(), &params, &Patch::Merge(&labels)).await {
+            // Deleted meanwhile: there is nothing to mark.
             Err(kube::Error::Api(s)) if matches!(s.code, 404 | 409) => Ok(()),
             other => other.map(drop).map_err(Error::from),
         }

@@ -7,6 +7,7 @@
 //! Messages are handed over one at a time, so that a Steer can be next although others wait.
 
 mod deliver;
+mod lineage;
 mod record;
 
 use std::collections::{HashMap, HashSet};
@@ -37,6 +38,10 @@ pub struct Conversation<'w, W> {
     outstanding: HashSet<String>,
     /// Turn of every message whose turn began.
     turns: HashMap<String, i64>,
+    /// What the agent said, as the transcript has it.
+    said: HashSet<EventId>,
+    /// Whether what a restore left behind was marked.
+    marked: bool,
     /// Messages whose turn is over.
     over: HashSet<String>,
     /// People's Messages that are not settled, in order.
@@ -71,6 +76,8 @@ impl<'w, W: World> Conversation<'w, W> {
             read: 0,
             outstanding: state.queue.into_iter().collect(),
             turns: HashMap::new(),
+            said: HashSet::new(),
+            marked: subject.restored_from.is_none(),
             over: state.consumed.into_iter().collect(),
             pending: Vec::new(),
             subject,
@@ -132,7 +139,8 @@ impl<'w, W: World> Conversation<'w, W> {
             // What the agent of the other branch finished is not what this Session asks for.
             EventBody::Finished { summary } if mine => self.live.finished = Some(summary),
             EventBody::Finished { .. } | EventBody::Notice { .. } | EventBody::Delta { .. } => return false,
-            EventBody::Message { .. } | EventBody::Artifact(_) => {}
+            EventBody::Message { .. } => drop(self.said.insert(event.id)),
+            EventBody::Artifact(_) => {}
         }
         true
     }

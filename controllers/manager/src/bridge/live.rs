@@ -14,12 +14,23 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::pods::PodAddress;
 
+/// What tells one volume of a Workspace from the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Conversation epoch.
+    pub epoch: Option<i64>,
+    /// What it was made from.
+    pub restored_from: Option<String>,
+}
+
 /// A running bridge.
 #[derive(Debug)]
 pub struct Bridge {
     pub(super) session: ObjectRef<Session>,
     pub(super) at: PodAddress,
     pub(super) drain: bool,
+    /// Epoch and origin of the volume: with another volume it is another conversation, even at the same address.
+    pub(super) volume: Volume,
     pub(super) facts: Option<Live>,
     pub(super) wake: Arc<Notify>,
     pub(super) task: AbortHandle,
@@ -108,6 +119,7 @@ mod tests {
             session: session("rain"),
             at: PodAddress { uid: "uid-w".into(), host: "10.0.0.1".into() },
             drain: false,
+            volume: Volume::default(),
             facts: None,
             wake: wake.clone(),
             task: tokio::spawn(std::future::pending::<()>()).abort_handle(),

@@ -26,7 +26,7 @@ pub use world::{Made, World};
 
 use crate::{context::Context, errors::Error, pods::PodAddress};
 use cluster::Cluster;
-use live::{Bridge, LiveSessions};
+use live::{Bridge, LiveSessions, Volume};
 
 /// Steps and plans reach the status at most this often.
 const COALESCE: Duration = Duration::from_secs(2);
@@ -42,10 +42,13 @@ pub fn ensure(ctx: &Arc<Context>, session: &Session, workspace: Option<&Workspac
     let host = workspace.and_then(|w| w.status.as_ref()?.host.clone()).filter(|host| !host.is_empty());
     let (Some(workspace), Some(host)) = (workspace, host) else { return ctx.live.stop(&uid) };
     let at = PodAddress { uid: workspace.uid().unwrap_or_default(), host };
+    let known = workspace.status.as_ref();
+    let restored_from = known.and_then(|s| s.storage.as_ref()?.restored_from.clone());
+    let volume = Volume { epoch: known.and_then(|s| s.epoch), restored_from };
     let mut bridges = ctx.live.bridges();
     let mut facts = None;
     if let Some(running) = bridges.get(&uid) {
-        if running.at == at && running.drain == drain {
+        if running.at == at && running.drain == drain && running.volume == volume {
             return;
         }
         running.task.abort();
@@ -55,7 +58,7 @@ pub fn ensure(ctx: &Arc<Context>, session: &Session, workspace: Option<&Workspac
     let wake = Arc::new(Notify::new());
     let cluster = Cluster { ctx: ctx.clone(), session: session.clone(), subject, at: at.clone() };
     let task = tokio::spawn(keep(cluster, wake.clone(), drain)).abort_handle();
-    bridges.insert(uid, Bridge { session: ObjectRef::from_obj(session), at, drain, facts, wake, task });
+    bridges.insert(uid, Bridge { session: ObjectRef::from_obj(session), at, drain, volume, facts, wake, task });
 }
 
 fn subject(session: &Session, workspace: &Workspace) -> Subject {
@@ -75,6 +78,7 @@ fn subject(session: &Session, workspace: &Workspace) -> Subject {
         workspace: Reference { name: workspace.name_any(), uid: workspace.uid().unwrap_or_default() },
         recorded: EventId { epoch: status.epoch.unwrap_or_default(), seq: status.seq.unwrap_or_default() },
         last_message: status.last_message.unwrap_or_default(),
+        restored_from: workspace.status.as_ref().and_then(|s| s.storage.as_ref()?.restored_from.clone()),
     }
 }
 

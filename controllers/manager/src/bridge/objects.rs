@@ -30,6 +30,8 @@ pub struct Subject {
     pub recorded: EventId,
     /// Highest place given to a Message, as the Session's status has it.
     pub last_message: i64,
+    /// What the volume was made from: then the transcript may know less than the objects do.
+    pub restored_from: Option<String>,
 }
 
 impl Subject {

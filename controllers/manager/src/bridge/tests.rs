@@ -1,3 +1,5 @@
+mod lineage;
+
 use std::sync::Mutex;
 
 use a8s_crds::{
@@ -134,6 +136,16 @@ impl World for Fake {
         Ok(self.call(|_| ())?)
     }
 
+    async fn set_abandoned(&self, message: &Message, abandoned: bool) -> Result<(), Error> {
+        Ok(self.call(|state| {
+            let found = state.messages.iter_mut().find(|m| m.name_any() == message.name_any()).unwrap();
+            match abandoned {
+                true => drop(found.labels_mut().insert(labels::ABANDONED.into(), "true".into())),
+                false => drop(found.labels_mut().remove(labels::ABANDONED)),
+            }
+        })?)
+    }
+
     async fn set_status(&self, message: &Message, status: &MessageStatus) -> Result<(), Error> {
         Ok(self.call(|state| {
             let found = state.messages.iter_mut().find(|m| m.name_any() == message.name_any()).unwrap();
@@ -221,6 +233,7 @@ fn rain() -> Subject {
         workspace: Reference { name: "rain".into(), uid: "uid-w".into() },
         recorded: EventId::default(),
         last_message: 0,
+        restored_from: None,
     }
 }
 

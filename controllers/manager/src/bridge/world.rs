@@ -27,6 +27,12 @@ pub trait World: Send + Sync {
     fn create_message(&self, message: &Message) -> impl Future<Output = Result<Made<Message>, Error>> + Send;
     /// Makes the Session the owner of a person's Message, so that it goes with the Session.
     fn adopt(&self, message: &Message) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Puts the label for what a restore left behind on a Message, or takes it off.
+    fn set_abandoned(
+        &self,
+        message: &Message,
+        abandoned: bool,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
     /// Writes the whole status of a Message.
     fn set_status(
         &self,

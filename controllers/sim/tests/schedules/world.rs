@@ -184,6 +184,7 @@ impl World {
             session: view.get::<Session>(&ours("Session")).unwrap(),
             environments: view.list("Environment"),
             snapshot: None,
+            origin: None,
             missing: Vec::new(),
             workspaces: view.list("Workspace"),
             pool: Vec::new(),

@@ -38,13 +38,17 @@ impl<W: World> Conversation<'_, W> {
         Ok(())
     }
 
-    fn runner_has(&self, id: &str) -> bool {
+    pub(super) fn runner_has(&self, id: &str) -> bool {
         self.outstanding.contains(id) || self.turns.contains_key(id) || self.over.contains(id)
     }
 
     /// Reads people's Messages; new ones get their place, in the order of their creation.
     async fn sort_in(&mut self) -> Result<(), Error> {
         let mut all = self.world.messages().await?;
+        if !self.marked {
+            self.mark(&mut all).await?;
+            self.marked = true;
+        }
         all.retain(|m| self.subject.is_addressed(m));
         let mut new: Vec<Message> = all.iter().filter(|m| seq(m).is_none()).cloned().collect();
         new.sort_by_key(|m| (m.metadata.creation_timestamp.clone().map(|t| t.0), m.name_any()));
