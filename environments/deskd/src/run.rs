@@ -54,23 +54,33 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let home = tokio::task::spawn_blocking(move || prepare_home(&preparing));
     let display = xvnc::start(&options, &children).await?;
     home.await.context("the home could not be prepared")??;
-    let lease = Arc::new(Lease::open(options.run_dir.join("a8s/lease.json")));
-    let screen = Screen::connect(&display.rfb, &lease).await?;
-    let desk = Arc::new(Desk {
+    let stop = CancellationToken::new();
+    let programs = Programs {
         environment: Environment::new(&options, display.number, &display.xauthority),
         windows: Windows::new(display.number, display.cookie),
         services: Services::default(),
-        evidence: Evidence::new(began),
-        rfb: display.rfb.clone(),
         children,
         options,
         config,
+    };
+    // First of all: the window manager is what a start waits for longest.
+    start_services(&programs, &stop);
+    let lease = Arc::new(Lease::open(programs.options.run_dir.join("a8s/lease.json")));
+    let screen = Screen::connect(&display.rfb, &lease).await?;
+    let Programs { options, config, environment, windows, services, children } = programs;
+    let desk = Arc::new(Desk {
+        options,
+        config,
+        environment,
+        windows,
+        services,
+        children,
+        evidence: Evidence::new(began),
+        rfb: display.rfb.clone(),
         lease,
         screen,
         tokens,
     });
-    let stop = CancellationToken::new();
-    start_services(&desk, &stop);
     tokio::spawn(evidence::watch(desk.clone(), stop.clone()));
 
     let handle = Handle::new();
@@ -125,22 +135,36 @@ fn prepare_home(options: &Options) -> anyhow::Result<()> {
     std::fs::write(&first, "").with_context(|| format!("cannot write {}", first.display()))
 }
 
-fn start_services(desk: &Arc<Desk>, stop: &CancellationToken) {
-    let keep = |desk: &Desk, after: After, stop: &CancellationToken| {
-        for service in desk.config.services.iter().filter(|service| service.after == after) {
-            desk.services.keep(&desk.options, &desk.environment, &desk.children, service, stop);
+/// What it takes to run the desktop's own programs.
+#[derive(Clone)]
+struct Programs {
+    options: Options,
+    config: DesktopConfig,
+    environment: Environment,
+    windows: Windows,
+    services: Services,
+    children: Children,
+}
+
+impl Programs {
+    fn keep(&self, after: After, stop: &CancellationToken) {
+        for service in self.config.services.iter().filter(|service| service.after == after) {
+            self.services.keep(&self.options, &self.environment, &self.children, service, stop);
         }
-    };
-    desk.config.services.iter().for_each(|service| desk.services.expect(service));
-    keep(desk, After::Display, stop);
-    let (desk, stop) = (desk.clone(), stop.clone());
+    }
+}
+
+fn start_services(programs: &Programs, stop: &CancellationToken) {
+    programs.config.services.iter().for_each(|service| programs.services.expect(service));
+    programs.keep(After::Display, stop);
+    let (programs, stop) = (programs.clone(), stop.clone());
     tokio::spawn(async move {
-        while !matches!(desk.windows.managed().await, Ok(true)) {
+        while !matches!(programs.windows.managed().await, Ok(true)) {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
         }
-        keep(&desk, After::Wm, &stop);
+        programs.keep(After::Wm, &stop);
     });
 }
