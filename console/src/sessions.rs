@@ -235,6 +235,26 @@ pub async fn state(
     patch(Kind::Session, &user.client, &namespace, &name, json!({"spec": {"state": new.state}})).await
 }
 
+/// Nothing to say.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// `POST /api/namespaces/{ns}/sessions/{s}/wake`: for a desktop that fell asleep because nobody used it.
+pub async fn wake(
+    user: User,
+    Path((namespace, name)): InSession,
+    Body(Nothing {}): Body<Nothing>,
+) -> Result<Json<DynamicObject>, Refusal> {
+    named(&[&namespace, &name])?;
+    let session = Kind::Session.api(&user.client, &namespace).get(&name).await?;
+    let desk = workspace_name(&session);
+    // Any new value wakes.
+    let moment = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let change = json!({"metadata": {"annotations": {labels::WAKE: format!("console-{moment}")}}});
+    patch(Kind::Workspace, &user.client, &namespace, &desk, change).await
+}
+
 /// The routes below `/api/namespaces`.
 pub fn routes() -> axum::Router<Arc<crate::Console>> {
     use axum::routing::{get, post};
@@ -247,6 +267,7 @@ pub fn routes() -> axum::Router<Arc<crate::Console>> {
         .route("/{ns}/sessions/{s}/control", post(control))
         .route("/{ns}/sessions/{s}/snapshots", post(save))
         .route("/{ns}/sessions/{s}/state", post(state))
+        .route("/{ns}/sessions/{s}/wake", post(wake))
         .route("/{ns}/artifacts/{a}/content", get(crate::artifacts::download))
 }
 

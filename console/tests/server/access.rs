@@ -21,6 +21,7 @@ fn calls() -> Vec<(&'static str, &'static str, Value)> {
         ("POST", at("/control"), json!({"holder": "User"})),
         ("POST", at("/snapshots"), json!({})),
         ("POST", at("/state"), json!({"state": "Suspended"})),
+        ("POST", at("/wake"), json!({})),
         ("DELETE", at(""), json!({})),
         ("POST", "/vnc/ticket", json!({"namespace": "team", "workspace": "desk", "mode": "control"})),
     ]

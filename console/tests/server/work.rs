@@ -47,6 +47,7 @@ async fn what_people_do_becomes_objects() {
     world.post(&cookie, &format!("{SESSION}/control"), &json!({"holder": "Agent", "private": false})).await;
     world.post(&cookie, &format!("{SESSION}/snapshots"), &json!({"name": "keep"})).await;
     world.post(&cookie, &format!("{SESSION}/state"), &json!({"state": "Suspended"})).await;
+    world.post(&cookie, &format!("{SESSION}/wake"), &json!({})).await;
     world.send(World::request("DELETE", SESSION, &cookie, &[], &json!({}))).await;
     let writes = world.cluster.writes();
     let did: Vec<_> =
@@ -59,6 +60,7 @@ async fn what_people_do_becomes_objects() {
         ("PATCH", "/workspaces/desk"),
         ("POST", "/snapshots"),
         ("PATCH", "/sessions/report"),
+        ("PATCH", "/workspaces/desk"),
         ("DELETE", "/sessions/report"),
     ];
     assert_eq!(did, expected);
@@ -75,6 +77,8 @@ async fn what_people_do_becomes_objects() {
     assert_eq!(writes[5].body["spec"], json!({"workspace": "desk"}));
     assert_eq!(writes[5].body["metadata"]["name"], "keep");
     assert_eq!(writes[6].body, json!({"spec": {"state": "Suspended"}}));
+    let wish = writes[7].body["metadata"]["annotations"]["a8s.dev/wake"].as_str().unwrap();
+    assert!(wish.starts_with("console-"), "{wish}");
 }
 
 #[tokio::test]

@@ -84,6 +84,7 @@ export const api = {
     return "snapshot" in answer ? answer.snapshot : answer;
   },
   state: (ns: string, name: string, state: SessionWish): Promise<void> => act(call("POST", `${one(ns, name)}/state`, { state })),
+  wake: (ns: string, name: string): Promise<void> => act(call("POST", `${one(ns, name)}/wake`)),
   ticket: async (namespace: string, workspace: string, mode: "view" | "control"): Promise<string> =>
     ((await call("POST", "/vnc/ticket", { namespace, workspace, mode })) as { ticket: string }).ticket,
   artifactUrl: (ns: string, artifact: string): string => `${base(ns)}/artifacts/${seg(artifact)}/content`,

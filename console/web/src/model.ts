@@ -247,3 +247,17 @@ export function control(model: Model, me: string): { mine: boolean; holder: "Age
     pending: wanted !== holder || (wanted === "User" && spec?.user !== undefined && spec.user !== user),
   };
 }
+
+/** Whether the desktop fell asleep because nobody used it, so that anybody who wants it back wakes it. */
+export function isAsleep(workspace: Workspace | undefined): boolean {
+  const status = workspace?.status;
+  return (workspace?.spec.state ?? "Running") === "Running" && status?.idleSince !== undefined && status.suspendedSince !== undefined;
+}
+
+/** What the list and the head say of a Session: its state, or that it only sleeps. */
+export function stateWord(session: Session): string {
+  if (session.metadata.deletionTimestamp) return "Deleting";
+  const state = session.status?.state ?? "Pending";
+  const idle = session.status?.conditions?.some((c) => c.type === "Ready" && c.reason === "Idle") ?? false;
+  return state === "Suspended" && idle ? "Asleep" : state;
+}

@@ -28,7 +28,7 @@ export interface PlanStep {
   status: string;
 }
 
-export type SessionWish = "Active" | "Suspended" | "Terminated";
+export type SessionWish = "Active" | "Suspended" | "Archived" | "Terminated";
 
 export interface Session extends KubeObject {
   spec: {
@@ -55,7 +55,7 @@ export interface Session extends KubeObject {
 export interface Workspace extends KubeObject {
   spec: {
     environment: string;
-    state?: "Running" | "Suspended";
+    state?: "Running" | "Suspended" | "Archived";
     control?: { holder?: "Agent" | "User"; user?: string; private?: boolean };
   };
   status?: {
@@ -63,6 +63,9 @@ export interface Workspace extends KubeObject {
     state?: string;
     control?: { holder: "Agent" | "User"; user?: string; private?: boolean; epoch: number };
     startup?: { total?: string };
+    awake?: string;
+    idleSince?: string;
+    suspendedSince?: string;
     node?: string;
   };
 }

@@ -6,7 +6,7 @@ import { h, icon, setText, visible } from "../dom.ts";
 import { shortUser, tone } from "../format.ts";
 import { Feed } from "../feed.ts";
 import type { View } from "../main.ts";
-import { control, currentTurn, isRunning, plan, type Model } from "../model.ts";
+import { control, currentTurn, isAsleep, isRunning, plan, stateWord, type Model } from "../model.ts";
 import { hashFor } from "../route.ts";
 import { acting, complain, toast } from "../toast.ts";
 import { condition, isTrue, type Session } from "../types.ts";
@@ -40,6 +40,9 @@ export class SessionView implements View {
   private readonly save = this.button("save", "Save", "save", "", () => this.snapshot());
   private readonly suspend = this.button("suspend", "Suspend", "pause", "", () => api.state(this.namespace, this.name, "Suspended"));
   private readonly resume = this.button("resume", "Resume", "play", "primary", () => api.state(this.namespace, this.name, "Active"));
+  private readonly wake = this.button("wake", "Wake", "play", "primary", () => api.wake(this.namespace, this.name));
+  /** Whoever opens the page wants to see the desktop; one that falls asleep while the page is open is woken by hand. */
+  private opened = false;
   private readonly timer: ReturnType<typeof setInterval>;
 
   constructor(
@@ -53,7 +56,7 @@ export class SessionView implements View {
     visible(this.offline, false);
     visible(this.trouble, false);
     const actions = h("div", { class: "actions", role: "toolbar", "aria-label": "Actions" },
-      this.stop, this.take, this.hand, this.privateLabel, this.save, this.suspend, this.resume);
+      this.stop, this.take, this.hand, this.privateLabel, this.save, this.suspend, this.resume, this.wake);
     this.element = h("div", { class: "page session" }, topBar(shell, namespace),
       h("div", { class: "head" },
         h("a", { class: "ghost button", href: hashFor(namespace), "aria-label": "Back to all sessions", testid: "back" }, icon("arrow")),
@@ -87,12 +90,14 @@ export class SessionView implements View {
   private draw(model: Model): void {
     const { session, workspace } = model;
     const status = session?.status;
-    const word = session === undefined ? (this.loaded(model) ? "Gone" : "Loading") : session.metadata.deletionTimestamp ? "Deleting" : (status?.state ?? "Pending");
+    const word = session === undefined ? (this.loaded(model) ? "Gone" : "Loading") : stateWord(session);
     const running = isRunning(model);
     const held = control(model, this.shell.me.user);
     const desktopUp = workspace?.status?.state === "Running";
     const over = word === "Terminated" || word === "Gone" || word === "Deleting";
-    const suspended = session?.spec.state === "Suspended";
+    const suspended = session?.spec.state === "Suspended" || session?.spec.state === "Archived";
+    const asleep = isAsleep(workspace) && !suspended && !over;
+    this.open(workspace !== undefined, asleep && workspace?.status?.state !== "Archived");
 
     this.state.className = `badge ${tone(word)}`;
     setText(this.state, word);
@@ -109,7 +114,8 @@ export class SessionView implements View {
     visible(this.privateLabel, desktopUp && !over);
     if (!held.pending && document.activeElement !== this.private && held.mine) this.private.checked = held.private;
     visible(this.save, workspace !== undefined && !over);
-    visible(this.suspend, session !== undefined && !suspended && !over);
+    visible(this.suspend, session !== undefined && !suspended && !asleep && !over);
+    visible(this.wake, asleep);
     visible(this.resume, suspended && !over);
 
     const who = shortUser(held.user);
@@ -137,9 +143,18 @@ export class SessionView implements View {
       return ready?.reason === "WorkspaceDeleted" && ready.message ? ready.message : "The desktop is starting";
     }
     const state = workspace.status?.state ?? "Pending";
+    if (isAsleep(workspace)) return `${state === "Archived" ? "Asleep; a Snapshot is kept" : "Asleep; the volume is kept"}. Wake, or a message, brings the desktop back`;
+    if (state === "Archived") return "Archived. A Snapshot is kept; Resume makes the desktop from it";
     if (state === "Suspended") return "Suspended. The volume is kept; Resume brings the desktop back";
     if (state === "Pending" || state === "Starting") return condition(workspace, "Ready")?.message || "The desktop is starting";
     return state === "Stalled" ? (condition(workspace, "Stalled")?.message ?? "Stalled") : state;
+  }
+
+  private open(known: boolean, asleep: boolean): void {
+    if (this.opened || !known) return;
+    this.opened = true;
+    // Whoever may only look is told that it sleeps, by the page itself.
+    if (asleep && !this.shell.me.readOnly) api.wake(this.namespace, this.name).catch(() => undefined);
   }
 
   private worry(session: Session | undefined): void {

@@ -4,6 +4,7 @@ import { api, ApiError } from "../api.ts";
 import { fill, h, icon, KeyedList, setText } from "../dom.ts";
 import { age, tone } from "../format.ts";
 import type { View } from "../main.ts";
+import { stateWord } from "../model.ts";
 import { hashFor } from "../route.ts";
 import { acting, complain } from "../toast.ts";
 import type { Session } from "../types.ts";
@@ -76,7 +77,7 @@ export class SessionsView implements View {
     this.rows.update(sessions.map((s) => ({
       name: s.metadata.name,
       goal: s.spec.goal ?? (s.spec.source ? `Continues ${s.spec.source.snapshot}` : ""),
-      state: s.metadata.deletionTimestamp ? "Deleting" : (s.status?.state ?? "Pending"),
+      state: stateWord(s),
       doing: s.status?.doing ?? "",
       environment: s.status?.environment ?? s.spec.environment ?? "",
       turn: s.status?.turn ? `turn ${s.status.turn}` : "",
