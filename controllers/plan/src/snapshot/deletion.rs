@@ -23,16 +23,23 @@ pub(super) fn plan(observed: &Observed, env: &Env) -> Plan<SnapshotStatus> {
         return Plan::default();
     }
     let mut pass = Pass::new(snapshot, env);
-    let (vs, content) = (observed.volume_snapshot.as_ref().filter(|v| ours(observed, v)), observed.content.as_ref());
+    let (vs, content) =
+        (observed.volume_snapshot.as_ref().filter(|v| ours(observed, v)), observed.content.as_ref());
     if in_flight(&pass, vs, content) {
         let note = "the driver is still taking the snapshot; it is deleted after that";
         pass.waiting(Reason::Deleting, note, 500);
         return pass.finish();
     }
     let retain = snapshot.spec.deletion_policy == DeletionPolicy::Retain;
-    if let Some(content) = content.filter(|c| !c.deleting && (c.policy_delete == retain || (vs.is_none() && !retain))) {
+    if let Some(content) =
+        content.filter(|c| !c.deleting && (c.policy_delete == retain || (vs.is_none() && !retain)))
+    {
         // The sidecar deletes nothing for a content whose VolumeSnapshot vanished, unless it is told that this is meant.
-        pass.plan.ops.push(policy(content, if retain { "Retain" } else { "Delete" }, vs.is_none() && !retain));
+        pass.plan.ops.push(policy(
+            content,
+            if retain { "Retain" } else { "Delete" },
+            vs.is_none() && !retain,
+        ));
     }
     match (vs, content) {
         (Some(vs), content) => {

@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::{
-    ContentFacts, Observed, VolumeSnapshotFacts, backend_target, content_name, pass::Pass, policy, rebuild, verify,
-    volume_snapshot_name,
+    ContentFacts, Observed, VolumeSnapshotFacts, backend_target, content_name, pass::Pass, policy, rebuild,
+    verify, volume_snapshot_name,
 };
 use crate::{Op, Wake};
 
@@ -29,7 +29,11 @@ pub(super) fn follow(pass: &mut Pass, observed: &Observed, found: &VolumeSnapsho
         let namespace = observed.snapshot.namespace().unwrap_or_default();
         let target = backend_target("VolumeSnapshot", &namespace, &name, &found.uid);
         pass.plan.ops.push(Op::Delete { target, grace: None });
-        return pass.waiting(Reason::Progressing, "the VolumeSnapshot lost its content and is made again", 500);
+        return pass.waiting(
+            Reason::Progressing,
+            "the VolumeSnapshot lost its content and is made again",
+            500,
+        );
     }
     pass.status.volume_snapshot = Some(name);
     facts(pass, found, content);

@@ -18,7 +18,8 @@ pub(super) fn restored(snapshot: &Snapshot, old: &SnapshotStatus) -> bool {
 
 /// A restored object whose status may still come.
 pub(super) fn too_early(pass: &Pass, snapshot: &Snapshot) -> Option<Plan<SnapshotStatus>> {
-    let fresh = snapshot.labels().contains_key(labels::VELERO_RESTORE) && pass.old == SnapshotStatus::default();
+    let fresh =
+        snapshot.labels().contains_key(labels::VELERO_RESTORE) && pass.old == SnapshotStatus::default();
     let left = STATUS_TO_COME - pass.age_seconds();
     (fresh && left > 0).then(|| {
         let millis = u64::try_from(left).unwrap_or(1) * 1000;

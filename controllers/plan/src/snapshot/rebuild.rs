@@ -8,6 +8,9 @@ use serde_json::json;
 use super::{Class, Observed, SNAPSHOT_API, content_name, pass::Pass, take, volume_snapshot_name};
 use crate::{Op, Wake};
 
+/// The sidecar's own finalizer on contents.
+const CONTENT_FINALIZER: &str = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection";
+
 /// `handle` is recorded in the status.
 pub(super) fn rebuild(pass: &mut Pass, observed: &Observed, handle: &str) {
     if observed.class == Class::NoApi {
@@ -46,6 +49,9 @@ pub(super) fn around(observed: &Observed, driver: &str, handle: &str, policy: &s
         "metadata": {
             "name": content_name(snapshot),
             "labels": {(a8s_crds::labels::MANAGED_BY): a8s_crds::labels::MANAGER},
+            // The sidecar takes it away when the backend is done. A content that is bound to nothing yet gets it from nobody else, and
+            // deleted without it would vanish before the sidecar looks.
+            "finalizers": [CONTENT_FINALIZER],
         },
         "spec": {
             "deletionPolicy": policy,
@@ -74,7 +80,14 @@ fn class(observed: &Observed) -> Option<&str> {
 /// Whether an error says that the backend does not have the snapshot. Sidecar and drivers say it in their own words.
 pub(super) fn says_lost(error: &str) -> bool {
     let low = error.to_lowercase();
-    let words = ["can not find snapshot", "cannot find snapshot", "not found", "notfound", "does not exist", "no such snapshot"];
+    let words = [
+        "can not find snapshot",
+        "cannot find snapshot",
+        "not found",
+        "notfound",
+        "does not exist",
+        "no such snapshot",
+    ];
     // A class or a secret that is missing is another matter.
     words.iter().any(|word| low.contains(word)) && !low.contains("class") && !low.contains("secret")
 }

@@ -1,4 +1,13 @@
+use a8s_crds::{
+    Checkpoint, Consistency, DeletionPolicy, Import, ObjectRef,
+    conditions::{self, ConditionType},
+};
+use a8s_wire::RunnerPhase;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::*;
+use crate::{Effect, Wake};
 
 fn env() -> Env {
     Env {

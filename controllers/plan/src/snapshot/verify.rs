@@ -5,12 +5,15 @@ use a8s_crds::{
     conditions::{self, ConditionType, Reason, Status},
     labels,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::{ENVIRONMENT, Observed, pass::{self, Pass}};
+use super::{
+    ENVIRONMENT, Observed,
+    pass::{self, Pass},
+};
 use crate::{Op, Wake};
 
 /// Says what desktops found that were restored from it. What was found right once is right.
@@ -22,7 +25,10 @@ pub(super) fn receipts(pass: &mut Pass, observed: &Observed) {
     let Some(receipt) = good.or(observed.receipts.first()) else { return };
     let kind = ConditionType::Verified;
     if receipt.verified {
-        let text = format!("Workspace {} found everything as it was taken and showed its first frame", receipt.workspace);
+        let text = format!(
+            "Workspace {} found everything as it was taken and showed its first frame",
+            receipt.workspace
+        );
         pass.set(kind, Status::True, Reason::Verified, &text);
         pass.notice(false, Reason::Verified, text);
         return;
@@ -73,7 +79,9 @@ pub(super) fn notes(pass: &mut Pass, observed: &Observed) {
         labels::VELERO_POLICY: policy,
         labels::VELERO_RESTORE_STATUS: "true",
     });
-    for (key, value) in [(labels::VELERO_RESTORE_SIZE, &status.restore_size), (ENVIRONMENT, &status.environment)] {
+    for (key, value) in
+        [(labels::VELERO_RESTORE_SIZE, &status.restore_size), (ENVIRONMENT, &status.environment)]
+    {
         if let Some(value) = value {
             wanted[key] = Value::from(value.as_str());
         }

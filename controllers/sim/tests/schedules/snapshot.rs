@@ -1,6 +1,6 @@
 //! Snapshots: one moment is taken once, and what is in the backend at the end is what the policy says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use a8s_crds::{ObjectRef, Snapshot};
 use a8s_plan::snapshot::{
@@ -17,6 +17,10 @@ use crate::{
 
 const API: &str = "snapshot.storage.k8s.io/v1";
 
+/// Of VolumeSnapshots and contents.
+const FINALIZERS: [&str; 3] =
+    ["bound", "driver", "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"];
+
 struct Backend {
     sim: Sim,
     seed: u64,
@@ -26,6 +30,8 @@ struct Backend {
     /// Whether the runner was asked, in the pass of the same moment.
     quiesced: bool,
     recorded: Option<String>,
+    /// Contents whose VolumeSnapshot was deleted in order.
+    meant: BTreeSet<String>,
 }
 
 impl Backend {
@@ -37,7 +43,7 @@ impl Backend {
         }))
         .unwrap();
         sim.start_desk("w-uid");
-        Self { sim, seed, snapshots: BTreeMap::new(), taken: 0, quiesced: false, recorded: None }
+        Self { sim, seed, snapshots: BTreeMap::new(), taken: 0, quiesced: false, recorded: None, meant: BTreeSet::new() }
     }
 
     fn volume_snapshot(&self) -> Option<(Key, Value)> {
@@ -45,9 +51,22 @@ impl Backend {
         view.iter().find(|(k, _)| k.kind == "VolumeSnapshot").map(|(k, o)| (k.clone(), o.clone()))
     }
 
-    fn content(&self) -> Option<(Key, Value)> {
+    /// As the manager looks for it: by the VolumeSnapshot, else by the name of the one around the handle, else when deleting any.
+    fn content_as_read(&self) -> Option<(Key, Value)> {
+        let own = snapshot::content_name(&serde_json::from_value(self.sim.get(&ours("Snapshot"))?.clone()).unwrap());
+        let deleting = self.sim.get(&ours("Snapshot"))?["metadata"]["deletionTimestamp"].is_string();
         let view = self.sim.view();
-        view.iter().find(|(k, _)| k.kind == "VolumeSnapshotContent").map(|(k, o)| (k.clone(), o.clone()))
+        let all = || view.iter().filter(|(k, _)| k.kind == "VolumeSnapshotContent");
+        let found = match self.volume_snapshot() {
+            Some((_, vs)) => {
+                let named = vs["spec"]["source"]["volumeSnapshotContentName"].as_str();
+                let dynamic = format!("content-{}", vs["metadata"]["uid"].as_str().unwrap());
+                let name = named.map_or(dynamic, str::to_owned);
+                all().find(|(k, _)| k.name == name)
+            }
+            None => all().find(|(k, _)| k.name == own || deleting),
+        };
+        found.map(|(k, o)| (k.clone(), o.clone()))
     }
 
     /// The plan reads this kind from the API server: no stale views.
@@ -77,21 +96,26 @@ impl Backend {
             runner,
             volume_snapshot: self.volume_snapshot().map(|(_, o)| VolumeSnapshotFacts {
                 uid: o["metadata"]["uid"].as_str().unwrap().into(),
+                owner: text(&o["metadata"]["ownerReferences"][0]["uid"]),
+                created: text(&o["metadata"]["creationTimestamp"]).map(|t| t.parse().unwrap()),
                 ready: o["status"]["readyToUse"] == true,
-                error: None,
+                error: text(&o["status"]["error"]["message"]),
                 restore_size: text(&o["status"]["restoreSize"]),
                 taken_at: text(&o["status"]["creationTime"]).map(|t| t.parse().unwrap()),
                 deleting: gone(&o),
             }),
-            content: self.content().map(|(key, o)| ContentFacts {
+            content: self.content_as_read().map(|(key, o)| ContentFacts {
                 name: key.name,
                 uid: o["metadata"]["uid"].as_str().unwrap().into(),
-                handle: text(&o["status"]["snapshotHandle"]),
+                created: text(&o["metadata"]["creationTimestamp"]).map(|t| t.parse().unwrap()),
+                error: None,
+                handle: text(&o["status"]["snapshotHandle"]).or(text(&o["spec"]["source"]["snapshotHandle"])),
                 driver: "driver".into(),
                 class: Some("class".into()),
                 policy_delete: o["spec"]["deletionPolicy"] == "Delete",
                 deleting: gone(&o),
             }),
+            receipts: Vec::new(),
         };
         let plan = snapshot::plan(&seen, &env(&self.sim));
         let asks =
@@ -113,10 +137,50 @@ impl Backend {
     /// The snapshot-controller and the driver: one small step.
     fn driver(&mut self) {
         let uid = |o: &Value| o["metadata"]["uid"].as_str().unwrap().to_owned();
-        let (snapshot, content) = (self.volume_snapshot(), self.content());
-        match (&snapshot, &content) {
-            (Some((key, vs)), None) if vs["metadata"]["deletionTimestamp"].is_null() => {
-                self.sim.set_finalizer(key, &uid(vs), "bound", true);
+        let going = |o: &Value| o["metadata"]["deletionTimestamp"].is_string();
+        if let Some((key, vs)) = self.volume_snapshot() {
+            if going(&vs) {
+                if let Some((content_key, content)) = self.content_as_read() {
+                    self.meant.insert(uid(&content));
+                    if content["spec"]["deletionPolicy"] == "Delete" {
+                        self.sim.delete(&content_key, None, None).unwrap();
+                    }
+                }
+                return self.sim.set_finalizer(&key, &uid(&vs), "bound", false);
+            }
+            if vs["status"]["readyToUse"] != true {
+                return self.bind(&key, &vs);
+            }
+        }
+        let view = self.sim.view();
+        let contents = view.iter().filter(|(k, _)| k.kind == "VolumeSnapshotContent");
+        for (key, content) in contents.filter(|(_, o)| going(o)) {
+            let noted = &content["metadata"]["annotations"]["snapshot.storage.kubernetes.io/volumesnapshot-being-deleted"];
+            let unbound = content["spec"]["source"]["snapshotHandle"].is_string() && content["status"].is_null();
+            // As the sidecar: nothing happens to the content of a VolumeSnapshot that just vanished.
+            if !(unbound || noted == "yes" || self.meant.contains(&uid(content))) {
+                continue;
+            }
+            if content["spec"]["deletionPolicy"] == "Delete" {
+                let of = |at: &Value| at["snapshotHandle"].as_str().map(str::to_owned);
+                let handle = of(&content["status"]).or(of(&content["spec"]["source"])).unwrap_or_default();
+                self.snapshots.remove(&handle);
+            }
+            for finalizer in FINALIZERS {
+                self.sim.set_finalizer(key, &uid(content), finalizer, false);
+            }
+        }
+    }
+
+    fn bind(&mut self, key: &Key, vs: &Value) {
+        let uid = |o: &Value| o["metadata"]["uid"].as_str().unwrap().to_owned();
+        self.sim.set_finalizer(key, &uid(vs), "bound", true);
+        let time = self.sim.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let ready = json!({"readyToUse": true, "restoreSize": "5Gi", "creationTime": time});
+        let given = vs["spec"]["source"]["volumeSnapshotContentName"].is_string();
+        match self.content_as_read() {
+            None if given => {}
+            None => {
                 let name = format!("content-{}", uid(vs));
                 let content = json!({
                     "apiVersion": API, "kind": "VolumeSnapshotContent", "metadata": {"name": name},
@@ -126,33 +190,34 @@ impl Backend {
                 let made_uid = uid(self.sim.get(&made).unwrap());
                 self.sim.set_finalizer(&made, &made_uid, "driver", true);
             }
-            (Some((key, vs)), Some((content_key, content)))
-                if !content["status"]["snapshotHandle"].is_string() =>
-            {
+            Some((content_key, content)) if given => {
+                self.sim.set_finalizer(&content_key, &uid(&content), "driver", true);
+                let handle = content["spec"]["source"]["snapshotHandle"].as_str().unwrap().to_owned();
+                let known = self.snapshots.contains_key(&handle);
+                self.sim.set_status(&content_key, &uid(&content), json!({"snapshotHandle": handle})).unwrap();
+                let lost = json!({"readyToUse": false, "error": {"message": "can not find snapshot for snapshotID"}});
+                self.sim.set_status(key, &uid(vs), if known { ready } else { lost }).unwrap();
+            }
+            Some((content_key, content)) => {
                 let handle = format!("handle-{}", uid(vs));
                 self.taken += 1;
                 self.snapshots.insert(handle.clone(), uid(vs));
-                self.sim.set_status(content_key, &uid(content), json!({"snapshotHandle": handle})).unwrap();
-                let time = self.sim.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-                let status = json!({"readyToUse": true, "restoreSize": "5Gi", "creationTime": time});
-                self.sim.set_status(key, &uid(vs), status).unwrap();
+                self.sim.set_status(&content_key, &uid(&content), json!({"snapshotHandle": handle})).unwrap();
+                self.sim.set_status(key, &uid(vs), ready).unwrap();
             }
-            (Some((key, vs)), content) if vs["metadata"]["deletionTimestamp"].is_string() => {
-                if let Some((content_key, content)) = content
-                    && content["spec"]["deletionPolicy"] == "Delete"
-                {
-                    self.sim.delete(content_key, None, None).unwrap();
-                }
-                self.sim.set_finalizer(key, &uid(vs), "bound", false);
+        }
+    }
+
+    /// Somebody removes VolumeSnapshot and content by force; the backend learns nothing of it.
+    fn lose_objects(&mut self, how_many: usize) {
+        let view = self.sim.view();
+        let found = view.iter().filter(|(k, _)| k.kind.starts_with("VolumeSnapshot"));
+        for (key, object) in found.take(how_many) {
+            let uid = object["metadata"]["uid"].as_str().unwrap();
+            for finalizer in FINALIZERS {
+                self.sim.set_finalizer(key, uid, finalizer, false);
             }
-            (_, Some((key, content))) if content["metadata"]["deletionTimestamp"].is_string() => {
-                if content["spec"]["deletionPolicy"] == "Delete" {
-                    let handle = content["status"]["snapshotHandle"].as_str().unwrap_or_default();
-                    self.snapshots.remove(handle);
-                }
-                self.sim.set_finalizer(key, &uid(content), "driver", false);
-            }
-            _ => {}
+            let _ = self.sim.delete(key, None, None);
         }
     }
 
@@ -235,26 +300,66 @@ fn deletion_at_any_moment_leaves_in_the_backend_what_the_policy_says() {
     }
 }
 
+fn ready(world: &Backend) -> (Value, Value) {
+    let status = &world.sim.get(&ours("Snapshot")).unwrap()["status"];
+    let ready = status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Ready").unwrap();
+    (ready["status"].clone(), ready["reason"].clone())
+}
+
 #[test]
-fn a_lost_snapshot_says_so_and_is_not_taken_again() {
+fn lost_objects_are_made_again_from_the_handle_and_nothing_is_taken_twice() {
     for seed in seeds(0..200) {
         let mut world = Backend::new(seed, "Delete");
         world.settle();
-        let (key, vs) = world.volume_snapshot().unwrap();
-        let uid = vs["metadata"]["uid"].as_str().unwrap().to_owned();
-        world.sim.set_finalizer(&key, &uid, "bound", false);
-        world.sim.delete(&key, None, None).unwrap();
+        for round in 0..3 {
+            world.lose_objects(2 - usize::from((seed + round) % 3 == 0));
+            for _ in 0..seed % 20 {
+                world.anything();
+            }
+        }
+        world.settle();
+        assert_eq!((world.taken, world.snapshots.len()), (1, 1), "seed {seed}");
+        assert_eq!(ready(&world), (json!("True"), json!("Ready")), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_the_backend_lost_says_so_and_is_not_taken_again() {
+    for seed in seeds(0..200) {
+        let mut world = Backend::new(seed, "Delete");
+        world.settle();
+        world.lose_objects(2);
+        world.snapshots.clear();
         for _ in 0..20 {
             world.anything();
         }
         world.settle();
         assert_eq!(world.taken, 1, "seed {seed}");
-        let status = &world.sim.get(&ours("Snapshot")).unwrap()["status"];
-        let ready = status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Ready").unwrap();
-        assert_eq!(
-            (&ready["status"], &ready["reason"]),
-            (&json!("False"), &json!("SnapshotLost")),
-            "seed {seed}"
-        );
+        assert_eq!(ready(&world), (json!("False"), json!("SnapshotLost")), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_backend_never_leaks_whatever_was_removed_by_hand_before() {
+    for seed in seeds(0..400) {
+        let mut world = Backend::new(seed, "Delete");
+        world.settle();
+        if seed % 2 == 0 {
+            world.lose_objects(1 + usize::from(seed % 4 == 0));
+        }
+        for _ in 0..seed % 7 {
+            world.anything();
+        }
+        if seed % 3 == 0 {
+            world.lose_objects(1 + usize::from(seed % 5 == 0));
+        }
+        let _ = world.sim.delete(&ours("Snapshot"), None, None);
+        for _ in 0..seed % 15 {
+            world.anything();
+        }
+        world.settle();
+        assert_eq!(world.sim.get(&ours("Snapshot")), None, "seed {seed}: the Snapshot is gone");
+        assert!(world.snapshots.is_empty(), "seed {seed}: {:?}", world.snapshots);
+        assert!(world.volume_snapshot().is_none(), "seed {seed}");
     }
 }
