@@ -48,7 +48,8 @@ pub async fn run(ctx: Arc<Context>) {
         .owns(Api::<VolumeSnapshot>::all(client.clone()), watcher::Config::default())
         .watches(Api::<Workspace>::all(client), watcher::Config::default(), move |workspace| {
             let (namespace, name) = (workspace.namespace(), workspace.name_any());
-            let restored = workspace.status.as_ref().and_then(|s| s.receipt.as_ref()).map(|r| r.snapshot.clone());
+            let restored =
+                workspace.status.as_ref().and_then(|s| s.receipt.as_ref()).map(|r| r.snapshot.clone());
             let of_it = |s: &Arc<Snapshot>| {
                 let to_take = s.spec.workspace == name && handle(s).is_none();
                 let told = restored.as_deref() == Some(&*s.name_any()) && !verified(s);
@@ -120,11 +121,12 @@ fn verified(snapshot: &Snapshot) -> bool {
 async fn gather(ctx: &Context, snapshot: Snapshot) -> Result<Observed, Error> {
     let namespace = snapshot.namespace().unwrap_or_default();
     let name = volume_snapshot_name(&snapshot);
-    let found: Option<VolumeSnapshot> = match Api::namespaced(ctx.client.clone(), &namespace).get_opt(&name).await {
-        // The API itself is missing, and with it everything of it.
-        Err(kube::Error::Api(s)) if s.code == 404 => None,
-        other => other?,
-    };
+    let found: Option<VolumeSnapshot> =
+        match Api::namespaced(ctx.client.clone(), &namespace).get_opt(&name).await {
+            // The API itself is missing, and with it everything of it.
+            Err(kube::Error::Api(s)) if s.code == 404 => None,
+            other => other?,
+        };
     let deleting = snapshot.metadata.deletion_timestamp.is_some();
     let mut observed = Observed::of(snapshot);
     observed.content = backend::content(ctx, found.as_ref(), &observed.snapshot, &namespace, &name).await?;

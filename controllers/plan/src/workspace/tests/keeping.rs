@@ -81,7 +81,12 @@ fn what_was_taken_between_the_same_two_turns_counts() {
     observed.conversation = turn(3, true);
     pass(&mut observed, 10);
     take(&mut observed, 10);
-    let fact = SnapshotFact { name: "w-schedule-x".into(), uid: "s".into(), trigger: Trigger::Schedule, ..observed.snapshots[0].clone() };
+    let fact = SnapshotFact {
+        name: "w-schedule-x".into(),
+        uid: "s".into(),
+        trigger: Trigger::Schedule,
+        ..observed.snapshots[0].clone()
+    };
     observed.snapshots.push(SnapshotFact { taken_at: Some(at(20)), ..fact });
     pass(&mut observed, 21);
     assert_eq!(names_of(&observed), ["w-schedule"], "the older one goes");
@@ -171,7 +176,10 @@ fn without_a_policy_only_superseded_archives_go() {
         handle: true,
         ..SnapshotFact::default()
     };
-    observed.snapshots = (0..12).map(|i| fact(i, Trigger::Archive)).chain((20..40).map(|i| fact(i, Trigger::Safety))).collect();
+    observed.snapshots = (0..12)
+        .map(|i| fact(i, Trigger::Archive))
+        .chain((20..40).map(|i| fact(i, Trigger::Safety)))
+        .collect();
     observed.workspace.status.as_mut().unwrap().archive = Some("s01".into());
     pass(&mut observed, 50);
     let left: Vec<_> = observed.snapshots.iter().map(|s| s.name.as_str()).collect();
