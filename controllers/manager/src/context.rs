@@ -34,6 +34,8 @@ pub struct Context {
     pub live: LiveSessions,
     /// Certificate authority of the install.
     pub authority: crate::install::Authority,
+    /// Questions to deskd and runner.
+    pub asking: Arc<crate::asking::Asking>,
     /// Caches of what is read often.
     pub stores: crate::stores::Stores,
     /// What was written lately, so that no pass decides on an older view.
@@ -51,8 +53,9 @@ impl Context {
         stores: crate::stores::Stores,
     ) -> Self {
         let instance = std::env::var("POD_NAME").unwrap_or_else(|_| "a8s-controller".into());
+        let asking = crate::asking::Asking::new(pods.clone());
         let (live, written) = (LiveSessions::default(), crate::written::Written::default());
-        Self { client, settings, pods, store, instance, live, authority, stores, written }
+        Self { client, settings, pods, store, instance, live, authority, asking, stores, written }
     }
 
     /// The inputs that all decisions of this pass share.

@@ -2,6 +2,7 @@
 //! `a8s-plan`. It never serves people.
 
 pub mod artifact;
+pub mod asking;
 pub mod bridge;
 pub mod context;
 pub mod environment;
@@ -9,6 +10,7 @@ pub mod errors;
 pub mod execute;
 pub mod install;
 pub mod lease;
+pub mod lost;
 pub mod message;
 pub mod pods;
 pub mod protected;

@@ -204,7 +204,7 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
         unresolved.extend(unresolved_reason(ctx, attachment, namespace).await?);
     }
     let live = ctx.live.facts(&uid);
-    Ok(Observed {
+    let mut seen = Observed {
         session,
         environments,
         snapshot,
@@ -214,7 +214,12 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
         pool: Vec::new(),
         undelivered,
         live,
-    })
+    };
+    // A Session that starts from something has no use for what others wait for.
+    if recorded.is_none() && without && seen.session.spec.source.is_none() {
+        seen.pool = waiting(ctx, &seen, namespace);
+    }
+    Ok(seen)
 }
 
 /// Some desktops that wait in pools and would do. The plan looks at them again.

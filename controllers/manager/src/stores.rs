@@ -10,9 +10,12 @@ use std::{
     },
 };
 
-use a8s_crds::{Environment, Session, Snapshot, WarmPool, Workspace};
+use a8s_crds::{Environment, Session, Snapshot, WarmPool, Workspace, labels};
 use futures::{FutureExt, Stream, StreamExt, channel::mpsc, future::BoxFuture, stream::BoxStream};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::{
+    core::v1::{Node, PersistentVolumeClaim, Pod, Service},
+    networking::v1::NetworkPolicy,
+};
 use kube::{
     Api, Resource, ResourceExt,
     runtime::{
@@ -40,6 +43,14 @@ pub struct Stores {
     pub pools: Arc<Cache<WarmPool>>,
     /// Nodes: whether they are Ready, and cordoned.
     pub nodes: Arc<Cache<Node>>,
+    /// Our pods, without what the kubelet alone reads.
+    pub pods: Arc<Cache<Pod>>,
+    /// Our claims.
+    pub claims: Arc<Cache<PersistentVolumeClaim>>,
+    /// Our Services.
+    pub services: Arc<Cache<Service>>,
+    /// Our NetworkPolicies.
+    pub policies: Arc<Cache<NetworkPolicy>>,
     /// Which Workspaces wait in pools, and whose they are.
     pub waiting: Arc<WaitingIndex>,
 }
@@ -51,14 +62,43 @@ impl Stores {
         let waiting = Arc::new(WaitingIndex::default());
         let index = waiting.clone();
         let hook: Hook<Workspace> = Box::new(move |change| index.update(change));
+        let ours = || any().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
         let (sessions, a) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
         let (workspaces, b) = Cache::new(Api::all(client.clone()), any(), |_| {}, vec![hook]);
         let (environments, c) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
         let (snapshots, d) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
         let (pools, e) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
         let (nodes, f) = Cache::new(Api::all(client.clone()), any(), trim_node, Vec::new());
-        let watches = vec![a.boxed(), b.boxed(), c.boxed(), d.boxed(), e.boxed(), f.boxed()];
-        (Self { sessions, workspaces, environments, snapshots, pools, nodes, waiting }, watches)
+        let (pods, g) = Cache::new(Api::all(client.clone()), ours(), trim_pod, Vec::new());
+        let (claims, h) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
+        let (services, i) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
+        let (policies, j) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
+        let watches = vec![
+            a.boxed(),
+            b.boxed(),
+            c.boxed(),
+            d.boxed(),
+            e.boxed(),
+            f.boxed(),
+            g.boxed(),
+            h.boxed(),
+            i.boxed(),
+            j.boxed(),
+        ];
+        let stores = Self {
+            sessions,
+            workspaces,
+            environments,
+            snapshots,
+            pools,
+            nodes,
+            pods,
+            claims,
+            services,
+            policies,
+            waiting,
+        };
+        (stores, watches)
     }
 
     /// Waits until all of them have been filled once.
@@ -69,6 +109,19 @@ impl Stores {
         self.snapshots.ready().await;
         self.pools.ready().await;
         self.nodes.ready().await;
+        self.pods.ready().await;
+        self.claims.ready().await;
+        self.services.ready().await;
+        self.policies.ready().await;
+    }
+}
+
+fn trim_pod(pod: &mut Pod) {
+    let Some(spec) = &mut pod.spec else { return };
+    (spec.tolerations, spec.affinity) = (None, None);
+    for container in &mut spec.containers {
+        (container.env, container.volume_mounts, container.command) = (None, None, None);
+        (container.readiness_probe, container.security_context, container.ports) = (None, None, None);
     }
 }
 

@@ -5,10 +5,14 @@ use std::{collections::HashMap, sync::Arc, sync::Mutex, time::Duration};
 use a8s_crds::{
     Artifact, Environment, Snapshot, Workspace, WorkspaceState,
     conditions::{self, ConditionType},
-    labels, names,
+    names,
 };
 use a8s_plan::workspace::{self as decide, Made, Observed, SnapshotFact, Source};
-use futures::StreamExt;
+use futures::{
+    StreamExt,
+    future::ready,
+    stream::{self, BoxStream},
+};
 use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -21,8 +25,8 @@ use kube::{
     Api, Resource, ResourceExt,
     api::ListParams,
     runtime::{
-        Controller,
-        controller::{Action, Config},
+        Config, applier,
+        controller::{Action, ReconcileRequest},
         reflector::{ObjectRef, Store},
         watcher,
     },
@@ -32,8 +36,6 @@ use crate::{context::Context, errors, errors::Error, execute, pods::PodAddress, 
 
 /// Most that may be worked on at once.
 const CONCURRENCY: u16 = 16;
-/// A pod answers at once or is not there yet.
-const ANSWER: Duration = Duration::from_millis(1500);
 /// Something that has not come up after this many seconds may have a warning to show.
 const SLOW: i64 = 3;
 
@@ -44,38 +46,66 @@ struct Passes {
     refused: Mutex<HashMap<String, String>>,
 }
 
-/// Runs the controller until its watches end.
+/// Runs the controller until the process ends.
 pub async fn run(ctx: Arc<Context>) {
-    let client = ctx.client.clone();
-    let ours = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
-    let any = watcher::Config::default();
-    let controller = Controller::new(Api::<Workspace>::all(client.clone()), any.clone());
-    let (all, now) = (controller.store(), controller.store());
+    let stores = ctx.stores.clone();
+    stores.ready().await;
+    let store = stores.workspaces.store();
+    let own = stores.workspaces.changes().filter_map({
+        let ctx = ctx.clone();
+        move |change| {
+            if change.gone {
+                let uid = change.object.uid().unwrap_or_default();
+                ctx.written.forget(&uid);
+                ctx.asking.forget(&uid);
+            }
+            ready((!change.gone).then(|| ObjectRef::from_obj(&*change.object)))
+        }
+    });
+    let (all, now) = (store.clone(), store.clone());
+    let catalogue = stores.environments.touched().map(move |environment| {
+        let name = environment.name_any();
+        stream::iter(matching(&all, |workspace| workspace.spec.environment == name))
+    });
+    let snapshots = stores.snapshots.touched().map(move |snapshot| {
+        let (name, namespace) = (snapshot.name_any(), snapshot.namespace());
+        let mut all = matching(&now, |workspace| {
+            workspace.namespace() == namespace
+                && workspace.spec.source.as_ref().is_some_and(|s| s.snapshot.as_deref() == Some(&*name))
+        });
+        // What it is of may wait for it before it lets go of its pod or its volume.
+        all.push(ObjectRef::new(&snapshot.spec.workspace).within(&namespace.unwrap_or_default()));
+        stream::iter(all)
+    });
+    let triggers: Vec<BoxStream<'static, ObjectRef<Workspace>>> = vec![
+        own.boxed(),
+        stores.pods.touched().filter_map(|o| ready(owner(&*o))).boxed(),
+        stores.claims.touched().filter_map(|o| ready(owner(&*o))).boxed(),
+        stores.services.touched().filter_map(|o| ready(owner(&*o))).boxed(),
+        stores.policies.touched().filter_map(|o| ready(owner(&*o))).boxed(),
+        catalogue.flatten().boxed(),
+        snapshots.flatten().boxed(),
+        ctx.asking.passes().boxed(),
+    ];
+    let triggers =
+        stream::select_all(triggers).map(|w| Ok::<_, watcher::Error>(ReconcileRequest::from(w)));
     let passes = Arc::new(Passes { ctx, refused: Mutex::default() });
-    controller
-        .owns(Api::<Pod>::all(client.clone()), ours.clone())
-        .owns(Api::<PersistentVolumeClaim>::all(client.clone()), ours.clone())
-        .owns(Api::<Service>::all(client.clone()), ours.clone())
-        .owns(Api::<NetworkPolicy>::all(client.clone()), ours)
-        .watches(Api::<Environment>::all(client.clone()), any.clone(), move |environment| {
-            let name = environment.name_any();
-            matching(&all, |workspace| workspace.spec.environment == name)
-        })
-        .watches(Api::<Snapshot>::all(client), any, move |snapshot| {
-            let (name, namespace) = (snapshot.name_any(), snapshot.namespace());
-            matching(&now, |workspace| {
-                workspace.namespace() == namespace
-                    && workspace.spec.source.as_ref().is_some_and(|s| s.snapshot.as_deref() == Some(&*name))
-            })
-        })
-        .with_config(Config::default().concurrency(CONCURRENCY))
-        .run(pass, |object, error, passes| errors::error_policy(object, error, passes.ctx.clone()), passes)
+    let policy =
+        |object, error: &Error, passes: Arc<Passes>| errors::error_policy(object, error, passes.ctx.clone());
+    let config = Config::default().concurrency(CONCURRENCY);
+    applier(|workspace, passes| Box::pin(pass(workspace, passes)), policy, passes, store, triggers, config)
         .for_each(async |result| {
             if let Err(error) = result {
                 tracing::debug!(%error, "workspace queue");
             }
         })
         .await;
+}
+
+/// The Workspace that controls the object.
+fn owner(object: &impl ResourceExt) -> Option<ObjectRef<Workspace>> {
+    let owner = object.owner_references().iter().find(|r| r.controller == Some(true) && r.kind == "Workspace")?;
+    Some(ObjectRef::new(&owner.name).within(&object.namespace()?))
 }
 
 /// Workspaces that wait for something. Running ones read Environment and Snapshot at their start only.
@@ -95,7 +125,13 @@ async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, 
     };
     observed.last_error = passes.forget(&uid);
     let env = ctx.env();
-    let plan = decide::plan(&observed, &env);
+    let mut plan = decide::plan(&observed, &env);
+    if decide::irrevocable(&plan) {
+        // Whatever is on a volume goes with its claim: that is decided on what the API server says now, and on nothing older.
+        let Some(fresh) = Box::pin(gather(ctx, &workspace)).await? else { return Ok(Action::await_change()) };
+        observed = fresh;
+        plan = decide::plan(&observed, &env);
+    }
     if let Some(violation) = decide::check(&observed, &env, &plan).first() {
         return Err(Error::Plan(violation.to_string()));
     }
@@ -149,6 +185,7 @@ async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, E
     (observed.source, observed.restore) = sources;
     (observed.claim, observed.older) = decide::claims(&observed.workspace, found);
     observed.pod = pod;
+    observed.node = crate::lost::node(ctx, &observed).await?;
     observed.secret = secret;
     observed.service = service;
     observed.network_policy = network_policy;
@@ -158,7 +195,7 @@ async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, E
     ask(ctx, &mut observed).await;
     let going = observed.deleted_at().is_some()
         || decide::wanted(&observed, &ctx.env()).state != WorkspaceState::Running;
-    if going && observed.pod.is_some() {
+    if (going || decide::restored_snapshot(&observed.workspace).is_some()) && observed.pod.is_some() {
         observed.artifacts = artifacts(ctx, &observed).await?;
     }
     observed.warning = warning(ctx, &observed).await;
@@ -209,25 +246,11 @@ pub(crate) fn bound(claim: Option<&PersistentVolumeClaim>) -> bool {
 async fn ask(ctx: &Context, observed: &mut Observed) {
     let status = observed.pod.as_ref().and_then(|p| p.status.as_ref());
     let over = status.and_then(|s| s.phase.as_deref()).is_none_or(|phase| phase != "Running");
-    let Some(host) = status.and_then(|s| s.pod_ip.clone()).filter(|_| !over) else { return };
-    let at = PodAddress { uid: observed.uid().to_owned(), host };
-    let (desk, runner) = tokio::join!(
-        tokio::time::timeout(ANSWER, ctx.pods.desk_state(&at)),
-        tokio::time::timeout(ANSWER, ctx.pods.runner_state(&at)),
-    );
-    let note = |what: &str, error: &dyn std::fmt::Display| {
-        tracing::debug!(workspace = observed.name(), %error, "{what} does not answer");
+    let Some(host) = status.and_then(|s| s.pod_ip.clone()).filter(|_| !over) else {
+        return ctx.asking.forget(observed.uid());
     };
-    match desk {
-        Ok(Ok(state)) => observed.desk = Some(state),
-        Ok(Err(error)) => note("deskd", &error),
-        Err(error) => note("deskd", &error),
-    }
-    match runner {
-        Ok(Ok(state)) => observed.runner = Some(state),
-        Ok(Err(error)) => tracing::debug!(workspace = observed.name(), %error, "runner does not answer"),
-        Err(error) => tracing::debug!(workspace = observed.name(), %error, "runner does not answer"),
-    }
+    let at = PodAddress { uid: observed.uid().to_owned(), host };
+    (observed.desk, observed.runner) = ctx.asking.ask(ObjectRef::from_obj(&observed.workspace), at).await;
 }
 
 async fn artifacts(ctx: &Context, observed: &Observed) -> Result<Vec<Made>, Error> {

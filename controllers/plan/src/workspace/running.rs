@@ -10,13 +10,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Binding, Hold, Observed, STALLED, STARTING, children, control, egress, keeping, placement, pod, receipt, removal,
+    Binding, Hold, Observed, STALLED, STARTING, children, control, egress, keeping, placement, pod, receipt,
+    removal,
     restore::{self, Step},
     status::Draft,
     trouble, volume,
 };
 use crate::{Effect, Env, Op, Plan, Target, Wake};
 
+/// Nothing but time changes what is said of a start that no watch and no answer tells anything of, in milliseconds.
+const UNTOLD: u64 = 1_000;
 /// A pod that fails at once is tried again this much later, in seconds.
 const AGAIN_AFTER: i64 = 10;
 /// So many seconds a volume may take whose node was chosen without the scheduler.
@@ -74,11 +77,12 @@ pub(crate) fn plan(
 fn wake(draft: &Draft<'_>, observed: &Observed, handed: bool) -> Wake {
     match draft.status.state.as_deref() {
         _ if handed => Wake::AfterMillis(50),
-        // One of them did not answer; its condition rests on the kubelet alone.
-        Some("Running") if observed.desk.is_none() || observed.runner.is_none() => Wake::AfterMillis(1_000),
+        // If one of them did not answer, its condition rests on the kubelet alone; whoever asks goes on asking and tells when it does.
         Some("Running") => Wake::OnChange,
         Some("Stalled") => Wake::AfterMillis(STALLED),
-        _ => Wake::AfterMillis(STARTING),
+        // What is up and answers says the rest when it is asked again; everything before that is told by a watch, or by whoever asks.
+        _ if observed.desk.is_some() || observed.runner.is_some() => Wake::AfterMillis(STARTING),
+        _ => Wake::AfterMillis(UNTOLD),
     }
 }
 
@@ -93,7 +97,8 @@ fn woken(observed: &Observed, draft: &mut Draft<'_>) {
 
 fn start_clock(observed: &Observed, draft: &mut Draft<'_>) {
     let started = draft.status.startup.as_ref();
-    let resumed = matches!(draft.status.state.as_deref(), Some("Suspended" | "Suspending" | "Archived" | "Archiving"));
+    let resumed =
+        matches!(draft.status.state.as_deref(), Some("Suspended" | "Suspending" | "Archived" | "Archiving"));
     let again = observed.pod.is_none() && started.is_some_and(|s| s.total.is_some());
     if started.is_none() || resumed || again {
         draft.begin_start(resumed);
@@ -141,7 +146,10 @@ fn claim(observed: &Observed, env: &Env, draft: &mut Draft<'_>, ops: &mut Vec<Op
             // Wanted again before its volume was given up: the Snapshot is no longer what stands for it.
             "Bound" if observed.own_pod().is_none() && volume::archived(observed, claim) => {
                 draft.status.archive = None;
-                Err(Hold::wait(Reason::Progressing, "The volume is kept, because the desktop is wanted again."))
+                Err(Hold::wait(
+                    Reason::Progressing,
+                    "The volume is kept, because the desktop is wanted again.",
+                ))
             }
             "Bound" => Ok(()),
             "Lost" => {
@@ -163,7 +171,10 @@ fn claim(observed: &Observed, env: &Env, draft: &mut Draft<'_>, ops: &mut Vec<Op
     let next = volume::next(observed)?;
     environment(observed)?;
     if !flushed(observed, &next, env, ops) {
-        return Err(Hold::wait(Reason::Progressing, "The Workspace that is cloned is asked to write everything down."));
+        return Err(Hold::wait(
+            Reason::Progressing,
+            "The Workspace that is cloned is asked to write everything down.",
+        ));
     }
     let object = children::claim(observed, &next);
     let decided = object["metadata"]["annotations"][placement::SELECTED_NODE].is_string();

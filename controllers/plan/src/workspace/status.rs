@@ -110,17 +110,32 @@ impl<'a> Draft<'a> {
         for (kind, result) in &parts {
             self.set(*kind, result);
         }
+        self.by_probe(ConditionType::DesktopReady, observed.desk.is_none());
+        self.by_probe(ConditionType::AgentReady, observed.runner.is_none());
         self.ran_out();
         let hold = self.hold.take().or(broken);
         self.clock(hold.is_none());
         self.ready(hold);
     }
 
+    /// Says so if a condition rests on the kubelet's probe alone, unless the process itself has answered before.
+    fn by_probe(&mut self, kind: ConditionType, silent: bool) {
+        const TEXT: &str = "The kubelet's probe succeeds; the process has not answered the control plane yet.";
+        let before = self.observed.workspace.status.as_ref();
+        let before = before.and_then(|s| conditions::get(&s.conditions, kind));
+        let answered = before.is_some_and(|c| c.status == "True" && c.message.is_empty());
+        let condition = self.status.conditions.iter_mut().find(|c| c.type_ == kind.as_str() && c.status == "True");
+        if let Some(condition) = condition.filter(|_| silent && !answered) {
+            condition.message = TEXT.into();
+        }
+    }
+
     /// A container that ran out of memory runs again before anybody has looked; it is said all the same.
     fn ran_out(&mut self) {
         let text = self.observed.own_pod().and_then(trouble::ran_out);
         let all = self.status.conditions.iter_mut();
-        let condition = all.into_iter().find(|c| c.type_ == ConditionType::PodReady.as_str() && c.status == "True");
+        let condition =
+            all.into_iter().find(|c| c.type_ == ConditionType::PodReady.as_str() && c.status == "True");
         let (Some(text), Some(condition)) = (text, condition) else { return };
         condition.message.clone_from(&text);
         let before = self.observed.workspace.status.as_ref();
@@ -227,9 +242,7 @@ impl<'a> Draft<'a> {
         match self.observed.own_pod() {
             None => Err(Hold::wait(Reason::PodStarting, "There is no pod yet.")),
             Some(_) if let Some(hold) = lost::hold(self.observed) => Err(hold),
-            Some(pod) if trouble::leaving(pod) => {
-                Err(Hold::wait(Reason::PodStarting, trouble::going(pod)))
-            }
+            Some(pod) if trouble::leaving(pod) => Err(Hold::wait(Reason::PodStarting, trouble::going(pod))),
             Some(pod) => match trouble::ended(pod) {
                 Some(why) => Err(Hold::wait(Reason::PodFailed, why)),
                 None if trouble::running(pod) => Ok(()),
@@ -238,7 +251,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// A process that does not answer once is believed to be well as long as it was and the kubelet's probe goes on saying so.
+    /// What the process says counts. One that says nothing to the control plane is believed to be well while the kubelet's probe of the
+    /// same question, `/healthz`, succeeds.
     fn answered(
         &self,
         container: &str,
@@ -250,7 +264,7 @@ impl<'a> Draft<'a> {
         let probed = self.observed.own_pod().is_some_and(|pod: &Pod| trouble::probed(pod, container));
         match answer {
             Some(answer) => answer,
-            None if self.is(kind) && probed => Ok(()),
+            None if probed => Ok(()),
             None if kind == ConditionType::DesktopReady => {
                 Err(Hold::wait(Reason::DesktopStarting, "The desktop does not answer yet."))
             }

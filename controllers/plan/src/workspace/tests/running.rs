@@ -244,7 +244,7 @@ fn one_missed_answer_makes_no_workspace_unready_while_the_probes_succeed() {
     let mut observed = ready();
     (observed.desk, observed.runner) = (None, None);
     let plan = pass(&mut observed, 4);
-    assert_eq!((plan.status, plan.wake), (None, Wake::AfterMillis(1_000)));
+    assert_eq!((plan.status, plan.wake), (None, Wake::OnChange));
     let containers =
         observed.pod.as_mut().unwrap().status.as_mut().unwrap().container_statuses.as_mut().unwrap();
     containers[0].ready = false;
