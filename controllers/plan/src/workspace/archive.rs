@@ -2,9 +2,7 @@
 //! and whenever the Snapshot cannot be had, it stays suspended with its volume.
 
 use a8s_crds::{Trigger, WorkspaceStatus, conditions::Reason};
-use k8s_openapi::{
-    api::core::v1::PersistentVolumeClaim, apimachinery::pkg::apis::meta::v1::Time,
-};
+use k8s_openapi::{api::core::v1::PersistentVolumeClaim, apimachinery::pkg::apis::meta::v1::Time};
 
 use super::{Hold, Observed, STALLED, keeping, leaving, removal, status::Draft, volume};
 use crate::{Env, Op, Plan, Wake};
@@ -34,12 +32,16 @@ fn gone(observed: &Observed, draft: &mut Draft<'_>) -> Hold {
         draft.status.archive = Some(archive.to_owned());
         return Hold::wait(
             Reason::Archived,
-            format!("Archived; the Snapshot {archive} stands for the volume until the desktop is wanted again."),
+            format!(
+                "Archived; the Snapshot {archive} stands for the volume until the desktop is wanted again."
+            ),
         );
     }
     match volume::next(observed) {
         Err(hold) if hold.reason == Reason::ClaimLost => hold,
-        _ => Hold::wait(Reason::Archived, "Archived; there was no volume yet, so that nothing had to be kept."),
+        _ => {
+            Hold::wait(Reason::Archived, "Archived; there was no volume yet, so that nothing had to be kept.")
+        }
     }
 }
 
@@ -60,7 +62,10 @@ fn replace(
         return Hold::stalled(Reason::ClaimLost, text);
     }
     if volume::phase(claim) != "Bound" {
-        return Hold::wait(Reason::Suspended, format!("There is nothing to archive: the claim {name} has no volume."));
+        return Hold::wait(
+            Reason::Suspended,
+            format!("There is nothing to archive: the claim {name} has no volume."),
+        );
     }
     let taking = || Hold::wait(Reason::Archiving, "A Snapshot is taken that stands for the volume.");
     let storage = observed.workspace.status.as_ref().and_then(|s| s.storage.as_ref());
@@ -85,7 +90,11 @@ fn replace(
     }
     if observed.workspace.status.as_ref().and_then(|s| s.archive.as_ref()) != Some(&found.name) {
         draft.status.archive = Some(found.name.clone());
-        draft.notice(false, Reason::Archiving, format!("The Snapshot {} stands for the volume now.", found.name));
+        draft.notice(
+            false,
+            Reason::Archiving,
+            format!("The Snapshot {} stands for the volume now.", found.name),
+        );
         return taking();
     }
     removal::archived(observed, ops);

@@ -24,6 +24,12 @@ impl fmt::Display for Violation {
     }
 }
 
+/// Whether the plan does something that nothing brings back. It must not rest on a view of the past.
+pub fn irrevocable(plan: &Plan<WorkspaceStatus>) -> bool {
+    let lost = |op: &Op| matches!(op, Op::Delete { target, grace } if target.kind != "Pod" || *grace == Some(0));
+    plan.ops.iter().any(lost)
+}
+
 /// All violations; 1: at most one pod of a Workspace, and none that is not wanted; 2: only what is ours by UID is touched, a claim only when a Snapshot holds what is on
 /// it; the Workspace or its Session only once its time is over.
 pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Vec<Violation> {
@@ -80,7 +86,8 @@ pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Ve
                 let may_go = |s: &SnapshotFact| {
                     !s.hold && s.trigger != Trigger::Manual && (&s.uid, &s.version) == (&target.uid, version)
                 };
-                let kept = observed.workspace.status.as_ref().and_then(|s| s.archive.as_ref()) == Some(&target.name);
+                let kept =
+                    observed.workspace.status.as_ref().and_then(|s| s.archive.as_ref()) == Some(&target.name);
                 if kept || !observed.snapshots.iter().any(may_go) {
                     say(2, format!("to delete Snapshot {}, which is not its to delete", target.name));
                 }
@@ -102,7 +109,8 @@ pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Ve
                     Effect::SetControl { workspace, .. } | Effect::Quiesce { workspace } => Some(workspace),
                     Effect::StoreContent { .. } | Effect::DeleteContent { .. } => None,
                 };
-                let cloned = observed.clone_source.as_ref().filter(|_| matches!(effect, Effect::Quiesce { .. }));
+                let cloned =
+                    observed.clone_source.as_ref().filter(|_| matches!(effect, Effect::Quiesce { .. }));
                 if of.is_none_or(|of| of.uid != observed.uid() && cloned.is_none_or(|c| c.uid != of.uid)) {
                     say(2, "an effect on another object".into());
                 }
@@ -142,7 +150,10 @@ fn claim_may_go(observed: &Observed, env: &Env, target: &Target) -> bool {
 fn claim_may_come(observed: &Observed, object: &Value) -> bool {
     let Some(old) = observed.own_claim().filter(|c| volume::phase(c) == "Bound") else { return true };
     let safe = |name: Option<&str>| {
-        observed.snapshots.iter().any(|s| Some(&*s.name) == name && s.usable() && s.claim_uid == old.metadata.uid)
+        observed
+            .snapshots
+            .iter()
+            .any(|s| Some(&*s.name) == name && s.usable() && s.claim_uid == old.metadata.uid)
     };
     let archive = observed.workspace.status.as_ref().and_then(|s| s.archive.as_deref());
     let going = old.metadata.deletion_timestamp.is_some();

@@ -34,7 +34,9 @@ pub(crate) fn deleted(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
         Some(text) if !trouble::leaving(pod) => draft.hold(Hold::wait(Reason::SavingArtifacts, text)),
         _ if lost::clear(observed, &mut draft, &mut ops) => {}
         _ => {
-            draft.hold(lost::hold(observed).unwrap_or_else(|| Hold::wait(Reason::Deleting, "The pod is going.")));
+            draft.hold(
+                lost::hold(observed).unwrap_or_else(|| Hold::wait(Reason::Deleting, "The pod is going.")),
+            );
             if !trouble::leaving(pod) {
                 ops.push(Op::Delete { target: pod_target(observed, pod), grace: None });
             }
@@ -58,7 +60,9 @@ pub(crate) fn suspended(
         return draft.finish(ops, Wake::OnChange);
     };
     if trouble::leaving(pod) {
-        draft.hold(lost::hold(observed).unwrap_or_else(|| Hold::wait(Reason::Progressing, "The pod is going.")));
+        draft.hold(
+            lost::hold(observed).unwrap_or_else(|| Hold::wait(Reason::Progressing, "The pod is going.")),
+        );
         draft.conditions();
         return draft.finish(ops, Wake::AfterMillis(POLL));
     }

@@ -10,8 +10,7 @@ use super::{Hold, Observed, running::pod_target, status::Draft, trouble};
 use crate::Op;
 
 /// What people do with a node that will not come back.
-pub(super) const GIVE_UP: &str =
-    "delete it (`kubectl delete node`) or mark it out of service (`kubectl taint node NAME node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`)";
+pub(super) const GIVE_UP: &str = "delete it (`kubectl delete node`) or mark it out of service (`kubectl taint node NAME node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`)";
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 /// A pod that is on its node this long and was not touched by a kubelet is worth a look at the node, in seconds.
 const UNTOUCHED: i64 = 10;
@@ -62,7 +61,8 @@ pub fn suspect(pod: &Pod, now: Timestamp) -> Option<&str> {
     let unready = conditions.iter().any(|c| c.type_ == "Ready" && c.status != "True");
     // The node controller doubts the pod, the kubelet's last word on its containers did not.
     let doubted = unready && trouble::running(pod) && trouble::containers(pod).iter().all(|c| c.ready);
-    let lost = status.is_some_and(|s| s.reason.as_deref() == Some("NodeLost") || s.phase.as_deref() == Some("Unknown"));
+    let lost = status
+        .is_some_and(|s| s.reason.as_deref() == Some("NodeLost") || s.phase.as_deref() == Some("Unknown"));
     (overdue || untouched || doubted || lost).then_some(node)
 }
 
@@ -81,7 +81,8 @@ pub(super) fn hold(observed: &Observed) -> Option<Hold> {
             Some(Hold::stalled(Reason::NodeLost, text))
         }
         NodeState::OutOfService => {
-            let text = format!("Node {node} is out of service; the desktop starts elsewhere on the same volume.");
+            let text =
+                format!("Node {node} is out of service; the desktop starts elsewhere on the same volume.");
             Some(Hold::wait(Reason::NodeLost, text))
         }
         NodeState::Gone => {

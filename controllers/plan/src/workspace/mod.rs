@@ -30,7 +30,7 @@ mod tests;
 
 use a8s_crds::{WorkspaceState, WorkspaceStatus, conditions::Reason, labels};
 
-pub use check::{Violation, check};
+pub use check::{Violation, check, irrevocable};
 pub use children::storage_class;
 pub use keeping::{Conversation, SnapshotFact, doomed};
 pub use life::{Wanted, Why, asleep, settled, wanted, watched};

@@ -78,7 +78,7 @@ pub(crate) fn unfinished<'a>(observed: &'a Observed, claim: &PersistentVolumeCla
 fn mounted(observed: &Observed, claim: &PersistentVolumeClaim) -> bool {
     let spec = observed.pod.as_ref().and_then(|p| p.spec.as_ref());
     let volumes = spec.and_then(|s| s.volumes.as_deref()).unwrap_or_default();
-    volumes.iter().any(|v| {
-        v.persistent_volume_claim.as_ref().map(|c| &c.claim_name) == claim.metadata.name.as_ref()
-    })
+    volumes
+        .iter()
+        .any(|v| v.persistent_volume_claim.as_ref().map(|c| &c.claim_name) == claim.metadata.name.as_ref())
 }

@@ -34,10 +34,10 @@ pub(crate) fn replacing(observed: &Observed) -> Option<&RestoreStatus> {
     (known.phase == REPLACING && !made(observed, &known.id)).then_some(known)
 }
 
-/// Whether an order is under way that a person waits for.
-pub(crate) fn pending(observed: &Observed) -> bool {
-    replacing(observed).is_some()
-        || observed.workspace.spec.restore.as_ref().is_some_and(|order| !settled(observed, order))
+/// Whether an order is being carried out, so that the desktop is not left alone.
+pub(crate) fn under_way(observed: &Observed) -> bool {
+    let known = observed.workspace.status.as_ref().and_then(|s| s.restore.as_ref());
+    known.is_some_and(|r| matches!(r.phase.as_str(), SAVING | REPLACING))
 }
 
 /// Name of the Snapshot that an order is about, for those who look it up.
@@ -85,7 +85,8 @@ pub(crate) fn plan(observed: &Observed, env: &Env, draft: &mut Draft<'_>, ops: &
                 let note = format!("The order {} to restore waits: {}", order.id, hold.message);
                 draft.notice(true, hold.reason, note);
             }
-            draft.status.restore = Some(RestoreStatus { message: Some(hold.message), ..status(order, WAITING) });
+            draft.status.restore =
+                Some(RestoreStatus { message: Some(hold.message), ..status(order, WAITING) });
         }
     }
     Step::Free
@@ -104,8 +105,10 @@ fn status(order: &Restore, phase: &str) -> RestoreStatus {
 fn ripe(observed: &Observed) -> bool {
     match volume::current(observed) {
         Some(claim) => volume::phase(claim) != "Pending",
-        None => matches!(volume::next(observed), Err(hold) if hold.stalled && hold.reason != Reason::InvalidSpec)
-            && observed.workspace.status.as_ref().is_some_and(|s| s.storage.is_some()),
+        None => {
+            matches!(volume::next(observed), Err(hold) if hold.stalled && hold.reason != Reason::InvalidSpec)
+                && observed.workspace.status.as_ref().is_some_and(|s| s.storage.is_some())
+        }
     }
 }
 
@@ -165,7 +168,10 @@ fn save(observed: &Observed, order: &Restore, env: &Env, draft: &mut Draft<'_>, 
         );
         refuse(draft, order, &Hold::stalled(Reason::SnapshotFailed, text));
     } else if found.deleting {
-        let text = format!("The Snapshot {} of what is there is being deleted; give the order under a new id.", found.name);
+        let text = format!(
+            "The Snapshot {} of what is there is being deleted; give the order under a new id.",
+            found.name
+        );
         refuse(draft, order, &Hold::stalled(Reason::SnapshotLost, text));
     } else if known.message.is_none() {
         let message = Some(format!("The Snapshot {} of what is there is being taken.", found.name));
@@ -194,7 +200,8 @@ fn replace(
             }
             ops.push(Op::Delete { target: pod_target(observed, pod), grace: None });
         }
-        let text = format!("The desktop stops, because its volume is put back to Snapshot {}.", order.snapshot);
+        let text =
+            format!("The desktop stops, because its volume is put back to Snapshot {}.", order.snapshot);
         draft.hold(Hold::wait(Reason::Restoring, text));
         return Step::Busy;
     }
@@ -220,9 +227,10 @@ pub(crate) fn saved(observed: &Observed, known: &RestoreStatus) -> bool {
     if claim.metadata.deletion_timestamp.is_some() || volume::phase(claim) != "Bound" {
         return true;
     }
-    observed.snapshots.iter().any(|s| {
-        Some(&s.name) == known.safety.as_ref() && s.usable() && s.claim_uid == claim.metadata.uid
-    })
+    observed
+        .snapshots
+        .iter()
+        .any(|s| Some(&s.name) == known.safety.as_ref() && s.usable() && s.claim_uid == claim.metadata.uid)
 }
 
 /// The claim was made and is bound: the order is done, whatever the status knew of it.
@@ -234,7 +242,8 @@ fn finish(observed: &Observed, draft: &mut Draft<'_>) {
     }
     let snapshot = note(claim, super::RESTORED_FROM).unwrap_or_default().to_owned();
     let safety = note(claim, SAFETY).map(str::to_owned);
-    let before = safety.as_ref().map(|s| format!(" What was there before is in Snapshot {s}.")).unwrap_or_default();
+    let before =
+        safety.as_ref().map(|s| format!(" What was there before is in Snapshot {s}.")).unwrap_or_default();
     draft.notice(false, Reason::Restored, format!("The volume was put back to Snapshot {snapshot}.{before}"));
     let order = Restore { snapshot, id: id.to_owned() };
     draft.status.restore = Some(RestoreStatus { safety, ..status(&order, DONE) });

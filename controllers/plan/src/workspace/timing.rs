@@ -27,7 +27,13 @@ pub(super) fn begin(observed: &Observed, resumed: bool, now: Timestamp) -> Start
 }
 
 /// Notes the stages that are reached now and were not before.
-pub(super) fn note(observed: &Observed, startup: &mut Startup, all: &[Condition], ready: bool, now: Timestamp) {
+pub(super) fn note(
+    observed: &Observed,
+    startup: &mut Startup,
+    all: &[Condition],
+    ready: bool,
+    now: Timestamp,
+) {
     let Some(began) = startup.began.as_ref().map(|t| t.0) else { return };
     if startup.total.is_some() {
         return;

@@ -43,7 +43,10 @@ pub(crate) fn going(pod: &Pod) -> String {
     let target = all.iter().find(|c| c.type_ == "DisruptionTarget" && c.status == "True");
     let why = target.and_then(|c| c.message.clone().or(c.reason.clone()));
     match why {
-        Some(why) => format!("The old pod is going ({}); another takes its place on the same volume.", why.trim_end_matches('.')),
+        Some(why) => format!(
+            "The old pod is going ({}); another takes its place on the same volume.",
+            why.trim_end_matches('.')
+        ),
         None => "The old pod is going; another takes its place on the same volume.".to_owned(),
     }
 }
@@ -129,8 +132,13 @@ fn container(pod: &Pod, status: &ContainerStatus) -> Option<Hold> {
     if let Some(waiting) = &state.waiting {
         let detail = waiting.message.as_deref().unwrap_or_default();
         return match waiting.reason.as_deref().unwrap_or_default() {
-            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull"
-            | "ImageInspectError" | "RegistryUnavailable" | "SignatureValidationFailed" => {
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "ImageInspectError"
+            | "RegistryUnavailable"
+            | "SignatureValidationFailed" => {
                 let whose =
                     if name == "runner" { "the chart's runner.image" } else { "the Environment's image" };
                 let text = format!(
@@ -161,7 +169,10 @@ fn container(pod: &Pod, status: &ContainerStatus) -> Option<Hold> {
     }
     let ended = state.terminated.as_ref()?;
     Some(if died {
-        Hold::wait(Reason::OutOfMemory, format!("{}; it is started again. {}", memory(pod, name), raise(name)))
+        Hold::wait(
+            Reason::OutOfMemory,
+            format!("{}; it is started again. {}", memory(pod, name), raise(name)),
+        )
     } else {
         let text = format!("Container {name} ended with exit code {} and is started again.", ended.exit_code);
         Hold::wait(Reason::PodStarting, text)
@@ -192,12 +203,24 @@ fn raise(container: &str) -> &'static str {
 /// What it means that the API server refused an object, in its own words and with what to do.
 pub(crate) fn refused(text: &str) -> Hold {
     let (reason, advice) = if text.contains("exceeded quota") {
-        (Reason::QuotaExceeded, "Suspend or delete other Workspaces, lower resources or storage, or have an administrator raise the ResourceQuota.")
+        (
+            Reason::QuotaExceeded,
+            "Suspend or delete other Workspaces, lower resources or storage, or have an administrator raise the ResourceQuota.",
+        )
     } else if text.contains("violates PodSecurity") {
-        (Reason::Forbidden, "The desktop needs what the namespace's pod-security.kubernetes.io/enforce label forbids; change the Environment, or use another namespace.")
+        (
+            Reason::Forbidden,
+            "The desktop needs what the namespace's pod-security.kubernetes.io/enforce label forbids; change the Environment, or use another namespace.",
+        )
     } else if text.contains("RuntimeClass") && text.contains("not found") {
-        (Reason::RuntimeClassNotFound, "Install the RuntimeClass, or correct the Environment's pod.runtimeClassName.")
-    } else if text.contains("per Container is") || text.contains("per Pod is") || text.contains("per PersistentVolumeClaim is") {
+        (
+            Reason::RuntimeClassNotFound,
+            "Install the RuntimeClass, or correct the Environment's pod.runtimeClassName.",
+        )
+    } else if text.contains("per Container is")
+        || text.contains("per Pod is")
+        || text.contains("per PersistentVolumeClaim is")
+    {
         (Reason::Forbidden, "Change resources or storage so that the namespace's LimitRange allows them.")
     } else if text.contains("not found") && text.contains("namespace") {
         (Reason::Forbidden, "The namespace is going.")

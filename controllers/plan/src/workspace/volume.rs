@@ -60,7 +60,9 @@ pub(crate) fn current(observed: &Observed) -> Option<&PersistentVolumeClaim> {
     if observed.own_pod().is_none() && restore::replacing(observed).is_some() {
         return None;
     }
-    observed.own_claim().filter(|claim| claim.metadata.deletion_timestamp.is_none() || !archived(observed, claim))
+    observed
+        .own_claim()
+        .filter(|claim| claim.metadata.deletion_timestamp.is_none() || !archived(observed, claim))
 }
 
 /// Whether the recorded Archive stands for what is on this claim, rather than the claim for what is in the Archive.
@@ -201,7 +203,9 @@ fn origin(observed: &Observed) -> Result<(Origin<'_>, i64), Hold> {
     }
     let name = wanted.workspace.as_deref().unwrap_or_default();
     let Some(live) = observed.clone_source.as_ref() else {
-        let text = format!("There is no Workspace {name} in this namespace to clone; create it, or name another in a new Workspace.");
+        let text = format!(
+            "There is no Workspace {name} in this namespace to clone; create it, or name another in a new Workspace."
+        );
         return Err(Hold::stalled(Reason::WorkspaceNotFound, text));
     };
     if let (None, Some(archive)) = (&live.claim, &live.archive) {
@@ -230,7 +234,10 @@ pub(crate) fn usable<'a>(name: &str, source: Option<&'a Source>) -> Result<&'a S
         ));
     };
     if let Some(why) = &source.failed {
-        return Err(Hold::stalled(Reason::SnapshotLost, format!("The Snapshot {name} cannot be restored: {why}")));
+        return Err(Hold::stalled(
+            Reason::SnapshotLost,
+            format!("The Snapshot {name} cannot be restored: {why}"),
+        ));
     }
     if !source.ready || source.volume_snapshot.is_none() {
         return Err(Hold::wait(Reason::SnapshotNotReady, format!("The Snapshot {name} is not ready yet.")));

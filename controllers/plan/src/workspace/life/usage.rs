@@ -4,7 +4,7 @@
 use a8s_wire::{DeskState, Holder, RunnerPhase, RunnerState};
 use jiff::{SignedDuration, Timestamp};
 
-use super::Observed;
+use super::{Observed, super::restore};
 use crate::Env;
 
 /// Control that was taken and forgotten keeps a desktop no longer than this.
@@ -26,6 +26,9 @@ pub(super) enum Seen {
 
 /// Looks at what deskd and the runner answered.
 pub(super) fn seen(observed: &Observed, env: &Env) -> Seen {
+    if restore::under_way(observed) {
+        return Seen::Used("a Snapshot is being restored".into());
+    }
     let (Some(desk), Some(runner)) = (&observed.desk, &observed.runner) else { return Seen::Unknown };
     if !desk.ready {
         return Seen::Unknown;

@@ -30,7 +30,12 @@ fn archived() -> Observed {
 }
 
 fn source() -> Option<Source> {
-    Some(Source { ready: true, volume_snapshot: Some("vs".into()), restore_size: Some("5Gi".into()), ..Source::default() })
+    Some(Source {
+        ready: true,
+        volume_snapshot: Some("vs".into()),
+        restore_size: Some("5Gi".into()),
+        ..Source::default()
+    })
 }
 
 fn wake(observed: &mut Observed) {
@@ -52,7 +57,10 @@ fn archiving_removes_the_pod_takes_a_snapshot_writes_it_down_and_then_removes_th
     assert_eq!(deletes(&pass(&mut observed, 16)), 0, "once");
     swept(&mut observed);
     pass(&mut observed, 17);
-    assert_eq!((state(&observed), reason(&observed, ConditionType::Ready).as_str()), ("Archived", "Archived"));
+    assert_eq!(
+        (state(&observed), reason(&observed, ConditionType::Ready).as_str()),
+        ("Archived", "Archived")
+    );
     assert_eq!(status(&observed).epoch, Some(2));
     assert_eq!(pass(&mut observed, 18), Plan::default());
 }
@@ -95,7 +103,8 @@ fn an_archive_that_is_lost_or_not_ready_is_said_and_never_becomes_an_empty_home(
     observed.archive = Some(Source::default());
     pass(&mut observed, 101);
     assert_eq!(reason(&observed, ConditionType::Ready), "SnapshotNotReady");
-    observed.archive = Some(Source { failed: Some("the backend has it no more".into()), ..Source::default() });
+    observed.archive =
+        Some(Source { failed: Some("the backend has it no more".into()), ..Source::default() });
     pass(&mut observed, 102);
     assert_eq!(reason(&observed, ConditionType::Stalled), "SnapshotLost");
     observed.archive = source();

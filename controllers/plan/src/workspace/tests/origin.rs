@@ -7,7 +7,12 @@ use super::*;
 use crate::workspace::{CloneSource, NodeFact, Source};
 
 fn source() -> Option<Source> {
-    Some(Source { ready: true, volume_snapshot: Some("vs".into()), restore_size: Some("8Gi".into()), ..Source::default() })
+    Some(Source {
+        ready: true,
+        volume_snapshot: Some("vs".into()),
+        restore_size: Some("8Gi".into()),
+        ..Source::default()
+    })
 }
 
 fn live() -> CloneSource {
@@ -55,11 +60,17 @@ fn a_clone_flushes_what_it_is_made_from_and_begins_the_next_epoch() {
     let mut observed = clone();
     let plan = pass(&mut observed, 0);
     let flush = plan.ops.iter().position(|op| matches!(op, Op::Effect(Effect::Quiesce { workspace }) if workspace.name == "other" && workspace.uid == "uid-2"));
-    let made = plan.ops.iter().position(|op| matches!(op, Op::Create { object } if object["kind"] == "PersistentVolumeClaim"));
+    let made = plan
+        .ops
+        .iter()
+        .position(|op| matches!(op, Op::Create { object } if object["kind"] == "PersistentVolumeClaim"));
     assert!(flush.is_some() && flush < made);
     let made = claim(&observed);
     assert_eq!(made["spec"]["dataSource"], json!({"kind": "PersistentVolumeClaim", "name": "other-home-3"}));
-    assert_eq!((&made["spec"]["storageClassName"], &made["spec"]["resources"]["requests"]["storage"]), (&json!("fast"), &json!("6Gi")));
+    assert_eq!(
+        (&made["spec"]["storageClassName"], &made["spec"]["resources"]["requests"]["storage"]),
+        (&json!("fast"), &json!("6Gi"))
+    );
     assert_eq!(made["metadata"]["annotations"]["a8s.dev/epoch"], "5");
     assert_eq!(made["metadata"]["annotations"]["a8s.dev/restored-from"], "workspace/other");
 }
@@ -130,7 +141,15 @@ fn a_driver_that_rejects_the_node_or_takes_too_long_leaves_it_to_the_scheduler()
     (observed.binding, observed.nodes) = (Binding::WaitForFirstConsumer, vec![node()]);
     pass(&mut observed, 0);
     let mut rejected = observed.clone();
-    rejected.claim.as_mut().unwrap().metadata.annotations.as_mut().unwrap().remove("volume.kubernetes.io/selected-node");
+    rejected
+        .claim
+        .as_mut()
+        .unwrap()
+        .metadata
+        .annotations
+        .as_mut()
+        .unwrap()
+        .remove("volume.kubernetes.io/selected-node");
     assert_eq!(creates(&pass(&mut rejected, 1), "Pod"), 1);
     assert_eq!(creates(&pass(&mut observed, 14), "Pod"), 0);
     assert_eq!(creates(&pass(&mut observed, 15), "Pod"), 1);
@@ -153,8 +172,17 @@ fn restored() -> Observed {
 fn the_receipt_needs_files_conversation_and_a_picture_and_is_written_once() {
     let mut observed = restored();
     assert_eq!((state(&observed), &status(&observed).receipt), ("Running", &None));
-    let flushed = serde_json::from_value(json!({"turn": 1, "epoch": 0, "seq": 5, "at": "2026-11-22T12:00:00Z"})).unwrap();
-    let found = Restored { from: Some("s".into()), flushed: Some(flushed), files: 7, conversation_ok: true, exact: true, ..Restored::default() };
+    let flushed =
+        serde_json::from_value(json!({"turn": 1, "epoch": 0, "seq": 5, "at": "2026-11-22T12:00:00Z"}))
+            .unwrap();
+    let found = Restored {
+        from: Some("s".into()),
+        flushed: Some(flushed),
+        files: 7,
+        conversation_ok: true,
+        exact: true,
+        ..Restored::default()
+    };
     observed.runner.as_mut().unwrap().restored = Some(found.clone());
     pass(&mut observed, 3);
     assert_eq!(status(&observed).receipt, None, "nobody has seen a picture");
@@ -171,10 +199,20 @@ fn the_receipt_needs_files_conversation_and_a_picture_and_is_written_once() {
 #[test]
 fn what_differs_is_said_loudly() {
     let mut observed = restored();
-    let found = Restored { different: 1, differs: vec!["missing a.txt".into()], conversation_ok: true, flushed: Some(serde_json::from_value(json!({"turn": 0, "epoch": 0, "seq": 0, "at": "t"})).unwrap()), ..Restored::default() };
+    let found = Restored {
+        different: 1,
+        differs: vec!["missing a.txt".into()],
+        conversation_ok: true,
+        flushed: Some(serde_json::from_value(json!({"turn": 0, "epoch": 0, "seq": 0, "at": "t"})).unwrap()),
+        ..Restored::default()
+    };
     observed.runner.as_mut().unwrap().restored = Some(found);
     observed.desk.as_mut().unwrap().first_frame = Some(FirstFrame::default());
     let plan = pass(&mut observed, 3);
     assert!(!status(&observed).receipt.as_ref().unwrap().verified);
-    assert!(plan.notices.iter().any(|n| n.warning && n.reason == Reason::ManifestDiffers && n.note.contains("missing a.txt")));
+    assert!(
+        plan.notices
+            .iter()
+            .any(|n| n.warning && n.reason == Reason::ManifestDiffers && n.note.contains("missing a.txt"))
+    );
 }

@@ -6,7 +6,13 @@ use super::*;
 use crate::workspace::Source;
 
 fn source() -> Option<Source> {
-    Some(Source { ready: true, volume_snapshot: Some("vs".into()), restore_size: Some("8Gi".into()), epoch: 1, ..Source::default() })
+    Some(Source {
+        ready: true,
+        volume_snapshot: Some("vs".into()),
+        restore_size: Some("8Gi".into()),
+        epoch: 1,
+        ..Source::default()
+    })
 }
 
 fn order(observed: &mut Observed, id: &str) {
@@ -44,7 +50,10 @@ fn replacing() -> Observed {
 fn the_desktop_goes_on_until_what_is_there_is_saved_and_then_starts_on_the_snapshot() {
     let mut observed = ordered();
     pass(&mut observed, 10);
-    assert_eq!((phase(&observed).as_str(), state(&observed), observed.snapshots.len()), ("Saving", "Running", 0));
+    assert_eq!(
+        (phase(&observed).as_str(), state(&observed), observed.snapshots.len()),
+        ("Saving", "Running", 0)
+    );
     pass(&mut observed, 11);
     assert_eq!((observed.snapshots.len(), observed.snapshots[0].trigger), (1, Trigger::Safety));
     assert_eq!(Some(&observed.snapshots[0].name), restore(&observed).safety.as_ref());
@@ -52,13 +61,19 @@ fn the_desktop_goes_on_until_what_is_there_is_saved_and_then_starts_on_the_snaps
     taken(&mut observed);
     assert_eq!((deletes(&pass(&mut observed, 13)), phase(&observed).as_str()), (0, "Replacing"));
     assert_eq!(deletes(&pass(&mut observed, 14)), 1);
-    assert_eq!((state(&observed), reason(&observed, ConditionType::Ready).as_str()), ("Restoring", "Restoring"));
+    assert_eq!(
+        (state(&observed), reason(&observed, ConditionType::Ready).as_str()),
+        ("Restoring", "Restoring")
+    );
     assert_eq!(creates(&pass(&mut observed, 15), "PersistentVolumeClaim"), 0, "the old pod is still going");
     swept(&mut observed);
     let plan = pass(&mut observed, 16);
     assert_eq!((creates(&plan, "PersistentVolumeClaim"), creates(&plan, "Pod")), (1, 0));
     let made = claim(&observed);
-    assert_eq!((&made["metadata"]["name"], &made["spec"]["dataSource"]["name"]), (&json!("w-home-2"), &json!("vs")));
+    assert_eq!(
+        (&made["metadata"]["name"], &made["spec"]["dataSource"]["name"]),
+        (&json!("w-home-2"), &json!("vs"))
+    );
     assert_eq!(made["spec"]["resources"]["requests"]["storage"], "8Gi", "the greater of both");
     assert_eq!(deletes(&pass(&mut observed, 17)), 0, "the new one is not bound");
     bind(&mut observed, "Bound");
@@ -67,7 +82,10 @@ fn the_desktop_goes_on_until_what_is_there_is_saved_and_then_starts_on_the_snaps
     assert!(plan.notices.iter().any(|n| n.reason == a8s_crds::conditions::Reason::Restored));
     assert!(matches!(&plan.ops[0], Op::Delete { target, .. } if target.name == "w-home"));
     let pod = serde_json::to_value(&observed.pod).unwrap().to_string();
-    assert!(pod.contains(r#""claimName":"w-home-2""#) && pod.contains(r#"{"name":"A8S_EPOCH","value":"2"}"#), "{pod}");
+    assert!(
+        pod.contains(r#""claimName":"w-home-2""#) && pod.contains(r#"{"name":"A8S_EPOCH","value":"2"}"#),
+        "{pod}"
+    );
     swept(&mut observed);
     run_containers(&mut observed);
     answer(&mut observed);
@@ -107,7 +125,11 @@ fn an_order_that_cannot_be_carried_out_changes_nothing_and_says_why() {
         }
         spoil(&mut observed);
         let plan = pass(&mut observed, 10);
-        assert_eq!((phase(&observed).as_str(), state(&observed), plan.ops.len()), (expected, "Running", 0), "{text}");
+        assert_eq!(
+            (phase(&observed).as_str(), state(&observed), plan.ops.len()),
+            (expected, "Running", 0),
+            "{text}"
+        );
         assert!(restore(&observed).message.unwrap().contains(text));
         assert_eq!(plan.notices.len(), 1);
         assert_eq!(pass(&mut observed, 11), Plan::default(), "said once");
@@ -131,7 +153,11 @@ fn what_cannot_be_saved_first_is_not_replaced() {
     order(&mut observed, "2");
     pass(&mut observed, 13);
     pass(&mut observed, 14);
-    assert_eq!((phase(&observed).as_str(), observed.snapshots.len()), ("Saving", 2), "another word, another try");
+    assert_eq!(
+        (phase(&observed).as_str(), observed.snapshots.len()),
+        ("Saving", 2),
+        "another word, another try"
+    );
 }
 
 #[test]
@@ -154,7 +180,10 @@ fn a_snapshot_that_goes_while_the_pod_stops_brings_the_desktop_back_as_it_was() 
     let mut observed = replacing();
     observed.restore = None;
     pass(&mut observed, 14);
-    assert_eq!((phase(&observed).as_str(), observed.claim.as_ref().unwrap().metadata.name.as_deref()), ("Refused", Some("w-home")));
+    assert_eq!(
+        (phase(&observed).as_str(), observed.claim.as_ref().unwrap().metadata.name.as_deref()),
+        ("Refused", Some("w-home"))
+    );
     let plan = pass(&mut observed, 15);
     assert_eq!((creates(&plan, "Pod"), creates(&plan, "PersistentVolumeClaim")), (1, 0));
 }
@@ -211,11 +240,8 @@ fn the_check_sees_a_replaced_claim_that_goes_too_early() {
     bind(&mut observed, "Bound");
     let plan = plan(&observed, &env(15));
     assert_eq!((deletes(&plan), check(&observed, &env(15), &plan)), (1, vec![]));
-    let spoil: [fn(&mut Observed); 3] = [
-        |o| o.snapshots[0].handle = false,
-        |o| o.snapshots[0].claim_uid = None,
-        |o| bind(o, "Pending"),
-    ];
+    let spoil: [fn(&mut Observed); 3] =
+        [|o| o.snapshots[0].handle = false, |o| o.snapshots[0].claim_uid = None, |o| bind(o, "Pending")];
     for spoil in spoil {
         let mut spoilt = observed.clone();
         spoil(&mut spoilt);

@@ -26,7 +26,8 @@ fn oom(at_second: i64) -> Value {
 #[test]
 fn a_container_that_ran_out_of_memory_and_runs_again_is_named_once_with_its_limit() {
     let mut observed = ready();
-    let running = |name| container(name, true, json!({"running": {"startedAt": at(5).to_string()}}), json!({}));
+    let running =
+        |name| container(name, true, json!({"running": {"startedAt": at(5).to_string()}}), json!({}));
     let restarted = container("agent", true, json!({"running": {"startedAt": at(5).to_string()}}), oom(4));
     pod_status(
         &mut observed,
@@ -36,7 +37,9 @@ fn a_container_that_ran_out_of_memory_and_runs_again_is_named_once_with_its_limi
     let text = "Container agent ran out of memory (its limit is 2Gi) at 22:13:24 UTC and was started again. Raise \
                 spec.resources.limits.memory; it holds from the next start on.";
     assert_eq!((state(&observed), message(&observed, ConditionType::PodReady).as_str()), ("Running", text));
-    assert!(matches!(&plan.notices[..], [n] if n.warning && n.reason.as_str() == "OutOfMemory" && n.note == text));
+    assert!(
+        matches!(&plan.notices[..], [n] if n.warning && n.reason.as_str() == "OutOfMemory" && n.note == text)
+    );
     assert_eq!(pass(&mut observed, 7), Plan::default(), "said once");
 }
 
@@ -49,13 +52,18 @@ fn a_container_that_runs_out_of_memory_again_and_again_needs_a_person() {
     pod_status(&mut observed, json!({"phase": "Running", "containerStatuses": all}));
     pass(&mut observed, 5);
     assert_eq!(reason(&observed, ConditionType::Stalled), "OutOfMemory");
-    assert!(message(&observed, ConditionType::Ready).contains("desktop ran out of memory (its limit is 2Gi)"));
+    assert!(
+        message(&observed, ConditionType::Ready).contains("desktop ran out of memory (its limit is 2Gi)")
+    );
 }
 
 #[test]
 fn a_pod_without_a_node_says_what_gives_it_room() {
     let scheduler = [
-        ("0/1 nodes are available: 1 Insufficient memory. preemption: 0/1 nodes are available.", "lower spec.resources.requests"),
+        (
+            "0/1 nodes are available: 1 Insufficient memory. preemption: 0/1 nodes are available.",
+            "lower spec.resources.requests",
+        ),
         ("0/3 nodes are available: 3 node(s) had volume node affinity conflict.", "certain nodes only"),
         ("0/1 nodes are available: 1 node(s) were unschedulable.", "Uncordon"),
         ("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.", "nodeSelector"),
@@ -130,7 +138,11 @@ fn an_evicted_pod_says_how_to_avoid_it_next_time() {
     pod_status(&mut observed, json!({"phase": "Failed", "reason": "Evicted", "message": why}));
     let plan = pass(&mut observed, 30);
     assert_eq!((deletes(&plan), reason(&observed, ConditionType::PodReady).as_str()), (1, "PodFailed"));
-    assert!(plan.notices.iter().any(|n| n.note.contains("Raise spec.resources.requests.memory")), "{:?}", plan.notices);
+    assert!(
+        plan.notices.iter().any(|n| n.note.contains("Raise spec.resources.requests.memory")),
+        "{:?}",
+        plan.notices
+    );
     pass(&mut observed, 31);
     observed.pod = None;
     let plan = pass(&mut observed, 32);
@@ -159,7 +171,8 @@ fn node(ready: &str, taints: Value) -> Node {
 #[test]
 fn a_node_is_off_only_if_somebody_said_so() {
     let unreachable = json!([{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]);
-    let off = json!([{"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}]);
+    let off =
+        json!([{"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}]);
     assert_eq!(NodeState::of(Some(&node("True", json!([])))), NodeState::Ready);
     assert_eq!(NodeState::of(Some(&node("Unknown", unreachable))), NodeState::Silent);
     assert_eq!(NodeState::of(Some(&node("Unknown", off))), NodeState::OutOfService);
@@ -173,7 +186,8 @@ fn a_healthy_pod_gives_no_reason_to_look_at_its_node() {
     assert_eq!(suspect(observed.pod.as_ref().unwrap(), at(9_000)), None);
     // What the node controller writes when the node's lease has run out; the containers' statuses stay as the kubelet left them.
     let status = observed.pod.as_mut().unwrap().status.as_mut().unwrap();
-    status.conditions = Some(vec![serde_json::from_value(json!({"type": "Ready", "status": "False"})).unwrap()]);
+    status.conditions =
+        Some(vec![serde_json::from_value(json!({"type": "Ready", "status": "False"})).unwrap()]);
     assert_eq!(suspect(observed.pod.as_ref().unwrap(), at(9_000)), Some("n1"));
 }
 
@@ -205,7 +219,11 @@ fn what_ran_on_a_node_that_is_off_for_certain_starts_elsewhere_on_the_same_volum
         observed.pod.as_mut().unwrap().metadata.deletion_timestamp = Some(at(40).into());
         (observed.desk, observed.runner, observed.node) = (None, None, node);
         let plan = pass(&mut observed, 60);
-        assert!(matches!(&plan.ops[..], [Op::Delete { target, grace: Some(0) }] if target.kind == "Pod"), "{:?}", plan.ops);
+        assert!(
+            matches!(&plan.ops[..], [Op::Delete { target, grace: Some(0) }] if target.kind == "Pod"),
+            "{:?}",
+            plan.ops
+        );
         assert!(plan.notices.iter().any(|n| n.warning && n.note.contains(words)), "{:?}", plan.notices);
         assert_eq!(pass(&mut observed, 61).notices, [], "said once");
         (observed.pod, observed.node) = (None, NodeState::NotAsked);
