@@ -38,7 +38,7 @@ impl Desk {
             return Ok(Self { cluster: Some(Cluster::attach(Paths::from_env(&name)?)?) });
         }
         let tool = std::env::var_os("A8S_CLUSTER_BIN").map(PathBuf::from);
-        let options = Options { product: true, sample: false, tool, verbose: true };
+        let options = Options { product: true, sample: false, tool, ..Options::default() };
         Ok(Self { cluster: Some(Cluster::up(&name, &options)?) })
     }
 
@@ -135,33 +135,35 @@ impl Desk {
         bail!("{what}: not within {limit:?}")
     }
 
-    /// Downloads an Artifact as a person would: through the console, with a token of the demo account.
-    pub fn download(&self, artifact: &str, to: &Path) -> Result<()> {
+    /// Logs in to the console with a token of the demo account; the header that says so from then on.
+    fn log_in(&self) -> Result<String> {
         let url = self.cluster().console_url();
         let jar = tempfile::NamedTempFile::new()?;
-        let body = tempfile::NamedTempFile::new()?;
-        std::fs::write(
-            body.path(),
-            serde_json::json!({"token": self.cluster().token()?.trim()}).to_string(),
-        )?;
-        let origin = format!("Origin: {url}");
-        curl(
-            Command::new("curl")
-                .args(["-sS", "--fail-with-body", "-X", "POST", "-H", &origin, "-H", "X-A8s: 1"])
-                .args(["-H", "Content-Type: application/json", "--data-binary"])
-                .arg(format!("@{}", body.path().display()))
-                .arg("-c")
-                .arg(jar.path())
-                .arg(format!("{url}/api/login")),
-        )
-        .context("logging in to the console")?;
+        let body = serde_json::json!({"token": self.cluster().token()?.trim()});
+        curl(post(&url, &body)?.1.arg("-c").arg(jar.path()).arg(format!("{url}/api/login")))
+            .context("logging in to the console")?;
         // curl keeps a Secure cookie from http, browsers trust localhost: write the cookie out by hand.
         let cookie = std::fs::read_to_string(jar.path())?;
         let pair = cookie.lines().filter_map(|l| {
             let fields: Vec<_> = l.trim_start_matches("#HttpOnly_").split('\t').collect();
             (fields.len() == 7).then(|| format!("{}={}", fields[5], fields[6]))
         });
-        let header = format!("Cookie: {}", pair.collect::<Vec<_>>().join("; "));
+        Ok(format!("Cookie: {}", pair.collect::<Vec<_>>().join("; ")))
+    }
+
+    /// A call of the console's page, below the demo namespace.
+    #[allow(dead_code, reason = "not every test file calls")]
+    pub fn console(&self, path: &str, body: &Value) -> Result<()> {
+        let url = self.cluster().console_url();
+        let header = self.log_in()?;
+        curl(post(&url, body)?.1.args(["-H", &header]).arg(format!("{url}/api/namespaces/{DEMO}/{path}")))
+            .with_context(|| format!("POST {path}"))
+    }
+
+    /// Downloads an Artifact as a person would: through the console, with a token of the demo account.
+    pub fn download(&self, artifact: &str, to: &Path) -> Result<()> {
+        let url = self.cluster().console_url();
+        let header = self.log_in()?;
         curl(
             Command::new("curl")
                 .args(["-sS", "--fail-with-body", "-H", &header, "-o"])
@@ -181,6 +183,18 @@ impl Drop for Desk {
             eprintln!("the cluster could not be removed: {error:#}");
         }
     }
+}
+
+/// A POST of the console's page; the file with the body must live as long as the call.
+fn post(url: &str, body: &Value) -> Result<(tempfile::NamedTempFile, Command)> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), body.to_string())?;
+    let mut command = Command::new("curl");
+    command
+        .args(["-sS", "--fail-with-body", "-X", "POST", "-H", &format!("Origin: {url}"), "-H", "X-A8s: 1"])
+        .args(["-H", "Content-Type: application/json", "-o", "/dev/null", "--data-binary"])
+        .arg(format!("@{}", file.path().display()));
+    Ok((file, command))
 }
 
 fn curl(command: &mut Command) -> Result<()> {
