@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use a8s_wire::{
     Claims, ControlState, DeskState, Event, EventId, Interrupt, Interrupted, Prompt, PromptAccepted,
-    RunnerState, Scope, SetControl, paths, token,
+    RunnerState, Scope, SessionIdentity, SetControl, paths, token,
 };
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -156,6 +156,12 @@ impl PodClient {
     /// State of the runner.
     pub async fn runner_state(&self, at: &PodAddress) -> Result<RunnerState, PodError> {
         Self::json(self.request(at, Method::GET, paths::RUNNER_PORT, "/v1/state", Scope::Stream)).await
+    }
+
+    /// Tells the runner whose conversation it keeps, once and for all.
+    pub async fn bind(&self, at: &PodAddress, session: &SessionIdentity) -> Result<(), PodError> {
+        let request = self.request(at, Method::PUT, paths::RUNNER_PORT, "/v1/session", Scope::Admin);
+        Self::send(request.json(session).timeout(DEADLINE)).await.map(drop)
     }
 
     /// Gives the agent a message; doing it twice has the effect of once.

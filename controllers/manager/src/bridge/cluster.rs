@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use a8s_crds::{Artifact, Attachment, Message, MessageStatus, Session, Workspace, labels};
 use a8s_plan::Notice;
-use a8s_wire::{Event, EventId, Prompt, PromptAccepted, RunnerState};
+use a8s_wire::{Event, EventId, Prompt, PromptAccepted, RunnerState, SessionIdentity};
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -136,6 +136,14 @@ impl World for Cluster {
 
     async fn runner_state(&self) -> Result<RunnerState, PodError> {
         self.ctx.pods.runner_state(&self.at).await
+    }
+
+    async fn bind(&self, session: &SessionIdentity) -> Result<(), PodError> {
+        match self.ctx.pods.bind(&self.at, session).await {
+            // A pod from before an upgrade has a runner that was made for one Session and does not know the call.
+            Err(PodError::Refused { status: 404, .. }) => Ok(()),
+            bound => bound,
+        }
     }
 
     async fn prompt(&self, prompt: &Prompt) -> Result<PromptAccepted, PodError> {

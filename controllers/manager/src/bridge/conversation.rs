@@ -56,6 +56,10 @@ impl<'w, W: World> Conversation<'w, W> {
             let why = state.reason.unwrap_or_default();
             return Err(Error::Other(format!("the agent cannot be started: {why}")));
         }
+        if state.session.as_ref().and_then(|session| session.uid.as_ref()) != Some(&subject.uid) {
+            // A desktop from a pool does not know yet; one of another Session must say so before anything is handed over.
+            world.bind(&subject.identity()).await?;
+        }
         if subject.goal_epoch.is_some_and(|epoch| epoch != state.epoch) {
             // The agent of a desktop that is gone had it; this one begins with the Message that it was made for.
             subject.goal = None;

@@ -3,7 +3,7 @@
 use a8s_crds::{
     Artifact, ArtifactSpec, Author, AuthorKind, Delivery, Message, MessageSpec, ObjectRef, labels, names,
 };
-use a8s_wire::{ArtifactInfo, EventId};
+use a8s_wire::{ArtifactInfo, EventId, SessionIdentity};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 
@@ -35,6 +35,11 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// What the runner is told.
+    pub fn identity(&self) -> SessionIdentity {
+        SessionIdentity { session: self.name.clone(), uid: Some(self.uid.clone()) }
+    }
+
     /// Identity of the goal as a message.
     pub fn goal_id(&self) -> String {
         format!("{}/goal", self.uid)

@@ -6,7 +6,9 @@ use a8s_crds::{
     Artifact, Attachment, Author, AuthorKind, Delivery, Message, MessageSpec, MessageState, MessageStatus,
 };
 use a8s_plan::Notice;
-use a8s_wire::{ArtifactInfo, Event, EventBody, Prompt, PromptAccepted, RunnerPhase, RunnerState};
+use a8s_wire::{
+    ArtifactInfo, Event, EventBody, Prompt, PromptAccepted, RunnerPhase, RunnerState, SessionIdentity,
+};
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -37,6 +39,10 @@ struct State {
     bare: bool,
     calls: usize,
     crash: Option<(usize, bool)>,
+    /// Whom the runner was told that it works for.
+    bound: Vec<SessionIdentity>,
+    /// The runner works for somebody else.
+    taken: bool,
 }
 
 impl State {
@@ -180,8 +186,16 @@ impl World for Fake {
             turn: state.turn,
             state: RunnerPhase::Idle,
             queue: state.queue.clone(),
+            session: state.bound.last().cloned(),
             ..RunnerState::default()
         })
+    }
+
+    async fn bind(&self, session: &SessionIdentity) -> Result<(), PodError> {
+        if self.state().taken {
+            return Err(PodError::Refused { status: 409, text: "it belongs to the Session other".into() });
+        }
+        self.call(|state| state.bound.push(session.clone()))
     }
 
     async fn prompt(&self, prompt: &Prompt) -> Result<PromptAccepted, PodError> {
@@ -494,4 +508,19 @@ async fn a_later_desktop_does_without_an_attachment_whose_source_is_gone() {
     world.say_as("again", 10, Delivery::Queue, Some("go on"));
     live_on(&world, subject).await.unwrap();
     assert_eq!(world.prompted(), ["uid-again"]);
+}
+
+#[tokio::test]
+async fn a_desktop_learns_whose_it_is_before_it_is_handed_anything_and_another_ones_is_left_alone() {
+    let world = Fake::default();
+    live_on(&world, rain()).await.unwrap();
+    live_on(&world, rain()).await.unwrap();
+    let rain_is = SessionIdentity { session: rain().name, uid: Some(rain().uid) };
+    assert_eq!(world.state().bound, [rain_is], "it is told once");
+
+    let taken = Fake::default();
+    taken.state().taken = true;
+    let refused = live_on(&taken, rain()).await.unwrap_err().to_string();
+    assert!(refused.contains("the Session other"), "{refused}");
+    assert!(taken.prompted().is_empty() && taken.state().files.is_empty());
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use a8s_crds::{Artifact, Attachment, Message, MessageStatus};
 use a8s_plan::Notice;
-use a8s_wire::{Event, EventId, Prompt, PromptAccepted, RunnerState};
+use a8s_wire::{Event, EventId, Prompt, PromptAccepted, RunnerState, SessionIdentity};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
@@ -51,6 +51,8 @@ pub trait World: Send + Sync {
 
     /// State of the runner.
     fn runner_state(&self) -> impl Future<Output = Result<RunnerState, PodError>> + Send;
+    /// Tells the runner whose conversation it keeps; it refuses if it keeps another one's.
+    fn bind(&self, session: &SessionIdentity) -> impl Future<Output = Result<(), PodError>> + Send;
     /// Gives the agent a message.
     fn prompt(&self, prompt: &Prompt) -> impl Future<Output = Result<PromptAccepted, PodError>> + Send;
     /// Stops a turn.
