@@ -8,11 +8,13 @@ export CLUSTER A8S_CACHE CARGO_TARGET_DIR
 # The tool alone, unoptimised: it starts programs and waits for them.
 CARGO_CLUSTER = cargo build --quiet --locked -p a8s-cluster
 TOOL = $(CARGO_TARGET_DIR)/debug/a8s-cluster
+# Optimised: it shares the cores with what it measures.
+BENCH = cargo run --quiet --locked --release -p a8s-e2e --bin bench --
 
 # Over 100,000 in all.
 SCHEDULES ?= 17
 
-.PHONY: help up down status token images logs test test-kills test-schedules bench fmt lint gen
+.PHONY: help up down status token images logs test test-kills test-schedules bench bench-up bench-workspaces fmt lint gen
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -57,9 +59,15 @@ test-kills: ## Kill the controller at ten points of the sample's run.
 test-schedules: ## Run so many times the seeded schedules of `make test`: SCHEDULES=17.
 	A8S_SCHEDULES=$(SCHEDULES) cargo test --locked --profile schedules -p a8s-sim
 
-bench: ## Measure, and print a table.
+bench: bench-up bench-workspaces ## Measure everything, and print tables.
+
+bench-up: ## Measure `make up` with everything built.
 	@$(CARGO_CLUSTER)
-	A8S_CLUSTER_BIN=$(TOOL) cargo run --quiet --locked -p a8s-e2e --bin bench
+	A8S_CLUSTER_BIN=$(TOOL) $(BENCH) up
+
+bench-workspaces: ## Measure Workspaces, Snapshots and pools; ARGS=--help says what can be chosen.
+	@$(CARGO_CLUSTER)
+	A8S_CLUSTER_BIN=$(TOOL) $(BENCH) workspaces $(ARGS)
 
 fmt: ## Format the sources.
 	cargo fmt

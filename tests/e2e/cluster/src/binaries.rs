@@ -95,6 +95,10 @@ pub const PINS: &[Pin] = &[
     Pin { dir: "helm", tags: "", ldflags: "", programs: &[("helm", "helm.sh/helm/v4/cmd/helm")] },
 ];
 
+/// What only measurements run; built when it is asked for by name.
+const OPTIONAL: &[Pin] =
+    &[Pin { dir: "kwok", tags: "", ldflags: "", programs: &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")] }];
+
 /// Module that carries the CustomResourceDefinitions of VolumeSnapshots.
 const SNAPSHOT_CLIENT: &str = "github.com/kubernetes-csi/external-snapshotter/client/v8";
 
@@ -164,7 +168,7 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Builds what is missing of the pins in these folders, of all when there are none. Two tools running at once wait
+    /// Builds what is missing of the pins in these folders, when there are none of all that every cluster runs. Two tools running at once wait
     /// for each other.
     pub fn build(paths: &Paths, only: &[&str], progress: &Progress) -> Result<Self> {
         fs::create_dir_all(paths.bin_cache())?;
@@ -215,7 +219,8 @@ impl Binaries {
 }
 
 fn selected(only: &[&str]) -> impl Iterator<Item = &'static Pin> {
-    PINS.iter().filter(move |pin| only.is_empty() || only.contains(&pin.dir))
+    let named = OPTIONAL.iter().filter(move |pin| only.contains(&pin.dir));
+    PINS.iter().filter(move |pin| only.is_empty() || only.contains(&pin.dir)).chain(named)
 }
 
 /// Folder with the VolumeSnapshot definitions of exactly the version the snapshot controller links.
@@ -261,7 +266,7 @@ mod tests {
     #[test]
     fn every_pin_has_its_module_files_beside_the_tool() {
         let pins = Path::new(env!("CARGO_MANIFEST_DIR")).join("go");
-        for pin in PINS {
+        for pin in PINS.iter().chain(OPTIONAL) {
             let text = fs::read_to_string(pins.join(pin.dir).join("go.mod")).unwrap();
             assert!(pins.join(pin.dir).join("go.sum").is_file(), "{}", pin.dir);
             for (_, package) in pin.programs {

@@ -25,11 +25,13 @@ pub struct Options {
     pub tool: Option<PathBuf>,
     /// Print the steps.
     pub verbose: bool,
+    /// Add what measurements need: kwok, for nodes that are objects only, and an audit log of the API server.
+    pub measured: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { product: true, sample: false, tool: None, verbose: true }
+        Self { product: true, sample: false, tool: None, verbose: true, measured: false }
     }
 }
 
@@ -54,6 +56,7 @@ impl Cluster {
         let tool = tool(options)?;
         progress.step("check this machine", || preflight::check(&paths, &progress))?;
         let bin = progress.step("Kubernetes binaries", || Binaries::build(&paths, &[], &progress))?;
+        let kwok = if options.measured { Some(Binaries::build(&paths, &["kwok"], &progress)?) } else { None };
         let packages = if options.product { products::PACKAGES } else { &["a8s-csi-btrfs"] };
         progress.step("a8s binaries", || products::build(&paths, packages, &progress))?;
         let images = progress.step("images", || {
@@ -68,7 +71,7 @@ impl Cluster {
         lock.lock().context("waiting for another `up` of this cluster")?;
         let network = Network::claim(&paths)?;
         let cluster = Self { paths, network, bin };
-        progress.step("start the cluster", || cluster.start(&tool, &images))?;
+        progress.step("start the cluster", || cluster.start(&tool, &images, kwok.as_ref()))?;
         let init = lifecycle::running(&cluster.paths).context("the cluster ended while it was set up")?.init;
         progress.step("base objects and images", || {
             install::base(&cluster.paths, &cluster.network, &cluster.kubectl())?;
@@ -94,7 +97,7 @@ impl Cluster {
             .step("demo namespace", || install::demo(&self.paths, &self.kubectl(), options.sample, progress))
     }
 
-    fn start(&self, tool: &Path, images: &[images::BuiltImage]) -> Result<()> {
+    fn start(&self, tool: &Path, images: &[images::BuiltImage], kwok: Option<&Binaries>) -> Result<()> {
         let pause = images.iter().find(|i| i.name == "pause").context("the pause image was not built")?;
         let driver = products::csi_driver(&self.paths)?;
         let inputs = Inputs {
@@ -104,6 +107,7 @@ impl Cluster {
             host: &HostFacts::read(),
             pause_image: &pause.reference,
             csi_driver: driver.as_deref(),
+            kwok: kwok.map(|built| built.path("kwok")),
         };
         let list = components::render(&inputs)?;
         lifecycle::ensure(&self.paths, &self.network, tool, &list)?;

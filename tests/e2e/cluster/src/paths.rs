@@ -111,6 +111,10 @@ impl Paths {
     pub fn kubeconfig(&self) -> PathBuf {
         self.state.join("admin.kubeconfig")
     }
+    /// The API server's audit log, where it writes one.
+    pub fn audit_log(&self) -> PathBuf {
+        self.logs().join("audit.jsonl")
+    }
     /// What processes of the cluster see as `/etc/resolv.conf`.
     pub fn resolv_conf(&self) -> PathBuf {
         self.config().join("resolv.conf")

@@ -64,6 +64,7 @@ impl ControlPlane {
             port,
             etcd: &client,
             kubeconfig: &file,
+            audit: None,
         };
         let mut server = server.component()?;
         // Nobody makes the default ServiceAccounts here.

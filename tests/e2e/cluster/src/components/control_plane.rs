@@ -1,11 +1,11 @@
 //! etcd, the API server, the controller manager and the scheduler.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Component, Inputs, Login, Ready, flags, kubeconfig, well_known};
+use super::{Component, Inputs, Login, Ready, flags, fleet, kubeconfig, well_known};
 use crate::binaries::Binaries;
 use crate::certs::{Authority, Subject};
 
@@ -22,6 +22,8 @@ pub fn etcd(bin: &Binaries, data: &Path, client: &str, peer: &str) -> Component 
             format!("--initial-advertise-peer-urls=http://{peer}"),
             format!("--initial-cluster=etcd=http://{peer}"),
             "--unsafe-no-fsync=true".to_owned(),
+            // Ten thousand desktops with their history are more than the default of 2 GiB.
+            "--quota-backend-bytes=8589934592".to_owned(),
             "--log-level=warn".to_owned(),
             "--auto-compaction-mode=periodic".to_owned(),
             "--auto-compaction-retention=30m".to_owned(),
@@ -49,6 +51,16 @@ pub struct ApiServer<'a> {
     pub etcd: &'a str,
     /// An administrator's kubeconfig, to ask for readiness.
     pub kubeconfig: &'a Path,
+    /// What is written down of the requests; nothing if it is not given.
+    pub audit: Option<Audit>,
+}
+
+/// An audit log.
+pub struct Audit {
+    /// The policy's file.
+    pub policy: PathBuf,
+    /// The log.
+    pub log: PathBuf,
 }
 
 impl ApiServer<'_> {
@@ -75,7 +87,7 @@ impl ApiServer<'_> {
         let tokens = self.authority.service_account()?;
         let ca = self.authority.ca().cert;
         let file = |p: &Path| p.display().to_string();
-        let command = flags(
+        let mut command = flags(
             self.bin.arg("kube-apiserver"),
             [
                 format!("--etcd-servers=http://{}", self.etcd),
@@ -105,6 +117,12 @@ impl ApiServer<'_> {
                 "--shutdown-send-retry-after=false".to_owned(),
             ],
         );
+        if let Some(audit) = &self.audit {
+            command.push(format!("--audit-policy-file={}", file(&audit.policy)));
+            command.push(format!("--audit-log-path={}", file(&audit.log)));
+            // One file: whoever counts remembers how far they have read.
+            command.push("--audit-log-maxsize=16000".to_owned());
+        }
         let ask = [
             self.bin.arg("kubectl"),
             format!("--kubeconfig={}", self.kubeconfig.display()),
@@ -140,6 +158,7 @@ pub(super) fn render(inputs: &Inputs<'_>, authority: &Authority) -> Result<Vec<C
         port: well_known::API_PORT,
         etcd: well_known::ETCD,
         kubeconfig: &inputs.paths.kubeconfig(),
+        audit: fleet::audit(inputs)?,
     };
     let (ca, tokens) = (authority.ca(), authority.service_account()?);
     let manager = login("kube-controller-manager", "system:kube-controller-manager", None)?;

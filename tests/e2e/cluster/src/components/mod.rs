@@ -3,6 +3,7 @@
 
 mod control_plane;
 mod files;
+mod fleet;
 mod node;
 mod storage;
 
@@ -17,8 +18,9 @@ use crate::certs::Authority;
 use crate::host::HostFacts;
 use crate::network::Network;
 
-pub use control_plane::{ApiServer, etcd};
+pub use control_plane::{ApiServer, Audit, etcd};
 pub use files::{Login, kubeconfig, stamp};
+pub use fleet::{FLEET_CIDR, FLEET_NODE};
 
 /// Where the apiserver, the kubelet and everything else in the cluster's namespaces find each other.
 pub mod well_known {
@@ -114,6 +116,8 @@ pub struct Inputs<'a> {
     pub pause_image: &'a str,
     /// The CSI driver, when it is built.
     pub csi_driver: Option<&'a Path>,
+    /// kwok, when things are to be measured: nodes that are objects only, and an audit log.
+    pub kwok: Option<&'a Path>,
 }
 
 impl Inputs<'_> {
@@ -129,6 +133,7 @@ pub fn render(inputs: &Inputs<'_>) -> Result<Vec<Component>> {
     let mut all = control_plane::render(inputs, &authority)?;
     all.extend(node::render(inputs, &authority)?);
     all.extend(storage::render(inputs, &authority)?);
+    all.extend(fleet::render(inputs, &authority)?);
     Ok(all)
 }
 
