@@ -1,6 +1,7 @@
 //! Which rights the creator of an object must have, because the controller will use what the object names with its own. Which rights
 //! somebody has is asked elsewhere.
 
+use a8s_crds::schedule::Schedule;
 use serde_json::Value;
 
 use crate::admission::{Request, Verdict};
@@ -65,15 +66,27 @@ fn references(request: &Request, object: &Value) -> Vec<Need> {
             need("spec.source.workspace".into(), "a8s.dev", "workspaces", &spec["source"]["workspace"]);
             need("spec.restore.snapshot".into(), "a8s.dev", "snapshots", &spec["restore"]["snapshot"]);
         }
-        // A Snapshot holds all that the Workspace holds.
-        "Snapshot" => need("spec.workspace".into(), "a8s.dev", "workspaces", &spec["workspace"]),
+        // Who may make Snapshots, and of what, is said by a policy: that needs no lookup of ours.
         _ => {}
     }
     found
 }
 
+/// What is wrong with the object and no schema can say: a schedule that no clock shows.
+fn mistakes(request: &Request) -> Option<String> {
+    let text = request.object["spec"]["snapshots"]["schedule"].as_str()?;
+    let known = request.old_object["spec"]["snapshots"]["schedule"] == text;
+    if known || !(request.creates() || request.updates()) {
+        return None;
+    }
+    Schedule::parse(text).err().map(|why| format!("spec.snapshots.schedule: {why}"))
+}
+
 /// The verdict, once every need has its answer.
 pub fn decide(request: &Request, answers: &[(Need, Answer)]) -> Verdict {
+    if let Some(message) = mistakes(request) {
+        return Verdict::Denied { code: 422, message };
+    }
     let user = &request.user_info.username;
     let refused: Vec<String> = answers
         .iter()
@@ -155,24 +168,42 @@ mod tests {
     }
 
     #[test]
-    fn workspaces_need_their_snapshot_and_snapshots_their_workspace() {
+    fn workspaces_need_their_snapshot() {
         let object = json!({"spec": {"environment": "desktop", "source": {"snapshot": "snap"}}});
         let found = needs(&request("Workspace", "jane", Value::Null, object), CONTROLLER);
         assert_eq!(brief(&found), ["spec.source.snapshot a8s.dev/snapshots snap"]);
-        let object = json!({"spec": {"workspace": "ws"}});
-        let found = needs(&request("Snapshot", "jane", Value::Null, object), CONTROLLER);
-        assert_eq!(brief(&found), ["spec.workspace a8s.dev/workspaces ws"]);
     }
 
     #[test]
     fn what_is_cloned_and_what_is_restored_must_be_the_creators_to_see() {
-        let object = json!({"spec": {"source": {"workspace": "live"}, "restore": {"snapshot": "good", "id": "1"}}});
-        let expected = ["spec.source.workspace a8s.dev/workspaces live", "spec.restore.snapshot a8s.dev/snapshots good"];
-        assert_eq!(brief(&needs(&request("Workspace", "jane", Value::Null, object.clone()), CONTROLLER)), expected);
+        let object =
+            json!({"spec": {"source": {"workspace": "live"}, "restore": {"snapshot": "good", "id": "1"}}});
+        let expected =
+            ["spec.source.workspace a8s.dev/workspaces live", "spec.restore.snapshot a8s.dev/snapshots good"];
+        assert_eq!(
+            brief(&needs(&request("Workspace", "jane", Value::Null, object.clone()), CONTROLLER)),
+            expected
+        );
         let session = needs(&request("Session", "jane", Value::Null, object.clone()), CONTROLLER);
         assert_eq!(brief(&session), &expected[..1]);
         let before = json!({"spec": {"source": {"workspace": "live"}}});
         assert_eq!(brief(&needs(&request("Workspace", "jane", before, object), CONTROLLER)), &expected[1..]);
+    }
+
+    #[test]
+    fn a_schedule_that_no_clock_shows_is_refused_when_it_is_written() {
+        let object =
+            |text: &str| json!({"spec": {"environment": "desktop", "snapshots": {"schedule": text}}});
+        let verdict = |old: Value, text: &str| decide(&request("Workspace", "jane", old, object(text)), &[]);
+        assert!(verdict(Value::Null, "0 */4 * * *").is_allowed());
+        let Verdict::Denied { code, message } = verdict(Value::Null, "61 * * * *") else { panic!("allowed") };
+        assert_eq!(code, 422);
+        assert!(
+            message.starts_with("spec.snapshots.schedule: ") && message.contains("for example"),
+            "{message}"
+        );
+        let kept = verdict(object("61 * * * *"), "61 * * * *");
+        assert!(kept.is_allowed(), "what is there already locks nobody out");
     }
 
     #[test]

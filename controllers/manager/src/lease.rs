@@ -44,7 +44,12 @@ impl Held {
     async fn attempt(&self, seen: &mut Option<(String, Instant)>) -> Result<bool, kube::Error> {
         let Some(found) = self.api.get_opt(NAME).await? else {
             let lease = Lease {
-                metadata: ObjectMeta { name: Some(NAME.into()), ..Default::default() },
+                metadata: ObjectMeta {
+                    name: Some(NAME.into()),
+                    // Who is at work is never restored.
+                    labels: Some([(a8s_crds::labels::VELERO_EXCLUDE.to_owned(), "true".to_owned())].into()),
+                    ..Default::default()
+                },
                 spec: Some(self.spec(0)),
             };
             return conflict_is_no(self.api.create(&PostParams::default(), &lease).await);

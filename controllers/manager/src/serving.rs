@@ -34,6 +34,8 @@ pub async fn ensure_secret(ctx: &Context, owner: &Target, name: &str) -> Result<
         (labels::MANAGED_BY, labels::MANAGER),
         (labels::WORKSPACE, &owner.name),
         (labels::WORKSPACE_UID, &owner.uid),
+        // A restored desktop is another machine: it gets a certificate of its own.
+        (labels::VELERO_EXCLUDE, "true"),
     ];
     let secret = Secret {
         metadata: ObjectMeta {

@@ -183,6 +183,14 @@ pub const ROLES: &[Role] = &[
         ],
     },
     Role {
+        name: "a8s-snapshot-importer",
+        system_only: false,
+        why: "makes Snapshots of data that the storage backend has already, whoever it belongs to: for those who run the storage",
+        aggregate: &[],
+        bound: false,
+        rules: &[rule(A8S, &["snapshots"], &["create", "import"])],
+    },
+    Role {
         name: "a8s-viewer",
         system_only: false,
         why: "watches without touching",

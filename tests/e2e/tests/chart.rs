@@ -147,6 +147,78 @@ fn installed_upgraded_and_kept_honest() {
     }
     nobody_speaks_in_anothers_name(kubectl);
     without_a_webhook_only_what_it_does_not_judge_is_changed(kubectl);
+    who_names_data_of_the_backend_must_be_allowed_to_import(kubectl);
+}
+
+/// Whoever names a handle reads what is behind it. The webhook is not there: this is the API server's own policy.
+fn who_names_data_of_the_backend_must_be_allowed_to_import(kubectl: &a8s_cluster::Kubectl) {
+    let bind = |role: &str, name: &str| {
+        kubectl
+            .run(&[
+                "create",
+                "rolebinding",
+                "-n",
+                "default",
+                name,
+                &format!("--clusterrole={role}"),
+                "--user=jane",
+            ])
+            .expect("a RoleBinding")
+    };
+    bind("a8s-user", "jane");
+    let snapshot = |object: Value| {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), object.to_string()).expect("written");
+        let path = file.path().display().to_string();
+        kubectl.run(&["apply", "--server-side", "--force-conflicts", "--as=jane", "-f", &path])
+    };
+    let object = |name: &str, restored: bool, handle: Option<&str>, import: bool| {
+        let mut object = json!({
+            "apiVersion": "a8s.dev/v1alpha1", "kind": "Snapshot", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"workspace": "w"},
+        });
+        if restored {
+            object["metadata"]["labels"] = json!({"velero.io/restore-name": "r"});
+        }
+        if let Some(handle) = handle {
+            object["metadata"]["annotations"] =
+                json!({"velero.io/csi-volumesnapshot-handle": handle, "velero.io/csi-driver-name": "d"});
+        }
+        if import {
+            object["spec"]["import"] = json!({"driver": "d", "handle": "foreign", "environment": "desktop"});
+        }
+        object
+    };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let refusal = loop {
+        // A policy takes a moment to be in force.
+        match snapshot(object("imported", false, None, true)) {
+            Err(error) => break format!("{error:#}"),
+            Ok(_) => {
+                kubectl.run(&["delete", "-n", "default", "snapshot/imported"]).expect("deleted");
+            }
+        }
+        assert!(std::time::Instant::now() < until, "the policy is not in force");
+    };
+    assert!(
+        refusal.contains("user jane may not import") && refusal.contains("a8s-snapshot-importer"),
+        "{refusal}"
+    );
+    snapshot(object("restored", true, Some("foreign"), false)).expect_err("notes of a backup are an import");
+    snapshot(object("plain", false, Some("h"), false)).expect("without the label nobody reads the notes");
+    snapshot(object("plain", true, Some("h"), false)).expect_err("the label makes them count");
+    snapshot(object("plain", true, None, false)).expect("a label alone names nothing");
+    snapshot(object("plain", true, Some("foreign"), false)).expect_err("nor may they be added later");
+
+    bind("a8s-snapshot-importer", "jane-imports");
+    snapshot(object("imported", false, None, true)).expect("now she may");
+    snapshot(object("restored", true, Some("foreign"), false)).expect("now she may");
+    for name in ["plain", "imported", "restored"] {
+        kubectl.run(&["delete", "-n", "default", &format!("snapshot/{name}")]).expect("deleted");
+    }
+    for name in ["jane", "jane-imports"] {
+        kubectl.run(&["delete", "rolebinding", "-n", "default", name]).expect("deleted");
+    }
 }
 
 /// There are no pods here, so the webhook never answers.

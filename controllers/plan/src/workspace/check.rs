@@ -6,7 +6,7 @@ use a8s_crds::{Trigger, WorkspaceState, WorkspaceStatus, labels, names};
 
 use serde_json::Value;
 
-use super::{Observed, SnapshotFact, life, trouble, volume};
+use super::{Observed, SnapshotFact, adoption, life, trouble, volume};
 use crate::{Effect, Env, Op, Plan, Target};
 
 /// A plan that must not be carried out; a defect of ours.
@@ -26,7 +26,8 @@ impl fmt::Display for Violation {
 
 /// Whether the plan does something that nothing brings back. It must not rest on a view of the past.
 pub fn irrevocable(plan: &Plan<WorkspaceStatus>) -> bool {
-    let lost = |op: &Op| matches!(op, Op::Delete { target, grace } if target.kind != "Pod" || *grace == Some(0));
+    let lost =
+        |op: &Op| matches!(op, Op::Delete { target, grace } if target.kind != "Pod" || *grace == Some(0));
     plan.ops.iter().any(lost)
 }
 
@@ -74,7 +75,9 @@ pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Ve
                 if *grace == Some(0) && !observed.node.is_off() {
                     say(1, "to forget a pod that may still run".into());
                 }
-                let ours = observed.own_pod().is_some_and(|p| p.metadata.uid.as_deref() == Some(&target.uid));
+                let restored = || observed.pod.as_ref().filter(|p| adoption::orphan(observed, &p.metadata));
+                let ours = observed.own_pod().or_else(restored);
+                let ours = ours.is_some_and(|p| p.metadata.uid.as_deref() == Some(&target.uid));
                 let pod = target.kind == "Pod" && ours && !target.uid.is_empty();
                 let over = life::expired(observed, env) && *target == life::owner(observed);
                 if !pod && !over && !claim_may_go(observed, env, target) {
@@ -82,6 +85,10 @@ pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Ve
                 }
             }
             Op::Swap { target, .. } if target.uid == observed.uid() => {}
+            // A restored claim that nobody owns.
+            Op::Swap { target, .. }
+                if adoption::claim(observed)
+                    .is_some_and(|c| c.metadata.uid.as_deref() == Some(&target.uid)) => {}
             Op::DeleteUnchanged { target, version } if target.kind == "Snapshot" => {
                 let may_go = |s: &SnapshotFact| {
                     !s.hold && s.trigger != Trigger::Manual && (&s.uid, &s.version) == (&target.uid, version)
@@ -158,5 +165,5 @@ fn claim_may_come(observed: &Observed, object: &Value) -> bool {
     let archive = observed.workspace.status.as_ref().and_then(|s| s.archive.as_deref());
     let going = old.metadata.deletion_timestamp.is_some();
     let saved = object["metadata"]["annotations"][volume::SAFETY].as_str();
-    observed.own_pod().is_none() && (going && archive.is_some() || going && saved.is_none() || safe(saved))
+    observed.own_pod().is_none() && (going && (archive.is_some() || saved.is_none()) || safe(saved))
 }

@@ -3,6 +3,7 @@
 //! The pod is created once and never changed; a change of the spec takes effect at its next start. A claim is deleted
 //! only when a Snapshot holds what is on it (see [`removal`]).
 
+mod adoption;
 mod archive;
 mod check;
 mod children;
@@ -83,6 +84,11 @@ pub fn plan(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
     }
     if life::drowsy(observed, wanted) {
         return life::fall_asleep(observed, draft);
+    }
+    if let Some(hold) = adoption::settle(observed, &mut ops) {
+        draft.hold(hold);
+        draft.conditions();
+        return draft.finish(ops, Wake::AfterMillis(STARTING));
     }
     let mut plan = match wanted.state {
         WorkspaceState::Running => running::plan(observed, env, draft, ops),

@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::Resource;
 
-use super::{Conversation, NodeFact, NodeState, SnapshotFact, volume};
+use super::{Conversation, NodeFact, NodeState, SnapshotFact, adoption, volume};
 use crate::Target;
 
 /// Everything that a decision about a Workspace rests on.
@@ -243,7 +243,10 @@ impl Observed {
             (self.network_policy.as_ref().map(|o| &o.metadata), "NetworkPolicy", names::network_policy(name)),
         ];
         taken.into_iter().find_map(|(meta, kind, name)| {
-            meta.is_some_and(|meta| !self.owns(meta)).then(|| format!("{kind} {name}"))
+            // What came back from a backup without an owner is applied anew, with one.
+            let applied = matches!(kind, "Service" | "NetworkPolicy");
+            let taken = |meta: &ObjectMeta| !self.owns(meta) && !(applied && adoption::orphan(self, meta));
+            meta.is_some_and(taken).then(|| format!("{kind} {name}"))
         })
     }
 

@@ -106,8 +106,19 @@ pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) ->
         place(&mut pod, settings);
     }
     let made_from = names::short_hash(&pod["spec"].to_string());
-    pod["metadata"]["annotations"] = json!({(MADE_FROM): made_from});
+    pod["metadata"]["annotations"] = backup_hooks();
+    pod["metadata"]["annotations"][MADE_FROM] = made_from.into();
     pod
+}
+
+/// Velero flushes the volume before it takes a snapshot of its own, as a Snapshot of ours does.
+fn backup_hooks() -> Value {
+    json!({
+        "pre.hook.backup.velero.io/container": "runner",
+        "pre.hook.backup.velero.io/command": r#"["/a8s-runner", "quiesce"]"#,
+        "pre.hook.backup.velero.io/on-error": "Continue",
+        "pre.hook.backup.velero.io/timeout": "30s",
+    })
 }
 
 /// Whether this pod would be made in another way today.

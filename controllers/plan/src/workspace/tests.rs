@@ -1,5 +1,6 @@
 //! What a Workspace does in each situation, one sentence each.
 
+mod adoption;
 mod archive;
 mod keeping;
 mod leaving;

@@ -43,7 +43,15 @@ impl Backend {
         }))
         .unwrap();
         sim.start_desk("w-uid");
-        Self { sim, seed, snapshots: BTreeMap::new(), taken: 0, quiesced: false, recorded: None, meant: BTreeSet::new() }
+        Self {
+            sim,
+            seed,
+            snapshots: BTreeMap::new(),
+            taken: 0,
+            quiesced: false,
+            recorded: None,
+            meant: BTreeSet::new(),
+        }
     }
 
     fn volume_snapshot(&self) -> Option<(Key, Value)> {
@@ -53,7 +61,9 @@ impl Backend {
 
     /// As the manager looks for it: by the VolumeSnapshot, else by the name of the one around the handle, else when deleting any.
     fn content_as_read(&self) -> Option<(Key, Value)> {
-        let own = snapshot::content_name(&serde_json::from_value(self.sim.get(&ours("Snapshot"))?.clone()).unwrap());
+        let own = snapshot::content_name(
+            &serde_json::from_value(self.sim.get(&ours("Snapshot"))?.clone()).unwrap(),
+        );
         let deleting = self.sim.get(&ours("Snapshot"))?["metadata"]["deletionTimestamp"].is_string();
         let view = self.sim.view();
         let all = || view.iter().filter(|(k, _)| k.kind == "VolumeSnapshotContent");
@@ -156,7 +166,8 @@ impl Backend {
         let contents = view.iter().filter(|(k, _)| k.kind == "VolumeSnapshotContent");
         for (key, content) in contents.filter(|(_, o)| going(o)) {
             let noted = &content["metadata"]["annotations"]["snapshot.storage.kubernetes.io/volumesnapshot-being-deleted"];
-            let unbound = content["spec"]["source"]["snapshotHandle"].is_string() && content["status"].is_null();
+            let unbound =
+                content["spec"]["source"]["snapshotHandle"].is_string() && content["status"].is_null();
             // As the sidecar: nothing happens to the content of a VolumeSnapshot that just vanished.
             if !(unbound || noted == "yes" || self.meant.contains(&uid(content))) {
                 continue;

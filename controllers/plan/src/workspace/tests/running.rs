@@ -126,7 +126,7 @@ fn a_claim_that_is_gone_is_never_replaced_by_an_empty_one() {
 #[test]
 fn objects_of_somebody_else_are_left_alone() {
     let mut observed = ready();
-    observed.pod.as_mut().unwrap().metadata.owner_references = None;
+    observed.pod.as_mut().unwrap().metadata.owner_references.as_mut().unwrap()[0].uid = "somebody".into();
     let plan = pass(&mut observed, 4);
     assert_eq!(plan.ops, []);
     assert_eq!(reason(&observed, ConditionType::Ready), "NameTaken");

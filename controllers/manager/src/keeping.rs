@@ -1,0 +1,112 @@
+//! What the Snapshots that Workspaces take of themselves depend on besides the Workspace: how far the Session is, and who starts from a
+//! Snapshot at this moment. All of it comes from caches. A turn that a cache does not show yet has its Snapshot a little later; and one who
+//! names a Snapshot in the same moment in which it goes finds it gone, as after any other deletion.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use a8s_crds::{Session, Workspace, conditions::ConditionType, conditions::is_true};
+use a8s_plan::workspace::Conversation;
+use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+
+use crate::{context::Context, stores::Stores};
+
+/// The Workspace that looks at this Session's turns.
+pub fn follower(stores: &Stores, session: &Session) -> Option<ObjectRef<Workspace>> {
+    let name = &session.status.as_ref()?.workspace.as_ref()?.name;
+    let key = ObjectRef::new(name).within(&session.namespace()?);
+    let workspace = stores.workspaces.store().get(&key)?;
+    each_turn(&workspace).then_some(key)
+}
+
+fn each_turn(workspace: &Workspace) -> bool {
+    workspace.spec.snapshots.as_ref().is_some_and(|policy| policy.each_turn)
+}
+
+/// Where the conversation is, if the policy wants to know.
+pub fn conversation(ctx: &Context, workspace: &Workspace) -> Option<Conversation> {
+    if !each_turn(workspace) {
+        return None;
+    }
+    let owner = workspace.controller_owner_ref(&()).filter(|o| o.kind == "Session")?;
+    let key = ObjectRef::<Session>::new(&owner.name).within(&workspace.namespace()?);
+    let session = ctx.stores.sessions.store().get(&key).filter(|s| s.uid().as_deref() == Some(&owner.uid))?;
+    let status = session.status.as_ref()?;
+    Some(Conversation {
+        epoch: status.epoch.unwrap_or_default(),
+        turn: status.turn.unwrap_or_default(),
+        idle: matches!(status.state.as_deref(), Some("Waiting" | "Finished"))
+            && status.queued.unwrap_or(0) == 0,
+    })
+}
+
+/// Those of `names` that another object of the namespace starts from.
+pub fn in_use(ctx: &Context, namespace: &str, names: &[String]) -> BTreeSet<String> {
+    let stores = &ctx.stores;
+    let here = |n: Option<String>| n.as_deref() == Some(namespace);
+    let workspaces = stores.workspaces.store().state();
+    let of_workspaces = workspaces.iter().filter(|w| here(w.namespace())).flat_map(|w| needs(w));
+    let sessions = stores.sessions.store().state();
+    let waiting = |s: &&Arc<Session>| s.status.as_ref().is_none_or(|s| s.workspace.is_none());
+    let of_sessions = sessions.iter().filter(|s| here(s.namespace())).filter(waiting);
+    let of_sessions = of_sessions.filter_map(|s| s.spec.source.as_ref()?.snapshot.clone());
+    let pools = stores.pools.store().state();
+    let of_pools =
+        pools.iter().filter(|p| here(p.namespace())).filter_map(|p| p.status.as_ref()?.golden.clone());
+    let all: BTreeSet<_> = of_workspaces.chain(of_sessions).chain(of_pools).collect();
+    names.iter().filter(|name| all.contains(*name)).cloned().collect()
+}
+
+/// Snapshots that this Workspace has not made its volume from yet.
+fn needs(workspace: &Workspace) -> Vec<String> {
+    let (spec, status) = (&workspace.spec, workspace.status.as_ref());
+    let mut all = Vec::new();
+    if !status.is_some_and(|s| is_true(&s.conditions, ConditionType::StorageReady)) {
+        all.extend(spec.source.as_ref().and_then(|s| s.snapshot.clone()));
+    }
+    all.extend(status.and_then(|s| s.archive.clone()));
+    let order = spec.restore.as_ref();
+    let done = |id: &str| {
+        let restored = status.and_then(|s| s.restore.as_ref());
+        restored.is_some_and(|r| r.id == id && matches!(r.phase.as_str(), "Done" | "Refused"))
+    };
+    all.extend(order.filter(|o| !done(&o.id)).map(|o| o.snapshot.clone()));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn workspace(spec: Value, status: Value) -> Workspace {
+        let mut object = json!({"metadata": {"name": "w", "namespace": "n"}, "spec": {"environment": "desktop"}, "status": status});
+        for (key, value) in spec.as_object().unwrap() {
+            object["spec"][key] = value.clone();
+        }
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_workspace_needs_its_snapshot_until_its_volume_is_there() {
+        let source = json!({"source": {"snapshot": "s"}});
+        assert_eq!(needs(&workspace(source.clone(), json!({}))), ["s"]);
+        let condition = json!([{"type": "StorageReady", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-11-22T08:00:00Z"}]);
+        assert_eq!(needs(&workspace(source, json!({"conditions": condition}))), [""; 0]);
+        assert_eq!(needs(&workspace(json!({}), json!({"archive": "a"}))), ["a"]);
+    }
+
+    #[test]
+    fn an_order_to_restore_needs_its_snapshot_until_it_is_carried_out() {
+        let order = json!({"restore": {"snapshot": "s", "id": "2"}});
+        let ready = json!([{"type": "StorageReady", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-11-22T08:00:00Z"}]);
+        for (restore, expected) in [
+            (json!({"id": "1", "snapshot": "s", "phase": "Done"}), 1),
+            (json!({"id": "2", "snapshot": "s", "phase": "Replacing"}), 1),
+            (json!({"id": "2", "snapshot": "s", "phase": "Done"}), 0),
+        ] {
+            let workspace = workspace(order.clone(), json!({"conditions": ready, "restore": restore}));
+            assert_eq!(needs(&workspace).len(), expected);
+        }
+    }
+}

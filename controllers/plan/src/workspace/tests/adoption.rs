@@ -1,0 +1,66 @@
+//! A Workspace whose children came back from a backup before it did.
+
+use a8s_crds::labels;
+
+use super::*;
+
+/// The objects of a Workspace that ran, as a restore leaves them: without owners, and of another UID.
+fn restored() -> Observed {
+    let mut observed = ready();
+    observed.workspace.status = None;
+    let uid = |all: &mut Option<std::collections::BTreeMap<String, String>>| {
+        all.as_mut().unwrap().insert(labels::WORKSPACE_UID.into(), "an earlier life".into());
+    };
+    let claim = observed.claim.as_mut().unwrap();
+    claim.metadata.owner_references = None;
+    claim.metadata.resource_version = Some("7".into());
+    uid(&mut claim.metadata.labels);
+    let pod = observed.pod.as_mut().unwrap();
+    pod.metadata.owner_references = None;
+    uid(&mut pod.metadata.labels);
+    observed
+}
+
+#[test]
+fn a_restored_pod_goes_before_the_volume_is_taken_over_and_nothing_is_made_anew() {
+    let mut observed = restored();
+    let first = plan(&observed, &env(10));
+    assert_eq!(check(&observed, &env(10), &first), []);
+    let pod_uid = observed.pod.as_ref().unwrap().metadata.uid.clone().unwrap();
+    assert!(
+        first.ops.iter().any(
+            |op| matches!(op, Op::Delete { target, .. } if target.kind == "Pod" && target.uid == pod_uid)
+        )
+    );
+    assert!(!first.ops.iter().any(|op| matches!(op, Op::Swap { .. } | Op::Create { .. })));
+
+    observed.pod = None;
+    let second = plan(&observed, &env(11));
+    assert_eq!(check(&observed, &env(11), &second), []);
+    let swap = second.ops.iter().find_map(|op| match op {
+        Op::Swap { target, version, patch } => Some((target, version, patch)),
+        _ => None,
+    });
+    let (target, version, patch) = swap.unwrap();
+    assert_eq!((target.kind.as_str(), version.as_str()), ("PersistentVolumeClaim", "7"));
+    assert_eq!(patch["metadata"]["ownerReferences"][0]["uid"], UID);
+    assert_eq!((creates(&second, "PersistentVolumeClaim"), creates(&second, "Pod")), (0, 0));
+}
+
+#[test]
+fn what_somebody_owns_or_never_was_ours_is_left_alone() {
+    let mut owned = restored();
+    owned.pod = None;
+    owned.claim.as_mut().unwrap().metadata.owner_references = Some(vec![
+        serde_json::from_value(json!({"apiVersion": "v1", "kind": "X", "name": "x", "uid": "x"})).unwrap(),
+    ]);
+    let mut plain = restored();
+    plain.pod = None;
+    plain.claim.as_mut().unwrap().metadata.annotations = None;
+    for observed in [owned, plain] {
+        let plan = plan(&observed, &env(10));
+        assert!(!plan.ops.iter().any(|op| matches!(op, Op::Swap { .. } | Op::Delete { .. })));
+        let ready = get(&plan.status.unwrap().conditions, ConditionType::Ready).unwrap().clone();
+        assert_eq!(ready.reason, "NameTaken");
+    }
+}
