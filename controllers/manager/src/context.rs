@@ -36,10 +36,14 @@ pub struct Context {
     pub authority: crate::install::Authority,
     /// Questions to deskd and runner.
     pub asking: Arc<crate::asking::Asking>,
+    /// Secrets that were seen.
+    pub secrets: crate::reading::SeenSecrets,
     /// Caches of what is read often.
     pub stores: crate::stores::Stores,
     /// What was written lately, so that no pass decides on an older view.
     pub written: crate::written::Written,
+    /// What is counted.
+    pub metrics: crate::metrics::Metrics,
 }
 
 impl Context {
@@ -55,7 +59,14 @@ impl Context {
         let instance = std::env::var("POD_NAME").unwrap_or_else(|_| "a8s-controller".into());
         let asking = crate::asking::Asking::new(pods.clone());
         let (live, written) = (LiveSessions::default(), crate::written::Written::default());
-        Self { client, settings, pods, store, instance, live, authority, asking, stores, written }
+        let secrets = crate::reading::SeenSecrets::default();
+        Self { client, settings, pods, store, instance, live, authority, asking, secrets, stores, written, metrics: crate::metrics::Metrics::default() }
+    }
+
+    /// The same, with counters that somebody shows.
+    #[must_use]
+    pub fn counting(self, metrics: crate::metrics::Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// The inputs that all decisions of this pass share.

@@ -28,6 +28,7 @@ where
     for op in &ops {
         step_for(ctx, object, op).await?;
     }
+    ctx.metrics.pass(&K::kind(&()), "done");
     if let Some(status) = status {
         write_status(ctx, object, &serde_json::to_value(status)?).await?;
     }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use a8s_controller::{Context, Settings, install, lease, pods::PodClient, protected, store, stores::Stores};
+use a8s_controller::{Context, Settings, install, lease, metrics::Metrics, pods::PodClient, protected, store, stores::Stores};
 use clap::Parser;
 use futures::future::BoxFuture;
+use kube::client::ClientBuilder;
 use tokio::task::JoinSet;
 
 /// Reconciles every kind of a8s.
@@ -35,9 +36,12 @@ async fn main() -> anyhow::Result<()> {
     let _flush = a8s_process::start(&args.telemetry, env!("CARGO_PKG_NAME"));
     let stop = a8s_process::shutdown()?;
     let ready = a8s_process::Readiness::default();
-    let health = a8s_process::HealthServer::bind(&args.health, ready.clone(), Arc::default()).await?;
+    let metrics = Metrics::default();
+    let mut registry = a8s_process::Registry::default();
+    metrics.register(&mut registry);
+    let health = a8s_process::HealthServer::bind(&args.health, ready.clone(), Arc::new(registry)).await?;
     tokio::spawn(health.serve(stop.clone()));
-    let client = kube::Client::try_default().await?;
+    let client = ClientBuilder::try_from(kube::Config::infer().await?)?.with_layer(&metrics.requests()).build();
     let store = store::open(&args.store_url)?;
     let install = install::ensure(&client, &args.system_namespace).await?;
     let pods = PodClient::new(&install.authority.certificate_pem, install.signing_key)?;
@@ -55,7 +59,8 @@ async fn main() -> anyhow::Result<()> {
         protected: protected::addresses(&client, &args.protect).await,
     };
     let (stores, watches) = Stores::new(&client);
-    let ctx = Arc::new(Context::new(client, settings, pods, store, install.authority, stores));
+    let ctx = Context::new(client, settings, pods, store, install.authority, stores).counting(metrics);
+    let ctx = Arc::new(ctx);
     tokio::select! {
         () = run(ctx, watches) => anyhow::bail!("a controller ended by itself"),
         () = held.keep() => anyhow::bail!("the lease is lost"),

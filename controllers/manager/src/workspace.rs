@@ -3,26 +3,20 @@
 use std::{collections::HashMap, sync::Arc, sync::Mutex, time::Duration};
 
 use a8s_crds::{
-    Artifact, Environment, Snapshot, Workspace, WorkspaceState,
+    Artifact, Workspace, WorkspaceState,
     conditions::{self, ConditionType},
     names,
 };
-use a8s_plan::workspace::{self as decide, Made, Observed, SnapshotFact, Source};
+use a8s_plan::workspace::{self as decide, Made, Observed, Source};
 use futures::{
     StreamExt,
     future::ready,
     stream::{self, BoxStream},
 };
 use jiff::Timestamp;
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        core::v1::{Event, PersistentVolumeClaim, Pod, Secret, Service},
-        networking::v1::NetworkPolicy,
-    },
-};
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim};
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, ResourceExt,
     api::ListParams,
     runtime::{
         Config, applier,
@@ -32,10 +26,20 @@ use kube::{
     },
 };
 
-use crate::{context::Context, errors, errors::Error, execute, pods::PodAddress, volumes};
+use crate::{
+    context::Context,
+    errors,
+    errors::Error,
+    execute, keeping,
+    pods::PodAddress,
+    reading::{self, Reads},
+    volumes,
+};
 
 /// Most that may be worked on at once.
 const CONCURRENCY: u16 = 16;
+/// A cache that is behind asks for the next pass itself; this is for the case that it does not.
+const BEHIND: Duration = Duration::from_millis(250);
 /// Something that has not come up after this many seconds may have a warning to show.
 const SLOW: i64 = 3;
 
@@ -58,6 +62,7 @@ pub async fn run(ctx: Arc<Context>) {
                 let uid = change.object.uid().unwrap_or_default();
                 ctx.written.forget(&uid);
                 ctx.asking.forget(&uid);
+                ctx.secrets.forget(&uid);
             }
             ready((!change.gone).then(|| ObjectRef::from_obj(&*change.object)))
         }
@@ -77,6 +82,9 @@ pub async fn run(ctx: Arc<Context>) {
         all.push(ObjectRef::new(&snapshot.spec.workspace).within(&namespace.unwrap_or_default()));
         stream::iter(all)
     });
+    let followers = stores.clone();
+    let turns =
+        stores.sessions.touched().filter_map(move |session| ready(keeping::follower(&followers, &session)));
     let triggers: Vec<BoxStream<'static, ObjectRef<Workspace>>> = vec![
         own.boxed(),
         stores.pods.touched().filter_map(|o| ready(owner(&*o))).boxed(),
@@ -86,9 +94,9 @@ pub async fn run(ctx: Arc<Context>) {
         catalogue.flatten().boxed(),
         snapshots.flatten().boxed(),
         ctx.asking.passes().boxed(),
+        turns.boxed(),
     ];
-    let triggers =
-        stream::select_all(triggers).map(|w| Ok::<_, watcher::Error>(ReconcileRequest::from(w)));
+    let triggers = stream::select_all(triggers).map(|w| Ok::<_, watcher::Error>(ReconcileRequest::from(w)));
     let passes = Arc::new(Passes { ctx, refused: Mutex::default() });
     let policy =
         |object, error: &Error, passes: Arc<Passes>| errors::error_policy(object, error, passes.ctx.clone());
@@ -104,7 +112,8 @@ pub async fn run(ctx: Arc<Context>) {
 
 /// The Workspace that controls the object.
 fn owner(object: &impl ResourceExt) -> Option<ObjectRef<Workspace>> {
-    let owner = object.owner_references().iter().find(|r| r.controller == Some(true) && r.kind == "Workspace")?;
+    let owner =
+        object.owner_references().iter().find(|r| r.controller == Some(true) && r.kind == "Workspace")?;
     Some(ObjectRef::new(&owner.name).within(&object.namespace()?))
 }
 
@@ -119,21 +128,30 @@ fn matching(all: &Store<Workspace>, wanted: impl Fn(&Workspace) -> bool) -> Vec<
 async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, Error> {
     let ctx = &passes.ctx;
     let uid = workspace.uid().unwrap_or_default();
-    let Some(mut observed) = Box::pin(gather(ctx, &workspace)).await? else {
-        passes.forget(&uid);
+    if reading::behind(ctx, &uid) {
+        return Ok(Action::requeue(BEHIND));
+    }
+    let refused = passes.forget(&uid);
+    let env = ctx.env();
+    let Some(mut observed) = Box::pin(gather(ctx, &workspace, Reads::Caches)).await? else {
         return Ok(Action::await_change());
     };
-    observed.last_error = passes.forget(&uid);
-    let env = ctx.env();
+    observed.last_error.clone_from(&refused);
     let mut plan = decide::plan(&observed, &env);
-    if decide::irrevocable(&plan) {
+    if decide::irrevocable(&plan) || reading::is_final(&plan, &workspace) {
         // Whatever is on a volume goes with its claim: that is decided on what the API server says now, and on nothing older.
-        let Some(fresh) = Box::pin(gather(ctx, &workspace)).await? else { return Ok(Action::await_change()) };
+        let Some(fresh) = Box::pin(gather(ctx, &workspace, Reads::Server)).await? else {
+            return Ok(Action::await_change());
+        };
         observed = fresh;
+        observed.last_error = refused;
         plan = decide::plan(&observed, &env);
     }
     if let Some(violation) = decide::check(&observed, &env, &plan).first() {
         return Err(Error::Plan(violation.to_string()));
+    }
+    if let Some(status) = &plan.status {
+        ctx.metrics.started(observed.workspace.status.as_ref(), status);
     }
     let result = execute::carry_out(ctx, &observed.workspace, plan).await;
     match &result {
@@ -159,27 +177,25 @@ impl Passes {
     }
 }
 
-/// Everything that the decision needs; nothing if the Workspace is gone. Everything is read from the API server and not from a cache:
-/// a second pod or a claim made anew would cost more than a few reads.
-async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, Error> {
+/// Everything that the decision needs; nothing if the Workspace is gone. [`reading`] says what rests on a cache, and why it may.
+async fn gather(ctx: &Context, cached: &Workspace, reads: Reads) -> Result<Option<Observed>, Error> {
     let namespace = cached.namespace().unwrap_or_default();
     let name = cached.name_any();
-    let workspaces: Api<Workspace> = Api::namespaced(ctx.client.clone(), &namespace);
-    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &namespace);
-    let environments: Api<Environment> = Api::all(ctx.client.clone());
-    let secret = names::tls_secret(&name);
-    let (workspace, environment, sources, found, pod, secret, service, network_policy, snapshots) = tokio::try_join!(
-        async { Ok(workspaces.get_opt(&name).await?) },
-        async { Ok(environments.get_opt(&cached.spec.environment).await?) },
-        sources(ctx, &namespace, cached),
-        volumes::claims(ctx, &namespace, cached),
-        get::<Pod>(ctx, &namespace, names::pod(&name)),
-        async { Ok(secrets.get_metadata_opt(&secret).await?.map(|s| s.metadata)) },
-        get::<Service>(ctx, &namespace, names::service(&name)),
-        get::<NetworkPolicy>(ctx, &namespace, names::network_policy(&name)),
-        snapshots(ctx, &namespace, cached),
+    let stores = &ctx.stores;
+    let (pod_name, service, policy) =
+        (names::pod(&name), names::service(&name), names::network_policy(&name));
+    let (workspace, environment, sources, found, pod, service, network_policy, snapshots) = tokio::try_join!(
+        workspace(ctx, cached, reads),
+        reading::environment(ctx, reads, &cached.spec.environment),
+        sources(ctx, reads, &namespace, cached),
+        reading::claims(ctx, reads, &namespace, cached),
+        reading::one(ctx, &stores.pods, reads, &namespace, &pod_name),
+        reading::one(ctx, &stores.services, reads, &namespace, &service),
+        reading::one(ctx, &stores.policies, reads, &namespace, &policy),
+        reading::snapshots(ctx, reads, &namespace, cached),
     )?;
     let Some(workspace) = workspace.filter(|w| w.uid() == cached.uid()) else { return Ok(None) };
+    let secret = reading::secret(ctx, reads, &workspace, pod.is_some()).await?;
     let mut observed = Observed::of(workspace);
     observed.environment = environment;
     (observed.source, observed.restore) = sources;
@@ -191,6 +207,11 @@ async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, E
     observed.network_policy = network_policy;
     observed.protected.clone_from(&ctx.settings.protected);
     observed.snapshots = snapshots;
+    observed.conversation = keeping::conversation(ctx, &observed.workspace);
+    let doomed = decide::doomed(&observed, &ctx.env());
+    if !doomed.is_empty() {
+        observed.in_use = keeping::in_use(ctx, &namespace, &doomed);
+    }
     volumes::for_the_next(ctx, &mut observed).await?;
     ask(ctx, &mut observed).await;
     let going = observed.deleted_at().is_some()
@@ -202,40 +223,26 @@ async fn gather(ctx: &Context, cached: &Workspace) -> Result<Option<Observed>, E
     Ok(Some(observed))
 }
 
-async fn get<K>(ctx: &Context, namespace: &str, name: String) -> Result<Option<K>, Error>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned,
-{
-    Ok(Api::<K>::namespaced(ctx.client.clone(), namespace).get_opt(&name).await?)
+async fn workspace(ctx: &Context, cached: &Workspace, reads: Reads) -> Result<Option<Workspace>, Error> {
+    if reads == Reads::Caches {
+        return Ok(Some(cached.clone()));
+    }
+    let api: Api<Workspace> = Api::namespaced(ctx.client.clone(), &cached.namespace().unwrap_or_default());
+    Ok(api.get_opt(&cached.name_any()).await?)
 }
 
 /// The Snapshots that the spec, and an order to restore, name.
 async fn sources(
     ctx: &Context,
+    reads: Reads,
     namespace: &str,
     workspace: &Workspace,
 ) -> Result<(Option<Source>, Option<Source>), Error> {
     let wanted = workspace.spec.source.as_ref().and_then(|s| s.snapshot.as_deref());
     tokio::try_join!(
-        volumes::source(ctx, namespace, wanted),
-        volumes::source(ctx, namespace, decide::restored_snapshot(workspace)),
+        volumes::source(ctx, reads, namespace, wanted),
+        volumes::source(ctx, reads, namespace, decide::restored_snapshot(workspace)),
     )
-}
-
-/// The Workspace's Snapshots: by UID where that is known, else by name, since one that was just made counts.
-async fn snapshots(
-    ctx: &Context,
-    namespace: &str,
-    workspace: &Workspace,
-) -> Result<Vec<SnapshotFact>, Error> {
-    let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), namespace);
-    let (name, uid) = (workspace.name_any(), workspace.uid());
-    let all = api.list(&ListParams::default()).await?.items;
-    let facts = all.iter().filter(|s| s.spec.workspace == name).map(SnapshotFact::of);
-    Ok(facts.filter(|s| s.workspace_uid.is_none() || s.workspace_uid == uid).collect())
 }
 
 pub(crate) fn bound(claim: Option<&PersistentVolumeClaim>) -> bool {
