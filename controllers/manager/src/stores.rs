@@ -2,7 +2,7 @@
 //! where it is used. It never holds what nobody reads: managed fields go, and of big kinds all but a few fields.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::Debug,
     sync::{
         Arc, Mutex, PoisonError,
@@ -53,6 +53,10 @@ pub struct Stores {
     pub policies: Arc<Cache<NetworkPolicy>>,
     /// Which Workspaces wait in pools, and whose they are.
     pub waiting: Arc<WaitingIndex>,
+    /// Claims by the UID of their Workspace.
+    pub claims_of: Arc<Index<PersistentVolumeClaim>>,
+    /// Snapshots by `namespace/workspace`.
+    pub snapshots_of: Arc<Index<Snapshot>>,
 }
 
 impl Stores {
@@ -62,15 +66,20 @@ impl Stores {
         let waiting = Arc::new(WaitingIndex::default());
         let index = waiting.clone();
         let hook: Hook<Workspace> = Box::new(move |change| index.update(change));
+        let claims_of =
+            Index::new(|c: &PersistentVolumeClaim| c.labels().get(labels::WORKSPACE_UID).cloned());
+        let snapshots_of = Index::new(|s: &Snapshot| {
+            Some(format!("{}/{}", s.namespace().unwrap_or_default(), s.spec.workspace))
+        });
         let ours = || any().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
         let (sessions, a) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
         let (workspaces, b) = Cache::new(Api::all(client.clone()), any(), |_| {}, vec![hook]);
         let (environments, c) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
-        let (snapshots, d) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
+        let (snapshots, d) = Cache::new(Api::all(client.clone()), any(), |_| {}, vec![snapshots_of.hook()]);
         let (pools, e) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
         let (nodes, f) = Cache::new(Api::all(client.clone()), any(), trim_node, Vec::new());
         let (pods, g) = Cache::new(Api::all(client.clone()), ours(), trim_pod, Vec::new());
-        let (claims, h) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
+        let (claims, h) = Cache::new(Api::all(client.clone()), ours(), |_| {}, vec![claims_of.hook()]);
         let (services, i) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
         let (policies, j) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
         let watches = vec![
@@ -97,6 +106,8 @@ impl Stores {
             services,
             policies,
             waiting,
+            claims_of,
+            snapshots_of,
         };
         (stores, watches)
     }
@@ -127,7 +138,6 @@ fn trim_pod(pod: &mut Pod) {
 
 fn trim_node(node: &mut Node) {
     node.metadata.annotations = None;
-    node.metadata.labels = None;
     if let Some(status) = node.status.take() {
         let mut conditions = status.conditions.unwrap_or_default();
         conditions.retain(|c| c.type_ == "Ready");
@@ -171,8 +181,51 @@ type Hook<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
     store: Store<K>,
     seen: AtomicU64,
+    /// Whether the first list is in. The store's own way to wait wakes only one of several who wait.
+    filled: tokio::sync::watch::Sender<bool>,
     listeners: Mutex<Vec<mpsc::UnboundedSender<Change<K>>>>,
     hooks: Vec<Hook<K>>,
+}
+
+/// Objects of a cache by something that many of them share.
+pub struct Index<K> {
+    key: fn(&K) -> Option<String>,
+    /// The objects, and the key of each UID.
+    inner: Mutex<(HashMap<String, BTreeMap<String, Arc<K>>>, HashMap<String, String>)>,
+}
+
+impl<K: ResourceExt + Send + Sync + 'static> Index<K> {
+    fn new(key: fn(&K) -> Option<String>) -> Arc<Self> {
+        Arc::new(Self { key, inner: Mutex::default() })
+    }
+
+    fn hook(self: &Arc<Self>) -> Hook<K> {
+        let index = self.clone();
+        Box::new(move |change| index.update(change))
+    }
+
+    fn update(&self, change: &Change<K>) {
+        let uid = change.object.uid().unwrap_or_default();
+        let (objects, keys) = &mut *self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = keys.remove(&uid)
+            && let Some(all) = objects.get_mut(&key)
+        {
+            all.remove(&uid);
+            if all.is_empty() {
+                objects.remove(&key);
+            }
+        }
+        if let Some(key) = (self.key)(&change.object).filter(|_| !change.gone) {
+            objects.entry(key.clone()).or_default().insert(uid.clone(), change.object.clone());
+            keys.insert(uid, key);
+        }
+    }
+
+    /// All with this key.
+    pub fn get(&self, key: &str) -> Vec<Arc<K>> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.0.get(key).map(|all| all.values().cloned().collect()).unwrap_or_default()
+    }
 }
 
 /// The resource version as a number. Kubernetes says that it may be compared since 1.35, and it could be long before.
@@ -193,7 +246,8 @@ where
         hooks: Vec<Hook<K>>,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
         let (store, mut writer) = reflector::store();
-        let cache = Arc::new(Self { store, seen: AtomicU64::new(0), listeners: Mutex::default(), hooks });
+        let (seen, filled) = (AtomicU64::new(0), tokio::sync::watch::Sender::new(false));
+        let cache = Arc::new(Self { store, seen, filled, listeners: Mutex::default(), hooks });
         let filled = cache.clone();
         let task = async move {
             let events = watcher(api, config).default_backoff().modify(move |object| {
@@ -205,7 +259,7 @@ where
             while let Some(event) = events.next().await {
                 match event {
                     Ok(event) => filled.take(&mut writer, &event, &mut listed),
-                    Err(error) => tracing::debug!(kind = %K::kind(&()), %error, "watch"),
+                    Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "a watch was cut; it begins anew"),
                 }
             }
         };
@@ -236,6 +290,7 @@ where
                     self.tell(object, false, *listed);
                 }
                 self.seen.fetch_max(*listed, Ordering::Release);
+                self.filled.send_replace(true);
             }
             Event::Init | Event::InitApply(_) => {}
         }
@@ -291,7 +346,7 @@ where
 
     /// Waits until the first list is in.
     pub async fn ready(&self) {
-        // The writer is dropped only when the process ends.
-        drop(self.store.wait_until_ready().await);
+        // The sender lives as long as this cache.
+        drop(self.filled.subscribe().wait_for(|filled| *filled).await);
     }
 }

@@ -93,7 +93,7 @@ pub struct Matching {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub keywords: Vec<String>,
-    /// The higher wins if as many words fit.
+    /// The higher wins if as many words fit. If no word of any Environment fits the lowest wins: it is the most general.
     #[serde(default)]
     pub priority: i32,
 }

@@ -77,7 +77,8 @@ fn named(seen: &Observed, name: &str, why: String) -> Result<Choice, (Reason, St
     ))
 }
 
-/// The most matching words win, then the higher priority, then the first name: the same catalogue always gives the same answer.
+/// The most matching words win, then the higher priority, then the first name: the same catalogue always gives the same answer. Where no
+/// word matches at all, the lowest priority wins: what is general comes before what is special.
 fn best(catalogue: &[Environment], goal: &str) -> Result<Choice, (Reason, String)> {
     let goal = goal.to_lowercase();
     let mut ranked: Vec<(Vec<&str>, i32, String)> = catalogue
@@ -90,7 +91,11 @@ fn best(catalogue: &[Environment], goal: &str) -> Result<Choice, (Reason, String
             (hits, matching.map_or(0, |m| m.priority), e.name_any())
         })
         .collect();
-    ranked.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));
+    let special = ranked.iter().any(|(hits, ..)| !hits.is_empty());
+    ranked.sort_by(|a, b| {
+        let priority = if special { b.1.cmp(&a.1) } else { a.1.cmp(&b.1) };
+        b.0.len().cmp(&a.0.len()).then(priority).then(a.2.cmp(&b.2))
+    });
     let Some((hits, priority, name)) = ranked.first() else {
         return Err((
             Reason::NoEnvironment,
@@ -98,7 +103,7 @@ fn best(catalogue: &[Environment], goal: &str) -> Result<Choice, (Reason, String
         ));
     };
     let mut rationale = vec![if hits.is_empty() {
-        format!("{name}: no Environment's keywords are in the goal; priority {priority} is the highest")
+        format!("{name}: no Environment's keywords are in the goal; priority {priority} is the lowest, it is the most general")
     } else {
         format!("{name}: the goal mentions {}", hits.join(", "))
     }];

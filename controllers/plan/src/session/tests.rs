@@ -83,12 +83,12 @@ fn the_environment_with_the_most_keywords_of_the_goal_wins_then_priority_then_na
         ["office: the goal mentions pdf, report", "desktop: 1 of its keywords in the goal"]
     );
     seen.environments =
-        vec![environment("b", &["spdf"], 1), environment("a", &["epo"], 1), environment("c", &["x"], 0)];
+        vec![environment("b", &["spdf"], 0), environment("a", &["epo"], 0), environment("c", &["x"], 1)];
     let choice = choose(&seen).unwrap();
     assert_eq!(choice.environment, "a", "words count only as whole words");
     assert_eq!(
         choice.rationale[0],
-        "a: no Environment's keywords are in the goal; priority 1 is the highest"
+        "a: no Environment's keywords are in the goal; priority 0 is the lowest, it is the most general"
     );
 }
 

@@ -75,7 +75,7 @@ pub fn a_full_volume(desk: &Desk) -> Result<()> {
     named(desk, "workspace", "full", "VolumeFull", &["full", "delete files"])?;
     let stalled = desk.get("workspace", "full").context("the Workspace is there")?;
     ensure!(is_true(&stalled, "DesktopReady"), "the desktop itself still works, or nobody could make room");
-    shell("rm fill fill2")?;
+    shell("rm -f fill fill2")?;
     ready(desk, "workspace", "full", 3 * SOON)?;
     delete(desk, "workspace", "full")
 }
