@@ -109,7 +109,7 @@ fn resource(version: &str, kind: &str) -> ApiResource {
     let mut found = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     // Its plural is not the one that grammar makes.
     if kind == "StorageClass" {
-        found.plural = "storageclasses".to_owned();
+        "storageclasses".clone_into(&mut found.plural);
     }
     found
 }

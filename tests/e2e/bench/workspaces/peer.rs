@@ -6,6 +6,7 @@
 pub const PEER: &str = "peer";
 
 /// Create to Ready in milliseconds, p50 and p99.
+#[derive(Clone, Copy)]
 pub struct Latency {
     /// Half are faster.
     pub p50: f64,

@@ -292,7 +292,7 @@ mod tests {
         let all = moments(20.0, Duration::from_mins(1));
         assert!((1080..1320).contains(&all.len()), "{}", all.len());
         assert!(all.windows(2).all(|pair| pair[0] <= pair[1]));
-        let gaps: Vec<_> = all.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let gaps: Vec<_> = all.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
         assert!(
             gaps.iter().any(|g| *g < Duration::from_millis(5))
                 && gaps.iter().any(|g| *g > Duration::from_millis(150))

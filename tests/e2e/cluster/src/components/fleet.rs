@@ -32,6 +32,7 @@ pub(super) fn render(inputs: &Inputs<'_>, authority: &Authority) -> Result<Vec<C
             format!("--config={}", file.display()),
             format!("--manage-nodes-with-label-selector={FLEET_NODE}=fake"),
             format!("--cidr={FLEET_CIDR}"),
+            format!("--node-ip={}", inputs.net.node()),
             // A lease is all that says that a node lives; twenty nodes cost one write a second.
             "--node-lease-duration-seconds=80".to_owned(),
         ],
