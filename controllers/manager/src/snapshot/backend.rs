@@ -69,11 +69,13 @@ pub fn facts(found: VolumeSnapshot) -> VolumeSnapshotFacts {
     let uid = found.uid().unwrap_or_default();
     let owner = found.owner_references().iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone());
     let created = found.creation_timestamp().map(|t| t.0);
+    let given = found.spec.source.volume_snapshot_content_name.is_some();
     let status = found.status.unwrap_or_default();
     VolumeSnapshotFacts {
         uid,
         owner,
         created,
+        given,
         ready: status.ready_to_use == Some(true),
         error: status.error.map(|e| e.message.unwrap_or_else(|| "unknown error".into())),
         restore_size: status.restore_size,

@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::{
-    ContentFacts, Observed, VolumeSnapshotFacts, backend_target, content_name, pass::Pass, policy, rebuild,
-    verify, volume_snapshot_name,
+    ContentFacts, Observed, VolumeSnapshotFacts, content_name, pass::Pass, policy, rebuild, verify,
+    volume_snapshot_name,
 };
 use crate::{Op, Wake};
 
@@ -24,15 +24,17 @@ pub(super) fn follow(pass: &mut Pass, observed: &Observed, found: &VolumeSnapsho
         return pass.waiting(Reason::SnapshotLost, note, 2000);
     }
     let content = observed.content.as_ref();
-    if content.is_none() && pass.status.handle.is_some() {
-        // It was bound once. Without a content it is a shell, and its deletion touches no data.
-        let namespace = observed.snapshot.namespace().unwrap_or_default();
-        let target = backend_target("VolumeSnapshot", &namespace, &name, &found.uid);
-        pass.plan.ops.push(Op::Delete { target, grace: None });
+    if let (None, Some(handle)) = (content, pass.status.handle.clone()) {
+        // It was bound once. To delete it now could delete the data: its controller makes the content of a claim's snapshot again by itself,
+        // and under a name that gives the same data. What was made around a handle gets its content from here.
+        let made = pass.status.driver.clone().filter(|_| found.given);
+        if let Some(driver) = made {
+            pass.plan.ops.push(Op::Create { object: rebuild::around(observed, &driver, &handle, "Retain") });
+        }
         return pass.waiting(
             Reason::Progressing,
-            "the VolumeSnapshot lost its content and is made again",
-            500,
+            "the VolumeSnapshot lost its content, which is made again",
+            2000,
         );
     }
     pass.status.volume_snapshot = Some(name);

@@ -129,6 +129,8 @@ pub struct VolumeSnapshotFacts {
     pub owner: Option<String>,
     /// When it was made.
     pub created: Option<Timestamp>,
+    /// Whether it names a content instead of a claim: it was made around a handle.
+    pub given: bool,
     /// `readyToUse`.
     pub ready: bool,
     /// The last error.

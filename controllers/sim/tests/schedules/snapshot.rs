@@ -108,6 +108,7 @@ impl Backend {
                 uid: o["metadata"]["uid"].as_str().unwrap().into(),
                 owner: text(&o["metadata"]["ownerReferences"][0]["uid"]),
                 created: text(&o["metadata"]["creationTimestamp"]).map(|t| t.parse().unwrap()),
+                given: o["spec"]["source"]["volumeSnapshotContentName"].is_string(),
                 ready: o["status"]["readyToUse"] == true,
                 error: text(&o["status"]["error"]["message"]),
                 restore_size: text(&o["status"]["restoreSize"]),
@@ -158,7 +159,10 @@ impl Backend {
                 }
                 return self.sim.set_finalizer(&key, &uid(&vs), "bound", false);
             }
-            if vs["status"]["readyToUse"] != true {
+            // A content that vanished is made again, too.
+            let unbound =
+                self.content_as_read().is_none_or(|(_, c)| !c["status"]["snapshotHandle"].is_string());
+            if vs["status"]["readyToUse"] != true || unbound {
                 return self.bind(&key, &vs);
             }
         }
@@ -211,7 +215,8 @@ impl Backend {
             }
             Some((content_key, content)) => {
                 let handle = format!("handle-{}", uid(vs));
-                self.taken += 1;
+                // The driver is asked under the same name: that is the same snapshot as long as there is one.
+                self.taken += usize::from(!self.snapshots.contains_key(&handle));
                 self.snapshots.insert(handle.clone(), uid(vs));
                 self.sim.set_status(&content_key, &uid(&content), json!({"snapshotHandle": handle})).unwrap();
                 self.sim.set_status(key, &uid(vs), ready).unwrap();

@@ -5,6 +5,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod life;
+mod snapshots;
+mod volumes;
 
 use std::time::Duration;
 
@@ -53,6 +55,18 @@ fn run(cases: &[Case]) -> Result<()> {
 
 #[test]
 #[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn volumes_that_go_and_come_back() -> Result<()> {
+    run(volumes::CASES)
+}
+
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
 fn the_life_of_a_workspace() -> Result<()> {
     run(LIFE)
+}
+
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn snapshots_that_are_taken_kept_and_rebuilt() -> Result<()> {
+    run(snapshots::CASES)
 }
