@@ -12,7 +12,13 @@ use k8s_openapi::api::{
 };
 use kube::{Api, ResourceExt, api::ListParams};
 
-use crate::{context::Context, errors::Error, execute, workspace::bound};
+use crate::{
+    context::Context,
+    errors::Error,
+    execute,
+    reading::{self, Reads},
+    workspace::bound,
+};
 
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
@@ -32,10 +38,14 @@ pub async fn claims(
 }
 
 /// A Snapshot as a source of a volume.
-pub async fn source(ctx: &Context, namespace: &str, name: Option<&str>) -> Result<Option<Source>, Error> {
+pub async fn source(
+    ctx: &Context,
+    reads: Reads,
+    namespace: &str,
+    name: Option<&str>,
+) -> Result<Option<Source>, Error> {
     let Some(name) = name else { return Ok(None) };
-    let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), namespace);
-    Ok(api.get_opt(name).await?.map(of))
+    Ok(reading::one::<Snapshot>(ctx, &ctx.stores.snapshots, reads, namespace, name).await?.map(of))
 }
 
 fn of(snapshot: Snapshot) -> Source {
@@ -65,7 +75,7 @@ pub async fn for_the_next(ctx: &Context, observed: &mut Observed) -> Result<(), 
         return Ok(());
     }
     let archive = decide::archive_name(observed).map(str::to_owned);
-    observed.archive = source(ctx, observed.namespace(), archive.as_deref()).await?;
+    observed.archive = source(ctx, Reads::Server, observed.namespace(), archive.as_deref()).await?;
     if missing && let Some(name) = observed.workspace.spec.source.as_ref().and_then(|s| s.workspace.clone()) {
         observed.clone_source = clone_source(ctx, observed.namespace(), &name).await?;
     }
@@ -171,7 +181,10 @@ async fn clone_source(ctx: &Context, namespace: &str, name: &str) -> Result<Opti
     Ok(Some(CloneSource {
         uid,
         bound: bound(claim.as_ref()),
-        size: claim.as_ref().and_then(|c| c.status.as_ref()?.capacity.as_ref()?.get("storage")).map(|q| q.0.clone()),
+        size: claim
+            .as_ref()
+            .and_then(|c| c.status.as_ref()?.capacity.as_ref()?.get("storage"))
+            .map(|q| q.0.clone()),
         claim: claim.as_ref().map(ResourceExt::name_any),
         class: spec.storage_class_name,
         driver,

@@ -4,19 +4,23 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
+
+/// A cache that has not caught up by then never will: what was written has lost the label that the cache asks for.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Highest resource version written for an object, by kind.
 #[derive(Debug, Default)]
-pub struct Written(Mutex<HashMap<(String, String), u64>>);
+pub struct Written(Mutex<HashMap<(String, String), (u64, Instant)>>);
 
 impl Written {
     /// A pass for the object with this UID wrote an object of this kind.
     pub fn note(&self, uid: &str, kind: &str, version: u64) {
         if version > 0 {
             let mut all = self.all();
-            let known = all.entry((uid.to_owned(), kind.to_owned())).or_default();
-            *known = version.max(*known);
+            let known = all.entry((uid.to_owned(), kind.to_owned())).or_insert((0, Instant::now()));
+            *known = (version.max(known.0), Instant::now());
         }
     }
 
@@ -24,7 +28,7 @@ impl Written {
     pub fn behind(&self, uid: &str, kind: &str, seen: u64) -> bool {
         let mut all = self.all();
         let key = (uid.to_owned(), kind.to_owned());
-        let behind = all.get(&key).is_some_and(|written| *written > seen);
+        let behind = all.get(&key).is_some_and(|(written, at)| *written > seen && at.elapsed() < LONGEST);
         if !behind {
             all.remove(&key);
         }
@@ -36,7 +40,7 @@ impl Written {
         self.all().retain(|(of, _), _| of != uid);
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<(String, String), u64>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<(String, String), (u64, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,172 @@
+//! Where a pass gets its facts: from the caches, or, for what must not rest on a late one, from the API server.
+//!
+//! Passes decide on the caches, since names are functions of the owner (making something twice is making it once) and no pass runs on a
+//! cache that does not show what passes for its object wrote. Three things are asked of the server all the same: what a cache does not
+//! have, before it is said to be missing or is somebody else's; and everything, before a plan that deletes something, gives up a
+//! finalizer or makes a volume anew is carried out. A late cache would cost data there, or a second pod.
+
+use a8s_crds::{Environment, Snapshot, Workspace};
+use a8s_plan::{Op, Plan, workspace::SnapshotFact};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{PersistentVolumeClaim, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
+use serde::de::DeserializeOwned;
+
+use crate::{context::Context, errors::Error, stores::Cache};
+
+/// Where facts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// The caches, and the server for what they do not have.
+    Caches,
+    /// The server only.
+    Server,
+}
+
+/// Whether a plan does what must not rest on a late cache.
+pub fn is_final<S>(plan: &Plan<S>, workspace: &Workspace) -> bool {
+    let had = workspace.status.as_ref().is_some_and(|s| s.storage.is_some());
+    plan.ops.iter().any(|op| match op {
+        Op::Delete { .. } | Op::DeleteUnchanged { .. } | Op::Finalizer { present: false, .. } => true,
+        Op::Create { object } => had && object["kind"] == "PersistentVolumeClaim",
+        _ => false,
+    })
+}
+
+/// Whether the caches do not show everything yet that passes for this Workspace wrote.
+pub fn behind(ctx: &Context, uid: &str) -> bool {
+    let stores = &ctx.stores;
+    [
+        ("Workspace", stores.workspaces.seen()),
+        ("Pod", stores.pods.seen()),
+        ("PersistentVolumeClaim", stores.claims.seen()),
+        ("Service", stores.services.seen()),
+        ("NetworkPolicy", stores.policies.seen()),
+        ("Snapshot", stores.snapshots.seen()),
+    ]
+    .into_iter()
+    .any(|(kind, seen)| ctx.written.behind(uid, kind, seen))
+}
+
+/// One object of a namespace.
+pub async fn one<K>(
+    ctx: &Context,
+    cache: &Cache<K>,
+    reads: Reads,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<K>, Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    match cache.get(Some(namespace), name).filter(|_| reads == Reads::Caches) {
+        Some(found) => Ok(Some(K::clone(&found))),
+        None => Ok(Api::<K>::namespaced(ctx.client.clone(), namespace).get_opt(name).await?),
+    }
+}
+
+/// One Environment.
+pub async fn environment(ctx: &Context, reads: Reads, name: &str) -> Result<Option<Environment>, Error> {
+    match ctx.stores.environments.get(None, name).filter(|_| reads == Reads::Caches) {
+        Some(found) => Ok(Some(Environment::clone(&found))),
+        None => Ok(Api::<Environment>::all(ctx.client.clone()).get_opt(name).await?),
+    }
+}
+
+/// All claims of the Workspace; none is no proof that its next name is free.
+pub async fn claims(
+    ctx: &Context,
+    reads: Reads,
+    namespace: &str,
+    workspace: &Workspace,
+) -> Result<Vec<PersistentVolumeClaim>, Error> {
+    let uid = workspace.uid().unwrap_or_default();
+    if reads == Reads::Caches {
+        let found = ctx.stores.claims_of.get(&uid);
+        if !found.is_empty() {
+            return Ok(found.iter().map(|c| PersistentVolumeClaim::clone(c)).collect());
+        }
+    }
+    crate::volumes::claims(ctx, namespace, workspace).await
+}
+
+/// The Workspace's Snapshots: by UID where that is known, else by name, since one that was just made counts.
+pub async fn snapshots(
+    ctx: &Context,
+    reads: Reads,
+    namespace: &str,
+    workspace: &Workspace,
+) -> Result<Vec<SnapshotFact>, Error> {
+    let (name, uid) = (workspace.name_any(), workspace.uid());
+    let facts: Vec<SnapshotFact> = if reads == Reads::Caches {
+        let found = ctx.stores.snapshots_of.get(&format!("{namespace}/{name}"));
+        found.iter().map(|s| SnapshotFact::of(s)).collect()
+    } else {
+        let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), namespace);
+        let all = api.list(&ListParams::default()).await?.items;
+        all.iter().filter(|s| s.spec.workspace == name).map(SnapshotFact::of).collect()
+    };
+    Ok(facts.into_iter().filter(|s| s.workspace_uid.is_none() || s.workspace_uid == uid).collect())
+}
+
+/// Metadata of the Secret with the serving certificate. Secrets are not watched: nobody of us may list them. Once it was seen, it counts
+/// as there for as long as the Workspace has a pod.
+pub async fn secret(
+    ctx: &Context,
+    reads: Reads,
+    workspace: &Workspace,
+    has_pod: bool,
+) -> Result<Option<ObjectMeta>, Error> {
+    let uid = workspace.uid().unwrap_or_default();
+    if reads == Reads::Caches
+        && has_pod
+        && let Some(known) = ctx.secrets.get(&uid)
+    {
+        return Ok(Some(known));
+    }
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &workspace.namespace().unwrap_or_default());
+    let name = a8s_crds::names::tls_secret(&workspace.name_any());
+    let mut found = api.get_metadata_opt(&name).await?.map(|s| s.metadata);
+    if let Some(meta) = &mut found {
+        meta.managed_fields = None;
+        ctx.secrets.put(uid, meta.clone());
+    }
+    Ok(found)
+}
+
+/// Secrets that were seen, by UID of the Workspace; only who owns them is kept.
+#[derive(Debug, Default)]
+pub struct SeenSecrets(std::sync::Mutex<std::collections::HashMap<String, Vec<String>>>);
+
+impl SeenSecrets {
+    fn get(&self, uid: &str) -> Option<ObjectMeta> {
+        let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let reference = |owner: &String| k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+            controller: Some(true),
+            uid: owner.clone(),
+            ..Default::default()
+        };
+        let owners = all.get(uid)?.iter().map(reference).collect();
+        Some(ObjectMeta { owner_references: Some(owners), ..ObjectMeta::default() })
+    }
+
+    fn put(&self, uid: String, meta: ObjectMeta) {
+        let owners = meta.owner_references.unwrap_or_default().into_iter();
+        let owners = owners.filter(|o| o.controller == Some(true)).map(|o| o.uid).collect();
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(uid, owners);
+    }
+
+    /// The Workspace is gone.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(uid);
+    }
+}
