@@ -129,10 +129,11 @@ fn walk(folder: &Path, path: &mut Vec<u8>, files: &mut Files) {
             if !SKIPPED.contains(&path.as_slice()) {
                 walk(&entry.path(), path, files);
             }
-        } else if (kind.is_file() || kind.is_symlink()) && !passing(entry.file_name().as_bytes()) {
-            if let Some(found) = describe(&entry) {
-                files.insert(path.clone(), found);
-            }
+        } else if (kind.is_file() || kind.is_symlink())
+            && !passing(entry.file_name().as_bytes())
+            && let Some(found) = describe(&entry)
+        {
+            files.insert(path.clone(), found);
         }
     }
     path.truncate(length);

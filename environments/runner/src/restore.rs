@@ -115,7 +115,7 @@ impl Comparison {
         restored.conversation_ok &= self.last >= place;
         restored.exact = self.last == place;
         restored.flushed = Some(manifest.flushed.clone());
-        let listed = manifest.flushed.at.parse::<jiff::Timestamp>().map_or(0, |at| at.as_nanosecond());
+        let listed = manifest.flushed.at.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_nanosecond);
         let listed = i64::try_from(listed).unwrap_or_default() - TICK;
 
         let mut differences = Vec::new();

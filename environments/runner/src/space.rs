@@ -76,7 +76,7 @@ fn has_room(folder: &Path, bytes: u64) -> io::Result<bool> {
     if fstatfs(&file)?.filesystem_type() != BTRFS_SUPER_MAGIC {
         return Ok(true);
     }
-    let block = [0; 64 << 10];
+    let block = vec![0; 64 << 10];
     for _ in 0..bytes.div_ceil(64 << 10) {
         match file.write_all(&block) {
             Err(error) if no_room(&error) => return Ok(false),

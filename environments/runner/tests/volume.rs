@@ -26,7 +26,7 @@ fn old_file(home: &Path, name: &str, text: &str) {
 
 /// Makes a file or folder an hour old.
 fn age(path: &Path) {
-    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    let hour_ago = SystemTime::now() - Duration::from_hours(1);
     File::open(path).unwrap().set_times(FileTimes::new().set_modified(hour_ago)).unwrap();
 }
 

@@ -169,7 +169,7 @@ impl Restored {
         let Some(flushed) = &self.flushed else {
             return "The volume has no list of files to compare with: nothing was flushed before the Snapshot.".into();
         };
-        let mut text = if self.different == 0 {
+        let files = if self.different == 0 {
             format!("{} files are as they were at {}", self.files, flushed.at)
         } else {
             format!(
@@ -179,15 +179,16 @@ impl Restored {
                 self.differs.join(", ")
             )
         };
-        if self.later > 0 {
-            text += &format!("; {} were written after that", self.later);
-        }
-        text += match (self.conversation_ok, self.exact) {
-            (true, true) => "; the conversation ends where it was flushed.",
-            (true, false) => "; the conversation goes on after the last flush.",
-            (false, _) => "; the conversation has lost events.",
+        let later = match self.later {
+            0 => String::new(),
+            later => format!("; {later} were written after that"),
         };
-        text
+        let conversation = match (self.conversation_ok, self.exact) {
+            (true, true) => "the conversation ends where it was flushed",
+            (true, false) => "the conversation goes on after the last flush",
+            (false, _) => "the conversation has lost events",
+        };
+        format!("{files}{later}; {conversation}.")
     }
 }
 

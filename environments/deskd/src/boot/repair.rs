@@ -100,6 +100,10 @@ fn named(entry: &fs::DirEntry, test: impl Fn(&str) -> bool) -> bool {
     entry.file_name().to_str().is_some_and(test)
 }
 
+fn ends(entry: &fs::DirEntry, extension: &str) -> bool {
+    entry.path().extension().is_some_and(|found| found == extension)
+}
+
 /// Browsers, and programs made from one. Their processes are this container's, so that these locks are stale whenever deskd starts.
 fn profiles(home: &Path, all: &mut BTreeSet<Repair>) {
     for program in entries(&home.join(".config")) {
@@ -143,7 +147,7 @@ fn known(home: &Path, all: &mut BTreeSet<Repair>) {
     }
     // With another host's name in it, gpg waits for such a lock for ever.
     for entry in entries(&home.join(".gnupg")) {
-        if named(&entry, |name| name.starts_with(".#lk") || name.ends_with(".lock")) {
+        if named(&entry, |name| name.starts_with(".#lk")) || ends(&entry, "lock") {
             present(entry.path(), all);
         }
     }
@@ -166,7 +170,7 @@ fn walk(folder: &Path, depth: usize, left: &mut usize, all: &mut BTreeSet<Repair
             }
         } else if (kind.is_socket() && deserted(&entry.path()))
             || (kind.is_file() && named(&entry, |name| name.starts_with(".~lock.") && name.ends_with('#')))
-            || (kind.is_file() && named(&entry, |name| name.ends_with(".pid")) && dead(&entry.path()))
+            || (kind.is_file() && ends(&entry, "pid") && dead(&entry.path()))
         {
             all.insert(Repair::Remove(entry.path()));
         }
