@@ -57,7 +57,11 @@ impl Error {
 
 /// Conflicts are normal and tried again at once; everything else after a pause, so that a failing object costs little.
 #[allow(clippy::needless_pass_by_value, reason = "the signature that kube's Controller calls")]
-pub fn error_policy<K: kube::ResourceExt<DynamicType = ()>>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
+pub fn error_policy<K: kube::ResourceExt<DynamicType = ()>>(
+    object: Arc<K>,
+    error: &Error,
+    ctx: Arc<Context>,
+) -> Action {
     ctx.metrics.pass(&K::kind(&()), error.category());
     let conflict = matches!(error, Error::Kube(kube::Error::Api(s)) if s.code == 409);
     if conflict {

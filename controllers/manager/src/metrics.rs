@@ -78,8 +78,12 @@ impl Metrics {
 
     fn request<B>(&self, request: &Request<B>) {
         let (kind, named) = kind(request.uri().path());
-        let apply = request.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().ends_with(b"apply-patch+yaml"));
-        let watch = request.uri().query().is_some_and(|q| q.split('&').any(|p| p == "watch=true" || p == "watch=1"));
+        let apply = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|t| t.as_bytes().ends_with(b"apply-patch+yaml"));
+        let watch =
+            request.uri().query().is_some_and(|q| q.split('&').any(|p| p == "watch=true" || p == "watch=1"));
         let (family, verb) = match *request.method() {
             Method::POST => (&self.writes, "create"),
             Method::PUT => (&self.writes, "update"),
@@ -166,7 +170,11 @@ mod tests {
         let metrics = Metrics::default();
         let calls = [
             ("POST", "/api/v1/namespaces/n/pods", "application/json"),
-            ("PATCH", "/apis/a8s.dev/v1alpha1/namespaces/n/workspaces/w/status?force=true", "application/apply-patch+yaml"),
+            (
+                "PATCH",
+                "/apis/a8s.dev/v1alpha1/namespaces/n/workspaces/w/status?force=true",
+                "application/apply-patch+yaml",
+            ),
             ("PATCH", "/apis/a8s.dev/v1alpha1/namespaces/n/workspaces/w", "application/merge-patch+json"),
             ("DELETE", "/api/v1/namespaces/n/pods/p", "application/json"),
             ("GET", "/api/v1/nodes/a", "application/json"),

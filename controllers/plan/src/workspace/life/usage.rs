@@ -4,7 +4,7 @@
 use a8s_wire::{DeskState, Holder, RunnerPhase, RunnerState};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Observed, super::restore};
+use super::{super::restore, Observed};
 use crate::Env;
 
 /// Control that was taken and forgotten keeps a desktop no longer than this.
