@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod life;
+mod restored;
 mod snapshots;
 mod volumes;
 
@@ -69,4 +70,10 @@ fn the_life_of_a_workspace() -> Result<()> {
 #[ignore = "T4: needs root and some minutes; run by `make test`"]
 fn snapshots_that_are_taken_kept_and_rebuilt() -> Result<()> {
     run(snapshots::CASES)
+}
+
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn restored_desktops_start() -> Result<()> {
+    run(restored::CASES)
 }

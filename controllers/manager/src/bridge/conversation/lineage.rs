@@ -84,6 +84,14 @@ impl<W: World> Conversation<'_, W> {
         }
         let generation = status.observed_generation;
         let (all, now) = (&mut status.conditions, Timestamp::now());
-        conditions::set(all, ConditionType::Ready, Status::from(over), Reason::Abandoned, text, generation, now);
+        conditions::set(
+            all,
+            ConditionType::Ready,
+            Status::from(over),
+            Reason::Abandoned,
+            text,
+            generation,
+            now,
+        );
     }
 }

@@ -46,11 +46,15 @@ async fn what_was_said_after_the_snapshot_is_marked_and_the_conversation_goes_on
     let answers: Vec<_> = abandoned(&world).into_iter().filter(|n| n.starts_with("rain-0-")).collect();
     assert_eq!(answers.len(), 2, "the agent's answers of turns 2 and 3");
     assert!(abandoned(&world).ends_with(&["three".into(), "two".into()]), "{:?}", abandoned(&world));
-    assert_eq!((why(&world, "two").as_str(), world.message("two").state), ("Abandoned", Some(MessageState::Consumed)));
+    assert_eq!(
+        (why(&world, "two").as_str(), world.message("two").state),
+        ("Abandoned", Some(MessageState::Consumed))
+    );
     assert_eq!(world.prompted(), ["uid-four"], "what waited is handed over, the goal is not");
     assert_eq!((live.turn, live.recorded.epoch), (2, 1), "turns are counted from the Snapshot on");
     let calls = world.state().calls;
-    live_on(&world, subject).await.unwrap();
+    let later = Subject { recorded: live.recorded, last_message: live.last_message, ..subject };
+    live_on(&world, later).await.unwrap();
     assert_eq!(world.state().calls, calls, "and nothing is written twice");
 }
 
@@ -81,7 +85,10 @@ async fn a_message_whose_turn_the_restore_cut_off_is_dropped_and_says_why() {
     assert_eq!(world.message("two").state, Some(MessageState::Delivered));
     let subject = put_back(&world, good, 1);
     live_on(&world, subject).await.unwrap();
-    assert_eq!((world.message("two").state, why(&world, "two").as_str()), (Some(MessageState::Dropped), "Abandoned"));
+    assert_eq!(
+        (world.message("two").state, why(&world, "two").as_str()),
+        (Some(MessageState::Dropped), "Abandoned")
+    );
     assert_eq!(abandoned(&world), ["two"]);
 }
 
