@@ -13,10 +13,12 @@ use crate::{
 const HEAD: &str = "apiVersion: a8s.dev/v1alpha1\nkind: ";
 /// Long enough for a start in between, short enough for a test.
 const NAP: &str = "5s";
+/// So that the cases run beside others on a small machine.
+const SMALL: &str = "resources: {requests: {cpu: 1m, memory: 64Mi}, limits: {memory: 768Mi}}";
 
 fn workspace(desk: &Desk, name: &str, spec: &str) -> Result<()> {
     desk.apply(&format!(
-        "{HEAD}Workspace\nmetadata: {{name: {name}}}\nspec: {{environment: desktop{spec}}}\n"
+        "{HEAD}Workspace\nmetadata: {{name: {name}}}\nspec: {{environment: desktop, {SMALL}{spec}}}\n"
     ))?;
     ready(desk, name)
 }
@@ -78,7 +80,7 @@ fn event(desk: &Desk, name: &str, reason: &str) -> Option<String> {
 
 pub fn a_session_sleeps_when_nobody_uses_it_and_a_message_wakes_it(desk: &Desk) -> Result<()> {
     desk.apply(&format!(
-        "{HEAD}Session\nmetadata: {{name: naps}}\nspec: {{goal: /say hello, environment: desktop, lifecycle: {{idleSuspendAfter: {NAP}}}}}\n"
+        "{HEAD}Session\nmetadata: {{name: naps}}\nspec: {{goal: /say hello, environment: desktop, workspace: {{{SMALL}}}, lifecycle: {{idleSuspendAfter: {NAP}}}}}\n"
     ))?;
     desk.until("the agent answers", 2 * MINUTE, |d| said(d, "naps", "hello").then_some(()))?;
     asleep(desk, "naps")?;
@@ -140,8 +142,8 @@ pub fn what_sleeps_long_is_archived_and_comes_back_with_its_files(desk: &Desk) -
 pub fn what_sleeps_longest_is_deleted_with_its_session(desk: &Desk) -> Result<()> {
     let lifecycle = format!("lifecycle: {{idleSuspendAfter: {NAP}, deleteAfter: {NAP}}}");
     desk.apply(&format!(
-        "{HEAD}Session\nmetadata: {{name: brief}}\nspec: {{goal: /say hello, environment: desktop, {lifecycle}}}\n---\n\
-         {HEAD}Workspace\nmetadata: {{name: alone}}\nspec: {{environment: desktop, {lifecycle}}}\n"
+        "{HEAD}Session\nmetadata: {{name: brief}}\nspec: {{goal: /say hello, environment: desktop, workspace: {{{SMALL}}}, {lifecycle}}}\n---\n\
+         {HEAD}Workspace\nmetadata: {{name: alone}}\nspec: {{environment: desktop, {SMALL}, {lifecycle}}}\n"
     ))?;
     for (kind, name) in [("session", "brief"), ("workspace", "alone")] {
         desk.until(&format!("{kind} {name} was there"), MINUTE, |d| d.get(kind, name).map(drop))?;
@@ -160,11 +162,7 @@ pub fn what_sleeps_longest_is_deleted_with_its_session(desk: &Desk) -> Result<()
 }
 
 pub fn a_pod_that_is_deleted_by_hand_comes_back_on_the_same_volume(desk: &Desk) -> Result<()> {
-    workspace(
-        desk,
-        "sturdy",
-        ", resources: {requests: {cpu: 100m, memory: 128Mi}, limits: {memory: 768Mi}}",
-    )?;
+    workspace(desk, "sturdy", "")?;
     shell(desk, "sturdy", "desktop", "echo kept > ~/note")?;
     let uid = |kind: &str, name: &str| desk.get(kind, name).map(|o| o["metadata"]["uid"].to_string());
     let (pod, claim) = (uid("pod", "sturdy-desktop"), uid("pvc", "sturdy-home"));
@@ -201,7 +199,9 @@ pub fn a_quota_that_is_used_up_is_named_and_heals(desk: &Desk) -> Result<()> {
     desk.until("the quota is counted", MINUTE, |d| {
         d.get("resourcequota", "narrow").filter(|q| q["status"]["used"]["pods"].is_string()).map(drop)
     })?;
-    desk.apply(&format!("{HEAD}Workspace\nmetadata: {{name: squeezed}}\nspec: {{environment: desktop}}\n"))?;
+    desk.apply(&format!(
+        "{HEAD}Workspace\nmetadata: {{name: squeezed}}\nspec: {{environment: desktop, {SMALL}}}\n"
+    ))?;
     let named = desk.until("the quota is named", Duration::from_secs(20), |d| {
         let found = d.get("workspace", "squeezed")?;
         let text = found["status"]["conditions"].to_string();
