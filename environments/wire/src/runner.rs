@@ -169,15 +169,12 @@ impl Restored {
         let Some(flushed) = &self.flushed else {
             return "The volume has no list of files to compare with: nothing was flushed before the Snapshot.".into();
         };
+        // People do not read nanoseconds.
+        let at = flushed.at.split_once('.').map_or_else(|| flushed.at.clone(), |(at, _)| format!("{at}Z"));
         let files = if self.different == 0 {
-            format!("{} files are as they were at {}", self.files, flushed.at)
+            format!("{} files are as they were at {at}", self.files)
         } else {
-            format!(
-                "{} files differ from those of {}: {}",
-                self.different,
-                flushed.at,
-                self.differs.join(", ")
-            )
+            format!("{} files differ from those of {at}: {}", self.different, self.differs.join(", "))
         };
         let later = match self.later {
             0 => String::new(),
