@@ -106,12 +106,7 @@ impl Objects {
 
 fn resource(version: &str, kind: &str) -> ApiResource {
     let (group, version) = version.split_once('/').unwrap_or(("", version));
-    let mut found = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    // Its plural is not the one that grammar makes.
-    if kind == "StorageClass" {
-        "storageclasses".clone_into(&mut found.plural);
-    }
-    found
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
 fn dynamic(object: &Value) -> Result<(DynamicObject, String, String)> {
