@@ -250,7 +250,8 @@ pub async fn wake(
     let session = Kind::Session.api(&user.client, &namespace).get(&name).await?;
     let desk = workspace_name(&session);
     // Any new value wakes.
-    let moment = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let moment =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
     let change = json!({"metadata": {"annotations": {labels::WAKE: format!("console-{moment}")}}});
     patch(Kind::Workspace, &user.client, &namespace, &desk, change).await
 }

@@ -57,7 +57,8 @@ pub fn pool_member(pool: &str, uid: &str, ordinal: u64) -> String {
     // No vowels: nothing rude comes out.
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let digest = Sha256::digest(format!("{uid}/{ordinal}").as_bytes());
-    let tail: String = digest[..7].iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect();
+    let tail: String =
+        digest[..7].iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect();
     let head: String = pool.chars().take(MAX_NAME - 8).collect();
     format!("{}-{tail}", head.trim_end_matches('-'))
 }
@@ -162,7 +163,8 @@ mod tests {
 
     #[test]
     fn desktops_of_a_pool_fit_a_workspace_and_differ_by_number_and_pool() {
-        let all: std::collections::BTreeSet<_> = (0..2_000).map(|n| pool_member(&"p".repeat(40), "u", n)).collect();
+        let all: std::collections::BTreeSet<_> =
+            (0..2_000).map(|n| pool_member(&"p".repeat(40), "u", n)).collect();
         assert_eq!(all.len(), 2_000);
         assert!(all.iter().all(|name| name.len() <= MAX_NAME));
         assert_ne!(pool_member("p", "u", 1), pool_member("p", "v", 1));

@@ -26,12 +26,17 @@ impl Schedule {
             })
         };
         let refuse = |why: &dyn std::fmt::Display| {
-            format!("{text:?} is no schedule ({why}); give minute, hour, day of month, month and day of week, for example \"0 */4 * * *\"")
+            format!(
+                "{text:?} is no schedule ({why}); give minute, hour, day of month, month and day of week, for example \"0 */4 * * *\""
+            )
         };
         let cron = parser.parse(short(text).unwrap_or(text)).map_err(|e| refuse(&e))?;
         let schedule = Self(cron);
         // The thirtieth of February is well formed.
-        schedule.after(Timestamp::UNIX_EPOCH).map(|_| schedule.clone()).ok_or_else(|| refuse(&"it never comes"))
+        schedule
+            .after(Timestamp::UNIX_EPOCH)
+            .map(|_| schedule.clone())
+            .ok_or_else(|| refuse(&"it never comes"))
     }
 
     /// The first time after `moment`.

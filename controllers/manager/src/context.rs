@@ -60,7 +60,20 @@ impl Context {
         let asking = crate::asking::Asking::new(pods.clone());
         let (live, written) = (LiveSessions::default(), crate::written::Written::default());
         let secrets = crate::reading::SeenSecrets::default();
-        Self { client, settings, pods, store, instance, live, authority, asking, secrets, stores, written, metrics: crate::metrics::Metrics::default() }
+        Self {
+            client,
+            settings,
+            pods,
+            store,
+            instance,
+            live,
+            authority,
+            asking,
+            secrets,
+            stores,
+            written,
+            metrics: crate::metrics::Metrics::default(),
+        }
     }
 
     /// The same, with counters that somebody shows.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use a8s_controller::{Context, Settings, install, lease, metrics::Metrics, pods::PodClient, protected, store, stores::Stores};
+use a8s_controller::{
+    Context, Settings, install, lease, metrics::Metrics, pods::PodClient, protected, store, stores::Stores,
+};
 use clap::Parser;
 use futures::future::BoxFuture;
 use kube::client::ClientBuilder;
@@ -41,7 +43,8 @@ async fn main() -> anyhow::Result<()> {
     metrics.register(&mut registry);
     let health = a8s_process::HealthServer::bind(&args.health, ready.clone(), Arc::new(registry)).await?;
     tokio::spawn(health.serve(stop.clone()));
-    let client = ClientBuilder::try_from(kube::Config::infer().await?)?.with_layer(&metrics.requests()).build();
+    let client =
+        ClientBuilder::try_from(kube::Config::infer().await?)?.with_layer(&metrics.requests()).build();
     let store = store::open(&args.store_url)?;
     let install = install::ensure(&client, &args.system_namespace).await?;
     let pods = PodClient::new(&install.authority.certificate_pem, install.signing_key)?;

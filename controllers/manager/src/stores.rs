@@ -259,7 +259,9 @@ where
             while let Some(event) = events.next().await {
                 match event {
                     Ok(event) => filled.take(&mut writer, &event, &mut listed),
-                    Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "a watch was cut; it begins anew"),
+                    Err(error) => {
+                        tracing::warn!(kind = %K::kind(&()), %error, "a watch was cut; it begins anew")
+                    }
                 }
             }
         };

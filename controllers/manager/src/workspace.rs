@@ -78,9 +78,8 @@ pub async fn run(ctx: Arc<Context>) {
             workspace.namespace() == namespace
                 && workspace.spec.source.as_ref().is_some_and(|s| s.snapshot.as_deref() == Some(&*name))
         });
-        let ordered = |w: &&Arc<Workspace>| {
-            w.namespace() == namespace && decide::restored_snapshot(w) == Some(&*name)
-        };
+        let ordered =
+            |w: &&Arc<Workspace>| w.namespace() == namespace && decide::restored_snapshot(w) == Some(&*name);
         all.extend(now.state().iter().filter(ordered).map(|w| ObjectRef::from_obj(w.as_ref())));
         // What it is of may wait for it before it lets go of its pod or its volume.
         all.push(ObjectRef::new(&snapshot.spec.workspace).within(&namespace.unwrap_or_default()));

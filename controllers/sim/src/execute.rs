@@ -55,7 +55,8 @@ impl Sim {
             }
             Op::DeleteUnchanged { target, version } => {
                 let key = Key::from(target);
-                match self.unchanged(&key, &target.uid, version).and_then(|()| self.delete(&key, None, None)) {
+                match self.unchanged(&key, &target.uid, version).and_then(|()| self.delete(&key, None, None))
+                {
                     Err(SimError::NotFound(_) | SimError::Conflict(..)) => Ok(()),
                     other => other,
                 }
@@ -67,7 +68,8 @@ impl Sim {
             }
             Op::Merge { target, patch } => {
                 let key = Key::from(target);
-                let same = self.get(&key).is_some_and(|found| found["metadata"]["uid"] == target.uid.as_str());
+                let same =
+                    self.get(&key).is_some_and(|found| found["metadata"]["uid"] == target.uid.as_str());
                 if same { self.patch(&key, patch) } else { Ok(()) }
             }
             Op::Finalizer { target, finalizer, present } => {

@@ -199,7 +199,15 @@ pub const ROLES: &[Role] = &[
         rules: &[
             rule(
                 A8S,
-                &["artifacts", "environments", "messages", "sessions", "snapshots", "warmpools", "workspaces"],
+                &[
+                    "artifacts",
+                    "environments",
+                    "messages",
+                    "sessions",
+                    "snapshots",
+                    "warmpools",
+                    "workspaces",
+                ],
                 READ,
             ),
             rule(A8S, &["workspaces/desktop"], &["get"]),

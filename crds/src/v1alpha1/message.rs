@@ -157,7 +157,8 @@ mod tests {
         let said = |kind, state| {
             let author = Some(Author { kind, name: "a".into() });
             let content = Some("c".to_owned());
-            let spec = MessageSpec { session: "s".into(), content, delivery: Delivery::Queue, turn: None, author };
+            let spec =
+                MessageSpec { session: "s".into(), content, delivery: Delivery::Queue, turn: None, author };
             let mut message = Message::new("m", spec);
             message.status = Some(MessageStatus { state, ..MessageStatus::default() });
             message

@@ -16,7 +16,8 @@ static SERVER: LazyLock<ControlPlane> = LazyLock::new(|| {
     kubectl
         .run(&["apply", "--server-side", "-f", &folder.display().to_string()])
         .expect("definitions are accepted");
-    for name in ["artifacts", "environments", "messages", "sessions", "snapshots", "warmpools", "workspaces"] {
+    for name in ["artifacts", "environments", "messages", "sessions", "snapshots", "warmpools", "workspaces"]
+    {
         let crd = format!("crd/{name}.a8s.dev");
         kubectl.run(&["wait", "--for=condition=Established", "--timeout=30s", &crd]).expect("established");
         let path = "-o=jsonpath={.status.conditions[?(@.type==\"NonStructuralSchema\")].message}";

@@ -58,7 +58,8 @@ pub fn ensure(ctx: &Arc<Context>, session: &Session, workspace: Option<&Workspac
     let wake = Arc::new(Notify::new());
     let cluster = Cluster { ctx: ctx.clone(), session: session.clone(), subject, at: at.clone() };
     let task = tokio::spawn(keep(cluster, wake.clone(), drain)).abort_handle();
-    bridges.insert(uid, Bridge { session: ObjectRef::from_obj(session), at, drain, volume, facts, wake, task });
+    bridges
+        .insert(uid, Bridge { session: ObjectRef::from_obj(session), at, drain, volume, facts, wake, task });
 }
 
 fn subject(session: &Session, workspace: &Workspace) -> Subject {

@@ -103,7 +103,9 @@ fn best(catalogue: &[Environment], goal: &str) -> Result<Choice, (Reason, String
         ));
     };
     let mut rationale = vec![if hits.is_empty() {
-        format!("{name}: no Environment's keywords are in the goal; priority {priority} is the lowest, it is the most general")
+        format!(
+            "{name}: no Environment's keywords are in the goal; priority {priority} is the lowest, it is the most general"
+        )
     } else {
         format!("{name}: the goal mentions {}", hits.join(", "))
     }];

@@ -120,11 +120,13 @@ impl<'a> Draft<'a> {
 
     /// Says so if a condition rests on the kubelet's probe alone, unless the process itself has answered before.
     fn by_probe(&mut self, kind: ConditionType, silent: bool) {
-        const TEXT: &str = "The kubelet's probe succeeds; the process has not answered the control plane yet.";
+        const TEXT: &str =
+            "The kubelet's probe succeeds; the process has not answered the control plane yet.";
         let before = self.observed.workspace.status.as_ref();
         let before = before.and_then(|s| conditions::get(&s.conditions, kind));
         let answered = before.is_some_and(|c| c.status == "True" && c.message.is_empty());
-        let condition = self.status.conditions.iter_mut().find(|c| c.type_ == kind.as_str() && c.status == "True");
+        let condition =
+            self.status.conditions.iter_mut().find(|c| c.type_ == kind.as_str() && c.status == "True");
         if let Some(condition) = condition.filter(|_| silent && !answered) {
             condition.message = TEXT.into();
         }

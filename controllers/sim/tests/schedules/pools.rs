@@ -95,7 +95,12 @@ impl Pools {
         Views { pools, workspaces, sessions, behind }
     }
 
-    fn carry_out<S: serde::Serialize>(&mut self, key: &Key, object: &Value, plan: &a8s_plan::Plan<S>) -> Result<(), SimError> {
+    fn carry_out<S: serde::Serialize>(
+        &mut self,
+        key: &Key,
+        object: &Value,
+        plan: &a8s_plan::Plan<S>,
+    ) -> Result<(), SimError> {
         if !self.calm && self.sim.rng().random_range(0..6) == 0 {
             let steps = self.sim.rng().random_range(0..4);
             self.sim.crash_after(steps);
@@ -122,10 +127,19 @@ impl Pools {
         let seen = warm_pool::Observed {
             pool: views.pools.get::<WarmPool>(&pool_key()).unwrap(),
             environment: views.pools.get::<Environment>(&Key::ours("Environment", "", "desktop")),
-            members: all.iter().filter(|w| warm_pool::is_member(w, POOL, &uid)).map(|w| Member::of(w, &uid)).collect(),
+            members: all
+                .iter()
+                .filter(|w| warm_pool::is_member(w, POOL, &uid))
+                .map(|w| Member::of(w, &uid))
+                .collect(),
             taken: BTreeSet::new(),
             nodes: BTreeMap::from([("n".to_owned(), Node { ready: true, schedulable: true })]),
-            golden: views.workspaces.list::<Snapshot>("Snapshot").iter().filter_map(|s| Golden::of(s, &uid)).collect(),
+            golden: views
+                .workspaces
+                .list::<Snapshot>("Snapshot")
+                .iter()
+                .filter_map(|s| Golden::of(s, &uid))
+                .collect(),
             behind: self.written.get(&pool_key().to_string()).is_some_and(|w| *w > views.behind),
             status_age: None,
         };
@@ -155,9 +169,15 @@ impl Pools {
         };
         loop {
             let plan = session::plan(&seen, &env(&self.sim));
-            let wanted = plan.ops.iter().find_map(|op| if let Op::Swap { target, .. } = op { Some(target.uid.clone()) } else { None });
+            let wanted = plan.ops.iter().find_map(|op| {
+                if let Op::Swap { target, .. } = op { Some(target.uid.clone()) } else { None }
+            });
             let done = self.carry_out(&key, &value, &plan);
-            let Some(wanted) = wanted.filter(|_| matches!(done, Err(SimError::Conflict(..) | SimError::NotFound(_)))) else { return };
+            let Some(wanted) =
+                wanted.filter(|_| matches!(done, Err(SimError::Conflict(..) | SimError::NotFound(_))))
+            else {
+                return;
+            };
             seen.pool.retain(|w| w.workspace.metadata.uid.as_ref() != Some(&wanted));
         }
     }
@@ -256,7 +276,12 @@ impl Pools {
     fn judge(&mut self) {
         let seed = self.seed;
         let waiting = self.waiting();
-        assert!(waiting.len() <= self.most, "seed {seed}: {} wait, {} were asked for at most", waiting.len(), self.most);
+        assert!(
+            waiting.len() <= self.most,
+            "seed {seed}: {} wait, {} were asked for at most",
+            waiting.len(),
+            self.most
+        );
         self.made.extend(waiting.iter().map(|o| o["metadata"]["uid"].as_str().unwrap().to_owned()));
         let mut of_session = BTreeMap::new();
         for (key, object) in self.workspaces() {
@@ -311,7 +336,11 @@ fn counts_are_exact_and_no_desktop_is_shared_whatever_is_stale_and_whoever_dies(
         let replicas = pool["spec"]["replicas"].as_u64().unwrap();
         assert_eq!(world.waiting().len() as u64, replicas, "seed {seed}");
         let status = &pool["status"];
-        assert_eq!((&status["readyReplicas"], &status["updatedReplicas"]), (&json!(replicas), &json!(replicas)), "seed {seed}");
+        assert_eq!(
+            (&status["readyReplicas"], &status["updatedReplicas"]),
+            (&json!(replicas), &json!(replicas)),
+            "seed {seed}"
+        );
         for (key, session) in world.of_kind("Session") {
             let uid = session["metadata"]["uid"].as_str().unwrap();
             let own = world.workspaces().iter().filter(|(_, o)| owner(o).1 == uid).count();
@@ -365,7 +394,11 @@ fn a_session_is_ready_after_two_writes_of_the_controller() {
     let status = world.sim.get(&Key::ours("Session", NS, "s")).unwrap()["status"].clone();
     let ready = status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Ready").unwrap();
     assert_eq!(ready["status"], "True");
-    let desktop = world.sim.get(&Key::ours("Workspace", NS, status["workspace"]["name"].as_str().unwrap())).unwrap().clone();
+    let desktop = world
+        .sim
+        .get(&Key::ours("Workspace", NS, status["workspace"]["name"].as_str().unwrap()))
+        .unwrap()
+        .clone();
     assert_eq!(desktop["metadata"]["labels"], json!({labels::MANAGED_BY: "a8s", labels::SESSION: "s"}));
     // The rest is the pool's: another desktop.
     world.session_pass("s");

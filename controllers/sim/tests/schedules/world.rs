@@ -165,7 +165,8 @@ impl World {
         seen.network_policy = view.get(&policy);
         // Answers of the processes are never from the past.
         if let Some(control) = self.sim.desk(seen.uid()).cloned() {
-            seen.desk = Some(DeskState { ready: true, width: 1280, height: 800, control, ..DeskState::default() });
+            seen.desk =
+                Some(DeskState { ready: true, width: 1280, height: 800, control, ..DeskState::default() });
             let runner = json!({"epoch": 0, "seq": 1, "turn": 0, "state": "Idle"});
             seen.runner = Some(serde_json::from_value(runner).unwrap());
         }

@@ -195,20 +195,20 @@ fn additions(
 /// The new programs come first: they are what the image is for.
 fn panel(text: &str, more: &[Application]) -> String {
     const ENTRY: &str = "launcher_item_app = /usr/share/applications/";
-    let own: String = more.iter().map(|a| format!("{ENTRY}{}\n", a.launcher)).collect();
-    text.replacen(ENTRY, &format!("{own}{ENTRY}"), 1)
+    let own: Vec<_> = more.iter().map(|a| [ENTRY, &a.launcher, "\n"].concat()).collect();
+    text.replacen(ENTRY, &(own.concat() + ENTRY), 1)
 }
 
 fn menu(text: &str, more: &[Application]) -> String {
+    const END: &str = "<separator/>";
     let entry = |a: &Application| {
+        let (label, command) = (&a.label, a.command.join(" "));
         format!(
-            "<item label=\"{}\"><action name=\"Execute\"><command>{}</command></action></item>\n    ",
-            a.label,
-            a.command.join(" ")
+            "<item label=\"{label}\"><action name=\"Execute\"><command>{command}</command></action></item>\n    "
         )
     };
-    let own: String = more.iter().map(entry).collect();
-    text.replacen("<separator/>", &format!("{own}<separator/>"), 1)
+    let own: Vec<_> = more.iter().map(entry).collect();
+    text.replacen(END, &(own.concat() + END), 1)
 }
 
 fn desktop(text: &str, more: &[Application]) -> io::Result<String> {
