@@ -280,7 +280,9 @@ fn session_put_back(desk: &Desk) -> Result<()> {
 }
 
 fn volume_first(desk: &Desk) -> Result<()> {
-    apply(desk, "Workspace", "swift", "{environment: desktop}")?;
+    let class = "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: waits}\nprovisioner: local.csi.a8s.dev\nvolumeBindingMode: WaitForFirstConsumer\n";
+    desk.apply(class)?;
+    apply(desk, "Workspace", "swift", "{environment: desktop, storage: {storageClassName: waits}}")?;
     let found = ready(desk, "workspace", "swift")?;
     let claim = desk.get("pvc", "swift-home").context("the claim")?;
     let node = &claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"];
@@ -291,5 +293,6 @@ fn volume_first(desk: &Desk) -> Result<()> {
         .and_then(|all| all.iter().find(|c| c["type"] == "PodScheduled").cloned());
     let at = scheduled.map(|c| c["lastTransitionTime"].clone()).unwrap_or_default();
     ensure!(at == pod["metadata"]["creationTimestamp"], "scheduled in the second it was made: {at}");
-    gone(desk, "workspace", &["swift"])
+    gone(desk, "workspace", &["swift"])?;
+    gone(desk, "storageclass", &["waits"])
 }
