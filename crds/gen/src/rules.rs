@@ -61,7 +61,8 @@ pub const ROLES: &[Role] = &[
         bound: true,
         rules: &[
             rule(A8S, &["environments"], &["get", "list", "patch", "update", "watch"]),
-            rule(A8S, &["sessions"], &["get", "list", "patch", "update", "watch"]),
+            // A Session is deleted when spec.lifecycle.deleteAfter is over, and never otherwise.
+            rule(A8S, &["sessions"], &["delete", "get", "list", "patch", "update", "watch"]),
             rule(A8S, &["warmpools"], READ),
             rule(A8S, &["artifacts", "messages", "snapshots", "workspaces"], CHILD),
             rule(

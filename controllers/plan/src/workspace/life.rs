@@ -264,11 +264,19 @@ pub(super) fn drowsy(observed: &Observed, wanted: Wanted) -> bool {
 /// The end of a Workspace whose time is over: first everybody is told, then it goes, with the Session that it belongs to.
 pub(super) fn expire(observed: &Observed, mut draft: Draft<'_>) -> Plan<WorkspaceStatus> {
     let text = words::expired(observed);
-    let told = status(observed).and_then(|s| conditions::get(&s.conditions, ConditionType::Ready));
-    let told = told.is_some_and(|c| c.reason == Reason::Expired.as_str());
+    let last = status(observed).and_then(|s| conditions::get(&s.conditions, ConditionType::Ready));
+    let last = last.map_or("", |c| c.reason.as_str());
+    let refused = [Reason::Forbidden, Reason::QuotaExceeded].iter().any(|r| r.as_str() == last);
+    if refused {
+        // It was said before. Nothing changes until somebody allows it, so that the attempts cost one request each.
+        draft.notice(false, Reason::Expired, text);
+        draft.status = status(observed).cloned().unwrap_or_default();
+        return draft
+            .finish(vec![Op::Delete { target: owner(observed), grace: None }], Wake::AfterMillis(5_000));
+    }
     draft.hold(Hold::wait(Reason::Expired, text.clone()));
     draft.conditions();
-    if told {
+    if last == Reason::Expired.as_str() {
         return draft
             .finish(vec![Op::Delete { target: owner(observed), grace: None }], Wake::AfterMillis(5_000));
     }

@@ -180,8 +180,8 @@ pub fn a_pod_that_is_deleted_by_hand_comes_back_on_the_same_volume(desk: &Desk) 
 }
 
 pub fn a_container_that_runs_out_of_memory_is_named_with_its_limit(desk: &Desk) -> Result<()> {
-    // It ends with the container, so that the command's own result says nothing.
-    let _ = shell(desk, "sturdy", "agent", "tail /dev/zero");
+    // Where the kernel ends single processes, it shall be the container's first. The command ends with it, so that its own result says nothing.
+    let _ = shell(desk, "sturdy", "agent", "echo 1000 > /proc/1/oom_score_adj; tail /dev/zero");
     desk.until("the condition names container and limit", Duration::from_secs(20), |d| {
         let found = d.get("workspace", "sturdy")?;
         let text = found["status"]["conditions"].to_string();

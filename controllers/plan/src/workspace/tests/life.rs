@@ -348,3 +348,22 @@ fn a_wish_to_wake_saves_what_would_be_deleted() {
     let plan = pass(&mut observed, minutes(1_500));
     assert_eq!((delete_of(&plan), creates(&plan, "Pod")), (None, 1));
 }
+
+#[test]
+fn a_deletion_that_the_api_server_refuses_costs_no_writes_until_it_is_allowed() {
+    let mut observed = living(json!({"idleSuspendAfter": "20m", "deleteAfter": "1d"}));
+    fall_asleep(&mut observed, minutes(30));
+    let late = minutes(1_500);
+    pass(&mut observed, late);
+    let refused = "The API server refused a step: workspaces.a8s.dev is forbidden";
+    observed.last_error = Some(refused.into());
+    assert!(pass(&mut observed, late).status.is_some(), "it is said once");
+    for round in 0..3 {
+        observed.last_error = None;
+        let attempt = decide(&observed, &env(late + round));
+        assert_eq!((delete_of(&attempt), attempt.status.is_none()), (Some(("Workspace", UID)), true));
+        observed.last_error = Some(refused.into());
+        let told = pass(&mut observed, late + round);
+        assert_eq!((told.status, told.wake), (None, Wake::AfterMillis(5_000)));
+    }
+}
