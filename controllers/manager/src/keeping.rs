@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    fn workspace(spec: Value, status: Value) -> Workspace {
+    fn workspace(spec: &Value, status: &Value) -> Workspace {
         let mut object = json!({"metadata": {"name": "w", "namespace": "n"}, "spec": {"environment": "desktop"}, "status": status});
         for (key, value) in spec.as_object().unwrap() {
             object["spec"][key] = value.clone();
@@ -90,10 +90,10 @@ mod tests {
     #[test]
     fn a_workspace_needs_its_snapshot_until_its_volume_is_there() {
         let source = json!({"source": {"snapshot": "s"}});
-        assert_eq!(needs(&workspace(source.clone(), json!({}))), ["s"]);
+        assert_eq!(needs(&workspace(&source, &json!({}))), ["s"]);
         let condition = json!([{"type": "StorageReady", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-11-22T08:00:00Z"}]);
-        assert_eq!(needs(&workspace(source, json!({"conditions": condition}))), [""; 0]);
-        assert_eq!(needs(&workspace(json!({}), json!({"archive": "a"}))), ["a"]);
+        assert_eq!(needs(&workspace(&source, &json!({"conditions": condition}))), [""; 0]);
+        assert_eq!(needs(&workspace(&json!({}), &json!({"archive": "a"}))), ["a"]);
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
             (json!({"id": "2", "snapshot": "s", "phase": "Replacing"}), 1),
             (json!({"id": "2", "snapshot": "s", "phase": "Done"}), 0),
         ] {
-            let workspace = workspace(order.clone(), json!({"conditions": ready, "restore": restore}));
+            let workspace = workspace(&order, &json!({"conditions": ready, "restore": restore}));
             assert_eq!(needs(&workspace).len(), expected);
         }
     }

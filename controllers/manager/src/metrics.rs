@@ -138,17 +138,19 @@ fn seconds(text: &str) -> Option<f64> {
 /// Resource and sub-resource of a path, and whether it names one object.
 fn kind(path: &str) -> (String, bool) {
     let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let rest = match parts.as_slice() {
-        ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
-        _ => return ("other".into(), false),
+    let (["api", _, rest @ ..] | ["apis", _, _, rest @ ..]) = parts.as_slice() else {
+        return ("other".into(), false);
+    };
+    let rest = if let ["namespaces", _, inner @ ..] = rest
+        && !inner.is_empty()
+    {
+        inner
+    } else {
+        rest
     };
     match rest {
-        ["namespaces", _, resource, _, part, ..] => (format!("{resource}/{part}"), true),
-        ["namespaces", _, resource, _] => ((*resource).to_owned(), true),
-        ["namespaces", _, resource] => ((*resource).to_owned(), false),
         [resource, _, part, ..] => (format!("{resource}/{part}"), true),
-        [resource, _] => ((*resource).to_owned(), true),
-        [resource] => ((*resource).to_owned(), false),
+        [resource, named @ ..] => ((*resource).to_owned(), !named.is_empty()),
         [] => ("other".into(), false),
     }
 }

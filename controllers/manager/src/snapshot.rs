@@ -76,11 +76,10 @@ async fn reconcile(cached: Arc<Snapshot>, ctx: Arc<Context>) -> Result<Action, E
         if let Some(workspace) = quiesce {
             // A runner that does not answer is an observation, not a failed pass: the plan decides how long to wait for it.
             observed.runner = match execute::address(&ctx, &workspace).await {
-                Ok(at) => ctx
-                    .pods
-                    .quiesce(&at)
-                    .await
-                    .map_or_else(|e| Runner::Silent(e.to_string()), Runner::Quiesced),
+                Ok(at) => ctx.pods.quiesce(&at).await.map_or_else(
+                    |e| Runner::Silent(e.to_string()),
+                    |state| Runner::Quiesced(Box::new(state)),
+                ),
                 Err(error) => Runner::Silent(error.to_string()),
             };
         }

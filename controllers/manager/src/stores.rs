@@ -72,28 +72,27 @@ impl Stores {
             Some(format!("{}/{}", s.namespace().unwrap_or_default(), s.spec.workspace))
         });
         let ours = || any().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
-        let (sessions, a) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
-        let (workspaces, b) = Cache::new(Api::all(client.clone()), any(), |_| {}, vec![hook]);
-        let (environments, c) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
-        let (snapshots, d) = Cache::new(Api::all(client.clone()), any(), |_| {}, vec![snapshots_of.hook()]);
-        let (pools, e) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
-        let (nodes, f) = Cache::new(Api::all(client.clone()), any(), trim_node, Vec::new());
-        let (pods, g) = Cache::new(Api::all(client.clone()), ours(), trim_pod, Vec::new());
-        let (claims, h) = Cache::new(Api::all(client.clone()), ours(), |_| {}, vec![claims_of.hook()]);
-        let (services, i) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
-        let (policies, j) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
-        let watches = vec![
-            a.boxed(),
-            b.boxed(),
-            c.boxed(),
-            d.boxed(),
-            e.boxed(),
-            f.boxed(),
-            g.boxed(),
-            h.boxed(),
-            i.boxed(),
-            j.boxed(),
-        ];
+        let (sessions, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
+        let mut watches = vec![watch.boxed()];
+        let (workspaces, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, vec![hook]);
+        watches.push(watch.boxed());
+        let (environments, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
+        watches.push(watch.boxed());
+        let (snapshots, watch) =
+            Cache::new(Api::all(client.clone()), any(), |_| {}, vec![snapshots_of.hook()]);
+        watches.push(watch.boxed());
+        let (pools, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
+        watches.push(watch.boxed());
+        let (nodes, watch) = Cache::new(Api::all(client.clone()), any(), trim_node, Vec::new());
+        watches.push(watch.boxed());
+        let (pods, watch) = Cache::new(Api::all(client.clone()), ours(), trim_pod, Vec::new());
+        watches.push(watch.boxed());
+        let (claims, watch) = Cache::new(Api::all(client.clone()), ours(), |_| {}, vec![claims_of.hook()]);
+        watches.push(watch.boxed());
+        let (services, watch) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
+        watches.push(watch.boxed());
+        let (policies, watch) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
+        watches.push(watch.boxed());
         let stores = Self {
             sessions,
             workspaces,
@@ -190,9 +189,11 @@ pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
 /// Objects of a cache by something that many of them share.
 pub struct Index<K> {
     key: fn(&K) -> Option<String>,
-    /// The objects, and the key of each UID.
-    inner: Mutex<(HashMap<String, BTreeMap<String, Arc<K>>>, HashMap<String, String>)>,
+    inner: Mutex<Indexed<K>>,
 }
+
+/// The objects of each key by UID, and the key of each UID.
+type Indexed<K> = (HashMap<String, BTreeMap<String, Arc<K>>>, HashMap<String, String>);
 
 impl<K: ResourceExt + Send + Sync + 'static> Index<K> {
     fn new(key: fn(&K) -> Option<String>) -> Arc<Self> {
@@ -260,7 +261,7 @@ where
                 match event {
                     Ok(event) => filled.take(&mut writer, &event, &mut listed),
                     Err(error) => {
-                        tracing::warn!(kind = %K::kind(&()), %error, "a watch was cut; it begins anew")
+                        tracing::warn!(kind = %K::kind(&()), %error, "a watch was cut; it begins anew");
                     }
                 }
             }

@@ -39,11 +39,11 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<MessageStatus> {
     match &seen.session {
         None => {
             plan.wake = Wake::AfterMillis(LOOK_AGAIN);
-            waits(&mut new, Reason::SessionNotFound, format!("Session {name} does not exist"), env.now);
+            waits(&mut new, Reason::SessionNotFound, &format!("Session {name} does not exist"), env.now);
         }
         Some(session) if over(session) && !had => {
             new.state = Some(MessageState::Dropped);
-            waits(&mut new, Reason::Dropped, format!("Session {name} is over"), env.now);
+            waits(&mut new, Reason::Dropped, &format!("Session {name} is over"), env.now);
         }
         Some(session) if had && desktop_deleted(session) => turn_lost(&mut new, env.now),
         Some(session) if at_rest(session).is_some() && !over(session) && !had => {
@@ -54,7 +54,7 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<MessageStatus> {
                 "Session {name} is {rests}; it gets the Message when it is resumed: \
                  kubectl patch session {name} --type=merge -p '{{\"spec\":{{\"state\":\"Active\"}}}}'"
             );
-            waits(&mut new, Reason::Queued, text, env.now);
+            waits(&mut new, Reason::Queued, &text, env.now);
         }
         Some(_) => return plan,
     }
@@ -88,10 +88,10 @@ pub fn turn_lost(status: &mut MessageStatus, now: Timestamp) {
     set(ConditionType::Ready, Status::False, Reason::WorkspaceDeleted);
 }
 
-fn waits(status: &mut MessageStatus, reason: Reason, text: String, now: Timestamp) {
+fn waits(status: &mut MessageStatus, reason: Reason, text: &str, now: Timestamp) {
     let generation = status.observed_generation;
     for kind in [ConditionType::Ready, ConditionType::Delivered] {
-        conditions::set(&mut status.conditions, kind, Status::False, reason, text.clone(), generation, now);
+        conditions::set(&mut status.conditions, kind, Status::False, reason, text, generation, now);
     }
 }
 

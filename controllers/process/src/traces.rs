@@ -61,7 +61,7 @@ pub(crate) fn tracer(name: &str) -> Result<Option<(Tracer, Flush)>, String> {
 fn client(runtime: Handle) -> Result<Client, String> {
     let client = reqwest::Client::builder().timeout(LIMIT).redirect(reqwest::redirect::Policy::none());
     let client = client.build().map_err(|error| error.to_string())?;
-    Ok(Client { client, runtime, warned: AtomicBool::new(false) })
+    Ok(Client { http: client, runtime, warned: AtomicBool::new(false) })
 }
 
 fn provide(name: &str, exporter: SpanExporter) -> (Tracer, Flush) {
@@ -77,7 +77,7 @@ fn provide(name: &str, exporter: SpanExporter) -> (Tracer, Flush) {
 /// Sends batches with the process' own HTTP client. The exporter's thread has no runtime; the process has.
 #[derive(Debug)]
 struct Client {
-    client: reqwest::Client,
+    http: reqwest::Client,
     runtime: Handle,
     /// Whether the collector's silence was said already.
     warned: AtomicBool,
@@ -86,7 +86,7 @@ struct Client {
 #[async_trait::async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (client, host) = (self.client.clone(), request.uri().host().unwrap_or_default().to_owned());
+        let (client, host) = (self.http.clone(), request.uri().host().unwrap_or_default().to_owned());
         let sent = self.runtime.spawn(async move {
             let answer = client.execute(request.try_into()?).await?;
             let status = answer.status();

@@ -145,9 +145,10 @@ impl World for Fake {
     async fn set_abandoned(&self, message: &Message, abandoned: bool) -> Result<(), Error> {
         Ok(self.call(|state| {
             let found = state.messages.iter_mut().find(|m| m.name_any() == message.name_any()).unwrap();
-            match abandoned {
-                true => drop(found.labels_mut().insert(labels::ABANDONED.into(), "true".into())),
-                false => drop(found.labels_mut().remove(labels::ABANDONED)),
+            if abandoned {
+                found.labels_mut().insert(labels::ABANDONED.into(), "true".into());
+            } else {
+                found.labels_mut().remove(labels::ABANDONED);
             }
         })?)
     }
@@ -488,7 +489,9 @@ async fn what_a_waiting_message_was_told_while_suspended_is_over_when_the_agent_
         let mut state = world.state();
         let message = state.messages.iter_mut().find(|m| m.name_any() == "a").unwrap();
         let mut conditions = message.status.clone().unwrap().conditions;
-        conditions.iter_mut().for_each(|c| c.message = text.into());
+        for condition in &mut conditions {
+            condition.message = text.into();
+        }
         message.status.as_mut().unwrap().conditions = conditions;
     };
     told("Session rain is suspended");

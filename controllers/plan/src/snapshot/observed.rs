@@ -115,7 +115,7 @@ pub enum Runner {
     /// Not asked in this pass.
     NotAsked,
     /// It flushed everything to the volume and told its state.
-    Quiesced(RunnerState),
+    Quiesced(Box<RunnerState>),
     /// It did not answer.
     Silent(String),
 }

@@ -56,7 +56,7 @@ pub(super) fn take(pass: &mut Pass, observed: &Observed) {
     let name = volume_snapshot_name(&observed.snapshot);
     let status = &mut pass.status;
     status.consistency = Some(consistency);
-    status.checkpoint = checkpoint(workspace, state);
+    status.checkpoint = checkpoint(workspace, state.map(|state| &**state));
     status.driver = Some(driver.clone());
     status.snapshot_class_name = Some(class.clone());
     status.volume_snapshot = Some(name.clone());

@@ -43,7 +43,7 @@ pub fn check(observed: &Observed, env: &Env, plan: &Plan<WorkspaceStatus>) -> Ve
                 let kind = object["kind"].as_str().unwrap_or_default();
                 if kind == "Snapshot" {
                     // It outlives the Workspace, so that nothing owns it.
-                    let of_it = &object["metadata"]["labels"][labels::WORKSPACE_UID] == observed.uid();
+                    let of_it = object["metadata"]["labels"][labels::WORKSPACE_UID] == *observed.uid();
                     if !of_it || object["spec"]["trigger"] == "Manual" || matches!(op, Op::Apply { .. }) {
                         say(2, "a Snapshot in a person's name or of another Workspace".into());
                     }

@@ -146,7 +146,7 @@ pub(crate) fn service(observed: &Observed) -> Value {
 }
 
 /// The NetworkPolicy: only the control plane gets in, and only to the two HTTPS ports; `egress` says what gets out.
-pub(crate) fn network_policy(observed: &Observed, env: &Env, egress: Vec<Value>) -> Value {
+pub(crate) fn network_policy(observed: &Observed, env: &Env, egress: &[Value]) -> Value {
     let port = |port: u16| json!({"port": port, "protocol": "TCP"});
     json!({
         "apiVersion": "networking.k8s.io/v1",

@@ -112,12 +112,12 @@ pub(crate) fn ensure<'a>(
     let name = names::automatic_snapshot(observed.name(), observed.uid(), trigger, key);
     let found = observed.snapshots.iter().find(|s| s.name == name);
     if found.is_none() {
-        ops.push(create(observed, trigger, name));
+        ops.push(create(observed, trigger, &name));
     }
     found
 }
 
-fn create(observed: &Observed, trigger: Trigger, name: String) -> Op {
+fn create(observed: &Observed, trigger: Trigger, name: &str) -> Op {
     let mut all = children::labels_of(observed);
     all.insert(labels::TRIGGER, format!("{trigger:?}"));
     // Everything that has a default is said: what is there is compared with this.

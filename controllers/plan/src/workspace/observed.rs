@@ -245,7 +245,10 @@ impl Observed {
         taken.into_iter().find_map(|(meta, kind, name)| {
             // What came back from a backup without an owner is applied anew, with one.
             let applied = matches!(kind, "Service" | "NetworkPolicy");
-            let taken = |meta: &ObjectMeta| !self.owns(meta) && !(applied && adoption::orphan(self, meta));
+            let taken = |meta: &ObjectMeta| {
+                let ours = self.owns(meta) || applied && adoption::orphan(self, meta);
+                !ours
+            };
             meta.is_some_and(taken).then(|| format!("{kind} {name}"))
         })
     }

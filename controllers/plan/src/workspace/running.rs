@@ -118,7 +118,7 @@ fn surroundings(observed: &Observed, env: &Env, ops: &mut Vec<Op>) -> Result<(),
         // What an Environment allowed stays allowed to a running desktop when the Environment is gone.
         Ok(_) if observed.environment.is_none() && observed.network_policy.is_some() => {}
         Ok(rules) => {
-            apply(ops, observed.network_policy.as_ref(), children::network_policy(observed, env, rules));
+            apply(ops, observed.network_policy.as_ref(), children::network_policy(observed, env, &rules));
         }
         Err(egress::Refused(text)) => return Err(Hold::stalled(Reason::InvalidSpec, text)),
     }

@@ -1,5 +1,13 @@
 //! What a Workspace does in each situation, one sentence each.
 
+#![allow(
+    clippy::large_stack_arrays,
+    clippy::needless_pass_by_value,
+    clippy::type_complexity,
+    clippy::unnecessary_wraps,
+    reason = "tables and small helpers are read, not tuned"
+)]
+
 mod adoption;
 mod archive;
 mod keeping;

@@ -34,10 +34,10 @@ pub(super) fn resting(
         (WorkspaceState::Archived, _) => format!("archived by spec.state since {from}"),
     };
     if let Some(after) = archive.filter(|_| state == WorkspaceState::Suspended) {
-        text += &format!("; archived at {}", end(since, after));
+        text.extend(["; archived at ", &end(since, after)]);
     }
     if let Some(after) = delete {
-        text += &format!("; deleted at {}", end(since, after));
+        text.extend(["; deleted at ", &end(since, after)]);
     }
     text
 }

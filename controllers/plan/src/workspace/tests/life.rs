@@ -103,7 +103,7 @@ fn turns_messages_viewers_input_and_control_are_use() {
         (
             |o| {
                 (o.runner.as_mut().unwrap().state, o.runner.as_mut().unwrap().turn) =
-                    (RunnerPhase::Running, 4)
+                    (RunnerPhase::Running, 4);
             },
             "turn 4 is running",
         ),
