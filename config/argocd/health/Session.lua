@@ -14,8 +14,9 @@ end
 if found.Stalled ~= nil and found.Stalled.status == "True" then
   return {status = "Degraded", message = found.Stalled.message}
 end
-if status.state == "Suspended" then
-  return {status = "Suspended", message = "Suspended as asked"}
+if status.state == "Suspended" or status.state == "Archived" then
+  local why = found.Ready ~= nil and found.Ready.message or "Suspended as asked"
+  return {status = "Suspended", message = why}
 end
 if status.state == "Terminated" then
   return {status = "Healthy", message = "Terminated as asked"}

@@ -77,7 +77,7 @@ fn k9s_plugins_have_known_keys_and_what_changes_something_is_marked_dangerous() 
             assert!(!plugin[required].is_null(), "{name} has no {required}");
         }
         let text = plugin["args"].to_string();
-        let changes = ["patch", "create", "delete"].iter().any(|verb| text.contains(verb));
+        let changes = ["patch", "create", "delete", "annotate"].iter().any(|verb| text.contains(verb));
         assert_eq!(plugin["dangerous"] == true, changes, "{name}");
         for scope in plugin["scopes"].as_array().expect("scopes") {
             assert!(

@@ -157,8 +157,13 @@ impl<'a> Draft<'a> {
                 conditions::clear(&mut self.status.conditions, ConditionType::Stalled);
                 if before.is_none_or(|c| c.status != "True") {
                     let total =
-                        self.status.startup.as_ref().and_then(|s| s.total.clone()).unwrap_or_default();
-                    self.notice(false, Reason::Ready, format!("The desktop is ready after {total}."));
+                        |status: &WorkspaceStatus| status.startup.as_ref().and_then(|s| s.total.clone());
+                    let started = self.observed.workspace.status.as_ref().and_then(total).is_some();
+                    let text = match total(&self.status).filter(|_| !started) {
+                        Some(total) => format!("The desktop is ready after {total}."),
+                        None => "The desktop is ready again.".to_owned(),
+                    };
+                    self.notice(false, Reason::Ready, text);
                 }
             }
             Err(hold) if hold.stalled => {

@@ -266,7 +266,7 @@ fn the_check_sees_a_pod_that_is_forgotten_while_it_may_still_run() {
 fn stages_are_measured_to_the_millisecond_and_a_start_has_a_kind() {
     let mut observed = ready();
     let startup = status(&observed).startup.clone().unwrap();
-    assert_eq!((startup.kind.as_deref(), startup.total.as_deref()), (Some("Cold"), Some("3.000s")));
+    assert_eq!((startup.kind.as_deref(), startup.total.as_deref()), (Some("Cold"), Some("2.000s")));
     observed.workspace.spec.state = a8s_crds::WorkspaceState::Suspended;
     pass(&mut observed, 10);
     (observed.pod, observed.desk, observed.runner) = (None, None, None);
