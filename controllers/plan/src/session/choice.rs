@@ -114,6 +114,8 @@ fn best(catalogue: &[Environment], goal: &str) -> Result<Choice, (Reason, String
             format!("{next}: {} of its keywords in the goal", others.len())
         } else if their < priority {
             format!("{next}: as many keywords, priority {their} is lower than {priority}")
+        } else if their > priority {
+            format!("{next}: no keywords either, priority {their} is higher: it is more special")
         } else {
             format!("{next}: as many keywords and the same priority; the first name wins")
         });

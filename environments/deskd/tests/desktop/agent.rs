@@ -62,7 +62,7 @@ async fn a_screenshot_shows_what_was_drawn_since_the_last_one() {
     assert_eq!(agent.must("wait_settled", json!({})).await.json["settled"], true);
     let info = agent.must("desktop_info", json!({})).await.json;
     assert_eq!((&info["activeWindow"], &info["width"]), (&json!("typing"), &json!(1000)));
-    assert_eq!(info["applications"], json!(["terminal"]));
+    assert_eq!(info["applications"], json!(["browser", "terminal"]));
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn wrong_arguments_are_explained() {
         ),
         ("computer", json!({"action": "key", "text": "ctrl+hyper"}), "\"hyper\""),
         ("computer", json!({"action": "type"}), "needs `text`"),
-        ("launch", json!({"program": "no-such-program"}), "applications are: terminal"),
+        ("launch", json!({"program": "no-such-program"}), "applications are: browser, terminal"),
         ("launch", json!({"program": "false"}), "exited with status 1"),
         ("wait_for_window", json!({"title_contains": "nothing", "timeout_seconds": 0.1}), "no window titled"),
     ] {

@@ -28,7 +28,8 @@ fn http_ok(address: &str, path: &str) -> std::io::Result<bool> {
     let address: SocketAddr = address.parse().map_err(std::io::Error::other)?;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    // In one piece: a server may answer and close before it has read a second one.
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
     let mut head = [0; 12];
     stream.read_exact(&mut head)?;
     Ok(head.ends_with(b" 200"))
