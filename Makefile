@@ -14,7 +14,7 @@ BENCH = cargo run --quiet --locked --release -p a8s-e2e --bin bench --
 # Over 100,000 in all.
 SCHEDULES ?= 17
 
-.PHONY: help up down status token images logs test test-kills test-schedules bench bench-up bench-workspaces fmt lint gen
+.PHONY: help up down status token images logs test test-cases test-kills test-schedules bench bench-up bench-workspaces fmt lint gen
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -50,7 +50,11 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_CLUSTER)
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --locked
-	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture from_one_manifest
+	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture --test-threads=1
+
+test-cases: ## T4 of Workspaces, Snapshots and pools, by topic.
+	$(CARGO_CLUSTER)
+	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test cases -- --ignored --nocapture --test-threads=1
 
 test-kills: ## Kill the controller at ten points of the sample's run.
 	$(CARGO_CLUSTER)

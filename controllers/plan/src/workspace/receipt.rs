@@ -4,6 +4,18 @@
 use a8s_crds::{Receipt, conditions::Reason};
 
 use super::{Observed, RESTORED_FROM, status::Draft, volume};
+use crate::Env;
+
+/// What a restored desktop has not reported so many seconds after its start it does not report any more.
+const PATIENCE: i64 = 60;
+
+/// Whether the receipt of a restored volume is still to come.
+pub(crate) fn awaited(observed: &Observed, draft: &Draft<'_>, env: &Env) -> bool {
+    let restored = volume::current(observed).and_then(|claim| volume::note(claim, RESTORED_FROM)).is_some();
+    let began = draft.status.startup.as_ref().and_then(|s| s.began.as_ref());
+    let fresh = began.is_some_and(|began| env.now.as_second() - began.0.as_second() < PATIENCE);
+    restored && fresh && draft.status.receipt.is_none()
+}
 
 pub(crate) fn settle(observed: &Observed, draft: &mut Draft<'_>) {
     let Some(from) = volume::current(observed).and_then(|claim| volume::note(claim, RESTORED_FROM)) else {

@@ -20,6 +20,8 @@ use crate::{Effect, Env, Op, Plan, Target, Wake};
 
 /// Nothing but time changes what is said of a start that no watch and no answer tells anything of, in milliseconds.
 const UNTOLD: u64 = 1_000;
+/// How soon it is looked again for what a restored desktop reports.
+const RECEIPT: u64 = 500;
 /// A pod that fails at once is tried again this much later, in seconds.
 const AGAIN_AFTER: i64 = 10;
 /// So many seconds a volume may take whose node was chosen without the scheduler.
@@ -70,13 +72,15 @@ pub(crate) fn plan(
     receipt::settle(observed, &mut draft);
     draft.conditions();
     woken(observed, &mut draft);
-    let wake = wake(&draft, observed, handed);
+    let wake = wake(&draft, observed, env, handed);
     draft.finish(ops, wake)
 }
 
-fn wake(draft: &Draft<'_>, observed: &Observed, handed: bool) -> Wake {
+fn wake(draft: &Draft<'_>, observed: &Observed, env: &Env, handed: bool) -> Wake {
     match draft.status.state.as_deref() {
         _ if handed => Wake::AfterMillis(50),
+        // Nobody tells when the first frame is drawn.
+        Some("Running") if receipt::awaited(observed, draft, env) => Wake::AfterMillis(RECEIPT),
         // If one of them did not answer, its condition rests on the kubelet alone; whoever asks goes on asking and tells when it does.
         Some("Running") => Wake::OnChange,
         Some("Stalled") => Wake::AfterMillis(STALLED),

@@ -4,7 +4,10 @@ use a8s_crds::conditions::Reason;
 use a8s_wire::{FirstFrame, Restored};
 
 use super::*;
-use crate::workspace::{CloneSource, NodeFact, Source};
+use crate::{
+    Wake,
+    workspace::{CloneSource, NodeFact, Source},
+};
 
 fn source() -> Option<Source> {
     Some(Source {
@@ -184,8 +187,10 @@ fn the_receipt_needs_files_conversation_and_a_picture_and_is_written_once() {
         ..Restored::default()
     };
     observed.runner.as_mut().unwrap().restored = Some(found.clone());
-    pass(&mut observed, 3);
+    let waiting = pass(&mut observed, 3);
     assert_eq!(status(&observed).receipt, None, "nobody has seen a picture");
+    assert_eq!(waiting.wake, Wake::AfterMillis(500), "nobody tells when there is one");
+    assert_eq!(pass(&mut observed, 300).wake, Wake::OnChange, "and not for ever");
     observed.desk.as_mut().unwrap().first_frame = Some(FirstFrame { at: String::new(), after_millis: 1234 });
     let plan = pass(&mut observed, 4);
     let receipt = status(&observed).receipt.clone().unwrap();
