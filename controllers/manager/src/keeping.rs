@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use a8s_crds::{Session, Workspace, conditions::ConditionType, conditions::is_true};
 use a8s_plan::workspace::Conversation;
-use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{context::Context, stores::Stores};
 
@@ -27,7 +27,8 @@ pub fn conversation(ctx: &Context, workspace: &Workspace) -> Option<Conversation
     if !each_turn(workspace) {
         return None;
     }
-    let owner = workspace.controller_owner_ref(&()).filter(|o| o.kind == "Session")?;
+    let owners = workspace.owner_references();
+    let owner = owners.iter().find(|o| o.controller == Some(true) && o.kind == "Session")?;
     let key = ObjectRef::<Session>::new(&owner.name).within(&workspace.namespace()?);
     let session = ctx.stores.sessions.store().get(&key).filter(|s| s.uid().as_deref() == Some(&owner.uid))?;
     let status = session.status.as_ref()?;
