@@ -82,11 +82,16 @@ fn of(desk: &Desk, workspace: &str, trigger: &str) -> Vec<Value> {
 
 /// Takes finalizers away and deletes: the backend learns nothing.
 fn by_force(desk: &Desk, kind: &str, name: &str) -> Result<()> {
+    let uid = |d: &Desk| d.get(kind, name).map(|object| object["metadata"]["uid"].clone());
+    let before = uid(desk);
     desk.kubectl(&["delete", kind, name, "--wait=false", "--ignore-not-found"])?;
     let patch = ["patch", kind, name, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#];
     // It may be gone by now.
     let _ = desk.kubectl(&patch);
-    gone(desk, kind, name, MINUTE)
+    // It may be there again, made anew: that is quicker than one can look.
+    desk.until(&format!("{kind} {name} is gone"), MINUTE, |d| {
+        (uid(d).is_none() || uid(d) != before).then_some(())
+    })
 }
 
 /// VolumeSnapshot and content of a Snapshot.
