@@ -5,14 +5,18 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use crate::v1alpha1::{Artifact, Environment, Message, Session, Snapshot, WarmPool, Workspace};
+use crate::v1alpha1::{
+    Artifact, Connection, Environment, Message, Request, Session, Snapshot, WarmPool, Workspace,
+};
 
 /// All definitions, in the order of their names.
 pub fn all() -> Vec<CustomResourceDefinition> {
     let mut all = vec![
         Artifact::crd(),
+        Connection::crd(),
         Environment::crd(),
         Message::crd(),
+        Request::crd(),
         Session::crd(),
         Snapshot::crd(),
         WarmPool::crd(),

@@ -33,6 +33,16 @@ pub fn tls_secret(workspace: &str) -> String {
     format!("{workspace}-tls")
 }
 
+/// The Secret with what the Workspace was granted.
+pub fn grants_secret(workspace: &str) -> String {
+    format!("{workspace}-grants")
+}
+
+/// The Request that records a question of the agent, by the event that asked it.
+pub fn request(session: &str, epoch: i64, seq: i64) -> String {
+    format!("{session}-{epoch}-{seq}")
+}
+
 /// The VolumeSnapshot behind a Snapshot; it carries a piece of the UID so that a Snapshot of the same name, made later, gets another.
 pub fn volume_snapshot(snapshot: &str, uid: &str) -> String {
     bounded(&format!("{snapshot}-{}", short_hash(uid)), 63)

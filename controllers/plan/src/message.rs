@@ -130,6 +130,8 @@ mod tests {
         let spec = MessageSpec {
             session: "s".into(),
             content: Some("hi".into()),
+            content_ref: None,
+            attachments: Vec::new(),
             delivery: a8s_crds::Delivery::Queue,
             turn: None,
             author,

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DesktopSize, Egress, Resources, Storage};
+use super::{DesktopSize, Egress, Input, Resources, Storage};
 
 /// A kind of desktop that administrators offer: image, agent, resources and when it fits.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -53,6 +53,25 @@ pub struct EnvironmentSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[x_kube(validation = Rule::new("self.filter(h, h.default).size() <= 1").message("at most one harness may be the default"))]
     pub harnesses: Vec<Harness>,
+    /// What the chat agent asks for before the work begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub inputs: Vec<Input>,
+    /// Tools that its agents have, by the names that people and agents use: `computer`, `shell`, `files`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub tools: Vec<String>,
+    /// Names of Connections that a Session gets if its namespace has them and they may be granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub connections: Vec<String>,
+    /// What every agent in it has to mind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8192))]
+    pub instructions: Option<String>,
     /// When the Environment is chosen for a Session that names none.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<Matching>,
@@ -93,6 +112,11 @@ pub struct Matching {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub keywords: Vec<String>,
+    /// What it can do, in single words that a requirement or an attachment's kind may call for: `spreadsheet`, `pdf`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub capabilities: Vec<String>,
     /// The higher wins if as many words fit. If no word of any Environment fits the lowest wins: it is the most general.
     #[serde(default)]
     pub priority: i32,

@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Attachment;
+
 /// One final utterance of a Session. People create Messages to talk to the agent; what the agent says is recorded as Messages too.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -36,6 +38,14 @@ pub struct MessageSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32768))]
     pub content: Option<String>,
+    /// Where the whole text is, if `content` is only its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_ref: Option<ContentRef>,
+    /// Files that belong to it; the agent finds them in `~/Attachments`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub attachments: Vec<Attachment>,
     /// When the agent gets it.
     #[serde(default)]
     pub delivery: Delivery,
@@ -46,6 +56,17 @@ pub struct MessageSpec {
     /// Who said it. Stamped by the webhook from the request; what a client writes here is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<Author>,
+}
+
+/// Where a text is that is too long for an object: in the Workspace, by its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContentRef {
+    /// Lower-case hex SHA-256 of the whole text.
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: String,
+    /// Its bytes.
+    pub size: i64,
 }
 
 /// When the agent gets a Message.
@@ -157,8 +178,15 @@ mod tests {
         let said = |kind, state| {
             let author = Some(Author { kind, name: "a".into() });
             let content = Some("c".to_owned());
-            let spec =
-                MessageSpec { session: "s".into(), content, delivery: Delivery::Queue, turn: None, author };
+            let spec = MessageSpec {
+                session: "s".into(),
+                content,
+                content_ref: None,
+                attachments: Vec::new(),
+                delivery: Delivery::Queue,
+                turn: None,
+                author,
+            };
             let mut message = Message::new("m", spec);
             message.status = Some(MessageStatus { state, ..MessageStatus::default() });
             message

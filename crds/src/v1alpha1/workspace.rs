@@ -54,6 +54,12 @@ pub struct WorkspaceSpec {
     /// What it may reach, besides what the Environment allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
+    /// Names of Connections of the same namespace that its agent may use. A Session's Workspace gets them from the Session and from granted
+    /// Requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub grants: Vec<String>,
     /// What becomes of it when nobody uses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,

@@ -89,6 +89,11 @@ impl History {
             EventBody::Artifact(info) => self.artifacts.push(info.clone()),
             EventBody::Message { .. }
             | EventBody::Delta { .. }
+            | EventBody::Thinking { .. }
+            | EventBody::Question(_)
+            | EventBody::QuestionClosed { .. }
+            | EventBody::Usage(_)
+            | EventBody::LimitReached { .. }
             | EventBody::Finished { .. }
             | EventBody::Notice { .. } => {}
         }

@@ -14,7 +14,7 @@ pub fn of(events: &[Arc<Event>]) -> Option<String> {
     for event in events.iter().rev() {
         let line = match &event.body {
             EventBody::TurnStarted { content, author, .. } => format!("{author}: {content}"),
-            EventBody::Message { text } => format!("agent: {text}"),
+            EventBody::Message { text, .. } => format!("agent: {text}"),
             _ => continue,
         };
         size += line.len();
@@ -38,7 +38,7 @@ mod tests {
 
     fn message(seq: i64, text: String) -> Arc<Event> {
         let id = EventId { epoch: 0, seq };
-        Arc::new(Event { id, ts: String::new(), turn: 1, body: EventBody::Message { text } })
+        Arc::new(Event { id, ts: String::new(), turn: 1, body: EventBody::Message { text, more: None } })
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::runner::ArtifactInfo;
+use crate::{
+    request::{Question, Usage},
+    runner::ArtifactInfo,
+};
 
 /// Place of an event in the conversation; ordered by epoch, then sequence number. Written `epoch.seq`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,6 +84,33 @@ pub enum EventBody {
     Message {
         /// Markdown.
         text: String,
+        /// The whole text as a blob, if `text` is only its beginning.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        more: Option<LongText>,
+    },
+    /// A piece of what the agent thinks; never recorded.
+    Thinking {
+        /// The piece.
+        text: String,
+    },
+    /// The agent asks.
+    Question(Question),
+    /// A question is closed.
+    QuestionClosed {
+        /// Its id.
+        id: String,
+        /// `granted`, `refused`, `expired` or `cancelled`.
+        outcome: String,
+        /// Who decided; absent if nobody did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// What was used so far.
+    Usage(Usage),
+    /// A limit was reached: the agent stands still until it is raised.
+    LimitReached {
+        /// `turns`, `tokens` or `activeDuration`.
+        limit: String,
     },
     /// A piece of a message that is still being written; never recorded.
     Delta {
@@ -123,6 +153,11 @@ impl EventBody {
             Self::TurnEnded { .. } => "turnEnded",
             Self::Message { .. } => "message",
             Self::Delta { .. } => "delta",
+            Self::Thinking { .. } => "thinking",
+            Self::Question(_) => "question",
+            Self::QuestionClosed { .. } => "questionClosed",
+            Self::Usage(_) => "usage",
+            Self::LimitReached { .. } => "limitReached",
             Self::Step { .. } => "step",
             Self::Plan { .. } => "plan",
             Self::Artifact(_) => "artifact",
@@ -130,6 +165,15 @@ impl EventBody {
             Self::Notice { .. } => "notice",
         }
     }
+}
+
+/// A text that is kept as a blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LongText {
+    /// Lower-case hex SHA-256; `GET /v1/blobs/<sha256>` has it.
+    pub sha256: String,
+    /// Bytes.
+    pub size: i64,
 }
 
 /// One line of the agent's plan.
@@ -151,7 +195,7 @@ mod tests {
             id: EventId { epoch: 0, seq: 7 },
             ts: "2026-11-22T12:00:00Z".into(),
             turn: 1,
-            body: EventBody::Message { text: "done".into() },
+            body: EventBody::Message { text: "done".into(), more: None },
         };
         let json = serde_json::to_value(&event).unwrap();
         let expected = serde_json::json!({

@@ -23,6 +23,12 @@ pub const MCP_SOCKET: &str = "/run/a8s/acp/mcp.sock";
 pub const TLS: &str = "/etc/a8s/tls";
 /// HTTPS port of deskd.
 pub const DESKD_PORT: u16 = 8443;
+/// What the Workspace was granted: the mounted Secret, in the runner's container only.
+pub const GRANTS: &str = "/etc/a8s/grants/grants.json";
+/// Secrets that the agent itself may see, one file each, in memory.
+pub const SECRETS: &str = "/run/a8s/acp/secrets";
+/// Port of the runner's credential gateway, on the pod's loopback interface only.
+pub const GATEWAY_PORT: u16 = 8446;
 /// HTTPS port of the runner.
 pub const RUNNER_PORT: u16 = 8444;
 

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::PlanEntry;
+use crate::{
+    event::PlanEntry,
+    request::{Question, Settings, Usage},
+};
 
 /// Body of `POST /v1/prompt`: one user message for the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +99,18 @@ pub struct RunnerState {
     /// The Session whose conversation this is; absent while the pod waits in a pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionIdentity>,
+    /// Questions that wait for an answer, oldest first.
+    #[serde(default)]
+    pub questions: Vec<Question>,
+    /// What was used so far.
+    #[serde(default)]
+    pub usage: Usage,
+    /// The limit that is reached, if one is: `turns`, `tokens` or `activeDuration`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// How the agent is run; absent until somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
     /// What was found on a volume that was made from a Snapshot; absent on other volumes, and until the comparison is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<Restored>,

@@ -142,7 +142,14 @@ impl<'w, W: World> Conversation<'w, W> {
             }
             // What the agent of the other branch finished is not what this Session asks for.
             EventBody::Finished { summary } if mine => self.live.finished = Some(summary),
-            EventBody::Finished { .. } | EventBody::Notice { .. } | EventBody::Delta { .. } => return false,
+            EventBody::Finished { .. }
+            | EventBody::Notice { .. }
+            | EventBody::Delta { .. }
+            | EventBody::Thinking { .. }
+            | EventBody::Question(_)
+            | EventBody::QuestionClosed { .. }
+            | EventBody::Usage(_)
+            | EventBody::LimitReached { .. } => return false,
             EventBody::Message { .. } => drop(self.said.insert(event.id)),
             EventBody::Artifact(_) => {}
         }

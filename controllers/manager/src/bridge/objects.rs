@@ -67,6 +67,8 @@ impl Subject {
         let spec = MessageSpec {
             session: self.name.clone(),
             content: Some(bounded(text, 32_768)),
+            content_ref: None,
+            attachments: Vec::new(),
             delivery: Delivery::Queue,
             turn: None,
             author: Some(author),

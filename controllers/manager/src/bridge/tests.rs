@@ -66,7 +66,7 @@ impl State {
 
     fn end(&mut self, stop_reason: &str) {
         let Some(message_id) = self.running.take() else { return };
-        self.event(EventBody::Message { text: format!("answer {}", self.turn) });
+        self.event(EventBody::Message { text: format!("answer {}", self.turn), more: None });
         let (version, turn) = (self.turn, self.turn);
         self.event(EventBody::Artifact(ArtifactInfo {
             name: "report".into(),
@@ -105,8 +105,18 @@ impl Fake {
     fn say_as(&self, name: &str, second: i64, delivery: Delivery, content: Option<&str>) {
         let author = Some(Author { kind: AuthorKind::User, name: "jane".into() });
         let content = content.map(str::to_owned);
-        let mut message =
-            Message::new(name, MessageSpec { session: "rain".into(), content, delivery, turn: None, author });
+        let mut message = Message::new(
+            name,
+            MessageSpec {
+                session: "rain".into(),
+                content,
+                content_ref: None,
+                attachments: Vec::new(),
+                delivery,
+                turn: None,
+                author,
+            },
+        );
         message.metadata.uid = Some(format!("uid-{name}"));
         message.metadata.creation_timestamp = Some(Time(Timestamp::from_second(second).unwrap()));
         self.state().messages.push(message);
@@ -243,6 +253,7 @@ fn rain() -> Subject {
             name: "a.csv".into(),
             config_map: None,
             artifact: None,
+            connection: None,
             text: Some("1".into()),
         }],
         workspace: Reference { name: "rain".into(), uid: "uid-w".into() },

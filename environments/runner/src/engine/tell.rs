@@ -58,6 +58,7 @@ impl Engine {
             last_activity: self.history.last_activity.clone(),
             session: self.session().cloned(),
             restored: self.restored.clone(),
+            ..RunnerState::default()
         }
     }
 }

@@ -29,7 +29,7 @@ impl Engine {
         self.text_message = None;
         let text = std::mem::take(&mut self.text);
         if !text.trim().is_empty() {
-            self.record(EventBody::Message { text });
+            self.record(EventBody::Message { text, more: None });
         }
     }
 

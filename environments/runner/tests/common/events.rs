@@ -70,7 +70,7 @@ impl Events {
     /// Texts of the final messages seen.
     pub fn messages(&self) -> Vec<String> {
         let text = |event: &Event| match &event.body {
-            EventBody::Message { text } => Some(text.clone()),
+            EventBody::Message { text, .. } => Some(text.clone()),
             _ => None,
         };
         self.seen.iter().filter_map(text).collect()

@@ -20,7 +20,7 @@ impl<W: World> Conversation<'_, W> {
     /// Makes the objects of an event and tells of transitions.
     pub(super) async fn record(&mut self, event: &Event) -> Result<(), Error> {
         match &event.body {
-            EventBody::Message { text } if !text.trim().is_empty() => self.said(event, text).await?,
+            EventBody::Message { text, .. } if !text.trim().is_empty() => self.said(event, text).await?,
             EventBody::Artifact(info) => self.published(event.id.epoch, info).await?,
             EventBody::TurnStarted { author, .. } => {
                 self.say(
