@@ -51,6 +51,25 @@ pub mod env {
     pub const RESTORED_FROM: &str = "A8S_RESTORED_FROM";
 }
 
+/// Environment variables that the runner gives to a harness when it starts it.
+pub mod harness_env {
+    /// Base URL of the credential gateway; `/connections/<name>/…` below it leads to what was granted.
+    pub const GATEWAY: &str = "A8S_GATEWAY_URL";
+    /// What the gateway wants as `Authorization: Bearer` or `x-api-key`. It opens nothing but the gateway of this pod, and only until the
+    /// runner ends.
+    pub const GATEWAY_TOKEN: &str = "A8S_GATEWAY_TOKEN";
+    /// `anthropic`, `openai` or `openai-compatible`; absent if the Session has no model.
+    pub const MODEL_PROVIDER: &str = "A8S_MODEL_PROVIDER";
+    /// The model's name as the provider knows it.
+    pub const MODEL: &str = "A8S_MODEL";
+    /// Base URL of the model: the gateway's for its Connection.
+    pub const MODEL_URL: &str = "A8S_MODEL_URL";
+    /// What goes with it as the key: the gateway's token.
+    pub const MODEL_KEY: &str = "A8S_MODEL_KEY";
+    /// Standing instructions, for the built-in agent. Another harness is told them with its first message.
+    pub const INSTRUCTIONS: &str = "A8S_INSTRUCTIONS";
+}
+
 /// Identity of the machine that a Workspace is, in the form of systemd's `machine-id`: 32 lower-case hexadecimal digits and a newline.
 pub fn machine_id(workspace_uid: &str) -> String {
     let digits =
