@@ -68,6 +68,8 @@ pub mod harness_env {
     pub const MODEL_KEY: &str = "A8S_MODEL_KEY";
     /// Standing instructions, for the built-in agent. Another harness is told them with its first message.
     pub const INSTRUCTIONS: &str = "A8S_INSTRUCTIONS";
+    /// What is to be reached, word for word, for the built-in agent: it keeps it when it forgets the rest.
+    pub const REQUIREMENT: &str = "A8S_REQUIREMENT";
 }
 
 /// Identity of the machine that a Workspace is, in the form of systemd's `machine-id`: 32 lower-case hexadecimal digits and a newline.
