@@ -30,13 +30,15 @@ pub enum ConditionType {
     Finished,
     /// Message: handed to the agent.
     Delivered,
+    /// Session: a limit is reached, and the agent stands still until it is raised. Present only while it applies.
+    Limited,
     /// Snapshot: a desktop restored from it held what was taken and showed its first frame.
     Verified,
 }
 
 impl ConditionType {
     /// All types.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ready,
         Self::Stalled,
         Self::StorageReady,
@@ -47,6 +49,7 @@ impl ConditionType {
         Self::WorkspaceReady,
         Self::Finished,
         Self::Delivered,
+        Self::Limited,
         Self::Verified,
     ];
 
@@ -63,6 +66,7 @@ impl ConditionType {
             Self::WorkspaceReady => "WorkspaceReady",
             Self::Finished => "Finished",
             Self::Delivered => "Delivered",
+            Self::Limited => "Limited",
             Self::Verified => "Verified",
         }
     }
@@ -165,6 +169,38 @@ reasons! {
     WaitingForMessage,
     /// The goal is reached.
     GoalReached,
+    /// The chat agent and the person have not agreed yet on what is to be done.
+    Chatting,
+    /// The chat agent asks whether the work may begin.
+    HandoffProposed,
+    /// The requirement was handed over.
+    HandoffGranted,
+    /// A person said that the work is not to begin so.
+    HandoffRefused,
+    /// The model cannot be asked; the message says why and what to do.
+    ModelFailed,
+    /// A limit of the Session is reached; raise it in spec.limits, and the agent goes on.
+    LimitReached,
+    /// A Request waits for a person's decision.
+    WaitingForDecision,
+    /// The agent asks a person for something.
+    RequestOpened,
+    /// What was asked for was granted, or answered.
+    RequestGranted,
+    /// What was asked for was refused.
+    RequestRefused,
+    /// Nobody decided in time, which counts as refused.
+    RequestExpired,
+    /// The agent does not need an answer any more.
+    RequestCancelled,
+    /// The named Connection does not exist.
+    ConnectionNotFound,
+    /// The named Connection is not ready yet.
+    ConnectionNotReady,
+    /// The named Secret or its key does not exist.
+    SecretNotFound,
+    /// A Connection was granted to the desktop, or taken from it.
+    GrantsChanged,
     /// Waiting for its turn.
     Queued,
     /// Handed to the agent.

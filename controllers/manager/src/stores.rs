@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use a8s_crds::{Environment, Session, Snapshot, WarmPool, Workspace, labels};
+use a8s_crds::{Connection, Environment, Request, Session, Snapshot, WarmPool, Workspace, labels};
 use futures::{FutureExt, Stream, StreamExt, channel::mpsc, future::BoxFuture, stream::BoxStream};
 use k8s_openapi::api::{
     core::v1::{Node, PersistentVolumeClaim, Pod, Service},
@@ -39,6 +39,10 @@ pub struct Stores {
     pub environments: Arc<Cache<Environment>>,
     /// Snapshots.
     pub snapshots: Arc<Cache<Snapshot>>,
+    /// Requests.
+    pub requests: Arc<Cache<Request>>,
+    /// Connections; they hold no keys.
+    pub connections: Arc<Cache<Connection>>,
     /// Pools.
     pub pools: Arc<Cache<WarmPool>>,
     /// Nodes: whether they are Ready, and cordoned.
@@ -57,6 +61,10 @@ pub struct Stores {
     pub claims_of: Arc<Index<PersistentVolumeClaim>>,
     /// Snapshots by `namespace/workspace`.
     pub snapshots_of: Arc<Index<Snapshot>>,
+    /// Requests by `namespace/session`.
+    pub requests_of: Arc<Index<Request>>,
+    /// Connections by namespace.
+    pub connections_of: Arc<Index<Connection>>,
 }
 
 impl Stores {
@@ -71,6 +79,10 @@ impl Stores {
         let snapshots_of = Index::new(|s: &Snapshot| {
             Some(format!("{}/{}", s.namespace().unwrap_or_default(), s.spec.workspace))
         });
+        let requests_of = Index::new(|r: &Request| {
+            Some(format!("{}/{}", r.namespace().unwrap_or_default(), r.spec.session))
+        });
+        let connections_of = Index::new(|c: &Connection| c.namespace());
         let ours = || any().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
         let (sessions, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
         let mut watches = vec![watch.boxed()];
@@ -80,6 +92,11 @@ impl Stores {
         watches.push(watch.boxed());
         let (snapshots, watch) =
             Cache::new(Api::all(client.clone()), any(), |_| {}, vec![snapshots_of.hook()]);
+        watches.push(watch.boxed());
+        let (requests, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, vec![requests_of.hook()]);
+        watches.push(watch.boxed());
+        let (connections, watch) =
+            Cache::new(Api::all(client.clone()), any(), |_| {}, vec![connections_of.hook()]);
         watches.push(watch.boxed());
         let (pools, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
         watches.push(watch.boxed());
@@ -98,6 +115,8 @@ impl Stores {
             workspaces,
             environments,
             snapshots,
+            requests,
+            connections,
             pools,
             nodes,
             pods,
@@ -107,6 +126,8 @@ impl Stores {
             waiting,
             claims_of,
             snapshots_of,
+            requests_of,
+            connections_of,
         };
         (stores, watches)
     }
@@ -117,6 +138,8 @@ impl Stores {
         self.workspaces.ready().await;
         self.environments.ready().await;
         self.snapshots.ready().await;
+        self.requests.ready().await;
+        self.connections.ready().await;
         self.pools.ready().await;
         self.nodes.ready().await;
         self.pods.ready().await;

@@ -63,14 +63,16 @@ pub const ROLES: &[Role] = &[
             rule(A8S, &["environments"], &["get", "list", "patch", "update", "watch"]),
             // A Session is deleted when spec.lifecycle.deleteAfter is over, and never otherwise.
             rule(A8S, &["sessions"], &["delete", "get", "list", "patch", "update", "watch"]),
-            rule(A8S, &["warmpools"], READ),
-            rule(A8S, &["artifacts", "messages", "snapshots", "workspaces"], CHILD),
+            rule(A8S, &["connections", "warmpools"], READ),
+            rule(A8S, &["artifacts", "messages", "requests", "snapshots", "workspaces"], CHILD),
             rule(
                 A8S,
                 &[
                     "artifacts/status",
+                    "connections/status",
                     "environments/status",
                     "messages/status",
+                    "requests/status",
                     "sessions/status",
                     "snapshots/status",
                     "warmpools/status",
@@ -83,6 +85,7 @@ pub const ROLES: &[Role] = &[
                 &[
                     "artifacts/finalizers",
                     "messages/finalizers",
+                    "requests/finalizers",
                     "sessions/finalizers",
                     "snapshots/finalizers",
                     "warmpools/finalizers",
@@ -92,7 +95,7 @@ pub const ROLES: &[Role] = &[
             ),
             rule("", &["persistentvolumeclaims", "pods", "services"], CHILD),
             rule("networking.k8s.io", &["networkpolicies"], CHILD),
-            // No list and no watch: it knows the names of the Secrets that it makes.
+            // No list and no watch: it knows the names of the Secrets that it makes, and of those that a Connection names.
             rule("", &["secrets"], &["create", "delete", "get", "patch", "update"]),
             rule("", &["configmaps"], READ),
             rule("", &["events"], READ),
@@ -167,7 +170,10 @@ pub const ROLES: &[Role] = &[
         aggregate: &["edit"],
         bound: false,
         rules: &[
-            rule(A8S, &["messages", "sessions", "snapshots", "workspaces"], CHILD),
+            rule(A8S, &["connections", "messages", "sessions", "snapshots", "workspaces"], CHILD),
+            // A decision is made in the status; a policy sees to it that nothing else in there is written, and by nobody in another's name.
+            rule(A8S, &["requests"], &["delete", "get", "list", "watch"]),
+            rule(A8S, &["requests/status"], &["get", "patch", "update"]),
             // A pool costs what its desktops cost; the namespace's quota holds for it as for them.
             rule(A8S, &["warmpools"], CHILD),
             rule(A8S, &["warmpools/scale"], &["get", "patch", "update"]),
@@ -202,8 +208,10 @@ pub const ROLES: &[Role] = &[
                 A8S,
                 &[
                     "artifacts",
+                    "connections",
                     "environments",
                     "messages",
+                    "requests",
                     "sessions",
                     "snapshots",
                     "warmpools",

@@ -56,7 +56,8 @@ pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) ->
     }
 
     let mut runner = container("runner", &plan.runner_image, &[RUNNER], 1001, &variables);
-    runner["volumeMounts"] = json!([part(paths::STATE, "state"), home, acp, desk, tls]);
+    let grants = json!({"name": "grants", "mountPath": grants_folder(), "readOnly": true});
+    runner["volumeMounts"] = json!([part(paths::STATE, "state"), home, acp, desk, tls, grants]);
     runner["ports"] = json!([{"name": "runner", "containerPort": paths::RUNNER_PORT, "protocol": "TCP"}]);
     runner["readinessProbe"] = probe(paths::RUNNER_PORT);
     runner["resources"] =
@@ -86,6 +87,10 @@ pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) ->
             "volumes": [
                 {"name": "volume", "persistentVolumeClaim": {"claimName": volume::claim_name(observed)}},
                 {"name": "tls", "secret": {"secretName": names::tls_secret(observed.name()), "defaultMode": 0o440}},
+                // There is none as long as nothing was granted.
+                {"name": "grants", "secret": {
+                    "secretName": names::grants_secret(observed.name()), "defaultMode": 0o440, "optional": true,
+                }},
                 memory("desk", "1Mi"),
                 memory("acp", "1Mi"),
                 memory("desktop-run", "16Mi"),
@@ -109,6 +114,11 @@ pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) ->
     pod["metadata"]["annotations"] = backup_hooks();
     pod["metadata"]["annotations"][MADE_FROM] = made_from.into();
     pod
+}
+
+/// Mounted whole: a single file of a Secret would never change in a running container.
+fn grants_folder() -> &'static str {
+    paths::GRANTS.rsplit_once('/').map_or(paths::GRANTS, |(folder, _)| folder)
 }
 
 /// Velero flushes the volume before it takes a snapshot of its own, as a Snapshot of ours does.
