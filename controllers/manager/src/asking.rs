@@ -11,6 +11,7 @@ use a8s_crds::Workspace;
 use a8s_wire::{DeskState, RunnerState};
 use futures::{Stream, channel::mpsc};
 use kube::runtime::reflector::ObjectRef;
+use tokio::sync::Notify;
 
 use crate::pods::{PodAddress, PodClient};
 
@@ -19,15 +20,16 @@ const ANSWER: Duration = Duration::from_millis(1500);
 /// First pause, and the one that lasts as long as a start does.
 const SOON: Duration = Duration::from_millis(25);
 const STARTING: Duration = Duration::from_millis(150);
-/// So many questions are asked as during a start.
-const PATIENCE: u32 = 200;
+/// So many questions are asked as during a start, counted from the last thing that was seen to happen to the pod: some three seconds.
+const PATIENCE: u32 = 24;
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Whether a pod answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Known {
     Answers(PodAddress),
-    Silent(PodAddress),
+    /// With the stage of its start that was seen last, and the way to say that there is another.
+    Silent(PodAddress, u64, Arc<Notify>),
 }
 
 /// What is known of all pods, by UID of the Workspace.
@@ -51,15 +53,23 @@ impl Asking {
         taken.unwrap_or_else(|| mpsc::unbounded().1)
     }
 
-    /// Asks both. Nothing at once if nobody answers there.
+    /// Asks both. Nothing at once if nobody answers there. `stage` is any number that changes when something happens to the pod: one that is
+    /// silent is then asked often again.
     pub async fn ask(
         self: &Arc<Self>,
         workspace: ObjectRef<Workspace>,
         at: PodAddress,
+        stage: u64,
     ) -> (Option<DeskState>, Option<RunnerState>) {
         let known = self.known().get(&at.uid).cloned();
         match known {
-            Some(Known::Silent(address)) if address == at => return (None, None),
+            Some(Known::Silent(address, before, news)) if address == at => {
+                if before != stage {
+                    self.known().insert(at.uid.clone(), Known::Silent(at, stage, news.clone()));
+                    news.notify_one();
+                }
+                return (None, None);
+            }
             Some(Known::Answers(address)) if address == at => {
                 let answers = self.both(&at).await;
                 if answers.0.is_some() || answers.1.is_some() {
@@ -68,21 +78,32 @@ impl Asking {
             }
             _ => {}
         }
-        self.known().insert(at.uid.clone(), Known::Silent(at.clone()));
-        tokio::spawn(self.clone().keep_asking(workspace, at));
+        let news = Arc::new(Notify::new());
+        self.known().insert(at.uid.clone(), Known::Silent(at.clone(), stage, news.clone()));
+        tokio::spawn(self.clone().keep_asking(workspace, at, news));
         (None, None)
     }
 
     /// The pod is gone, or going.
     pub fn forget(&self, uid: &str) {
-        self.known().remove(uid);
+        if let Some(Known::Silent(_, _, news)) = self.known().remove(uid) {
+            // Whoever asks looks up and sees that nobody wants to know.
+            news.notify_one();
+        }
     }
 
-    async fn keep_asking(self: Arc<Self>, workspace: ObjectRef<Workspace>, at: PodAddress) {
-        let mut pause = SOON;
-        for attempt in 0_u32.. {
+    async fn keep_asking(
+        self: Arc<Self>,
+        workspace: ObjectRef<Workspace>,
+        at: PodAddress,
+        news: Arc<Notify>,
+    ) {
+        let (mut pause, mut attempt) = (SOON, 0_u32);
+        loop {
             let (desk, runner) = self.both(&at).await;
-            if self.known().get(&at.uid) != Some(&Known::Silent(at.clone())) {
+            let mine =
+                |known: &Known| matches!(known, Known::Silent(_, _, other) if Arc::ptr_eq(other, &news));
+            if !self.known().get(&at.uid).is_some_and(mine) {
                 return;
             }
             if desk.is_some() || runner.is_some() {
@@ -91,7 +112,11 @@ impl Asking {
                 drop(self.passes.unbounded_send(workspace));
                 return;
             }
-            tokio::time::sleep(pause).await;
+            if tokio::time::timeout(pause, news.notified()).await.is_ok() {
+                (pause, attempt) = (SOON, 0);
+                continue;
+            }
+            attempt += 1;
             let longest = if attempt < PATIENCE { STARTING } else { LONGEST };
             pause = (pause * 2).min(longest);
         }

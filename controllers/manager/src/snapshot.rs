@@ -12,7 +12,7 @@ use a8s_crds::{
     labels,
 };
 use a8s_plan::{
-    Effect, Op, Plan, Wake,
+    Effect, Op, Plan, Target, Wake,
     snapshot::{Observed, ReceiptFact, Runner, brings_handle, plan, volume_snapshot_name},
 };
 use a8s_snapshots::VolumeSnapshot;
@@ -33,6 +33,7 @@ use crate::{
     context::Context,
     errors::{Error, error_policy},
     execute,
+    pods::PodAddress,
 };
 
 /// Quiesce, status, create: more rounds than that are a defect.
@@ -64,25 +65,24 @@ pub async fn run(ctx: Arc<Context>) {
 }
 
 async fn reconcile(cached: Arc<Snapshot>, ctx: Arc<Context>) -> Result<Action, Error> {
-    let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), &cached.namespace().unwrap_or_default());
-    let Some(snapshot) = api.get_opt(&cached.name_any()).await? else { return Ok(Action::await_change()) };
-    let mut observed = gather(&ctx, snapshot).await?;
+    let Some((mut observed, runner)) = gather(&ctx, &cached).await? else {
+        return Ok(Action::await_change());
+    };
     for _ in 0..ROUNDS {
         let mut decided = plan(&observed, &ctx.env());
         let again = decided.wake == Wake::AfterMillis(0);
-        let quiesce = take_quiesce(&mut decided);
+        let to_flush = take_quiesce(&mut decided);
         remember(&mut observed.snapshot, &decided);
-        let action = execute::carry_out(&ctx, &observed.snapshot, decided).await?;
-        if let Some(workspace) = quiesce {
-            // A runner that does not answer is an observation, not a failed pass: the plan decides how long to wait for it.
-            observed.runner = match execute::address(&ctx, &workspace).await {
-                Ok(at) => ctx.pods.quiesce(&at).await.map_or_else(
-                    |e| Runner::Silent(e.to_string()),
-                    |state| Runner::Quiesced(Box::new(state)),
-                ),
-                Err(error) => Runner::Silent(error.to_string()),
-            };
-        }
+        // The finalizer is written meanwhile: both only have to be done before the VolumeSnapshot is made.
+        let flush = async {
+            match to_flush {
+                Some(workspace) => Some(quiesce(&ctx, &workspace, runner.as_ref()).await),
+                None => None,
+            }
+        };
+        let (action, flushed) = tokio::join!(execute::carry_out(&ctx, &observed.snapshot, decided), flush);
+        let action = action?;
+        observed.runner = flushed.unwrap_or(observed.runner);
         if !again {
             return Ok(action);
         }
@@ -90,8 +90,20 @@ async fn reconcile(cached: Arc<Snapshot>, ctx: Arc<Context>) -> Result<Action, E
     Err(Error::Plan("a Snapshot did not settle within one pass".into()))
 }
 
+/// A runner that does not answer is an observation, not a failed pass: the plan decides how long to wait for it.
+async fn quiesce(ctx: &Context, workspace: &Target, seen: Option<&PodAddress>) -> Runner {
+    let asked = async {
+        let at = match seen {
+            Some(at) => at.clone(),
+            None => execute::address(ctx, workspace).await?,
+        };
+        Ok::<_, Error>(ctx.pods.quiesce(&at).await?)
+    };
+    asked.await.map_or_else(|e| Runner::Silent(e.to_string()), |state| Runner::Quiesced(Box::new(state)))
+}
+
 /// The one effect that is done here, because its answer is needed in this pass.
-fn take_quiesce(plan: &mut Plan<SnapshotStatus>) -> Option<a8s_plan::Target> {
+fn take_quiesce(plan: &mut Plan<SnapshotStatus>) -> Option<Target> {
     let index = plan.ops.iter().position(|op| matches!(op, Op::Effect(Effect::Quiesce { .. })))?;
     match plan.ops.remove(index) {
         Op::Effect(Effect::Quiesce { workspace }) => Some(workspace),
@@ -117,30 +129,49 @@ fn verified(snapshot: &Snapshot) -> bool {
     snapshot.status.as_ref().is_some_and(|s| conditions::is_true(&s.conditions, ConditionType::Verified))
 }
 
-async fn gather(ctx: &Context, snapshot: Snapshot) -> Result<Observed, Error> {
-    let namespace = snapshot.namespace().unwrap_or_default();
-    let name = volume_snapshot_name(&snapshot);
-    let found: Option<VolumeSnapshot> =
-        match Api::namespaced(ctx.client.clone(), &namespace).get_opt(&name).await {
-            // The API itself is missing, and with it everything of it.
-            Err(kube::Error::Api(s)) if s.code == 404 => None,
-            other => other?,
-        };
+/// Everything that the plan looks at, and where the runner is; nothing if the Snapshot is gone. What is cached only says what to ask for: all of
+/// it is asked for at once, and again if that was wrong.
+async fn gather(ctx: &Context, cached: &Snapshot) -> Result<Option<(Observed, Option<PodAddress>)>, Error> {
+    let namespace = cached.namespace().unwrap_or_default();
+    let (name, own) = (volume_snapshot_name(cached), cached.name_any());
+    let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), &namespace);
+    let to_take = |s: &Snapshot| !brings_handle(s) && s.metadata.deletion_timestamp.is_none();
+    let taken = |s: &Snapshot| handle(s).is_some() || s.status.as_ref().is_some_and(|s| s.taken_at.is_some());
+    let ahead = async {
+        if to_take(cached) && !taken(cached) {
+            return source::look(ctx, &namespace, cached).await.map(Some);
+        }
+        Ok(None)
+    };
+    let (snapshot, found, seen) = tokio::try_join!(
+        async { Ok::<_, Error>(api.get_opt(&own).await?) },
+        backend::volume_snapshot(ctx, &namespace, &name),
+        ahead,
+    )?;
+    let Some(snapshot) = snapshot else { return Ok(None) };
+    if volume_snapshot_name(&snapshot) != name || snapshot.spec != cached.spec {
+        return Box::pin(gather(ctx, &snapshot)).await;
+    }
     let deleting = snapshot.metadata.deletion_timestamp.is_some();
     let mut observed = Observed::of(snapshot);
+    let mut runner = None;
     observed.content = backend::content(ctx, found.as_ref(), &observed.snapshot, &namespace, &name).await?;
     observed.volume_snapshot = found.map(backend::facts);
     if observed.volume_snapshot.is_none() {
-        if brings_handle(&observed.snapshot) || deleting {
+        if !to_take(&observed.snapshot) {
             observed.class = backend::recorded_class(ctx, &observed.snapshot).await?;
         } else {
-            source::gather(ctx, &namespace, &mut observed).await?;
+            let seen = match seen {
+                Some(seen) => seen,
+                None => source::look(ctx, &namespace, &observed.snapshot).await?,
+            };
+            runner = seen.into_observed(&mut observed);
         }
     }
     if handle(&observed.snapshot).is_some() && !verified(&observed.snapshot) && !deleting {
         observed.receipts = receipts(ctx, &namespace, &observed.snapshot).await?;
     }
-    Ok(observed)
+    Ok(Some((observed, runner)))
 }
 
 /// What desktops found that were made from this Snapshot, and not from an earlier one of its name.

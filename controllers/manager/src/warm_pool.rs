@@ -46,6 +46,9 @@ struct Passes {
 struct Times {
     next: Option<Instant>,
     status: Option<Instant>,
+    /// Desktops that Sessions had taken over, and when there was one more than before.
+    taken: usize,
+    taken_at: Option<Instant>,
 }
 
 /// Reconciles pools until the process ends.
@@ -117,7 +120,11 @@ async fn pass(pool: Arc<WarmPool>, passes: Arc<Passes>) -> Result<Action, Error>
     if let Some(wait) = times.next.and_then(|next| next.checked_duration_since(began)) {
         return Ok(Action::requeue(wait));
     }
-    let seen = gather(ctx, &pool, &uid, times);
+    let mut seen = gather(ctx, &pool, &uid, times);
+    let taken = seen.members.iter().filter(|m| !m.waiting).count();
+    let taken_at = if taken > times.taken { Some(began) } else { times.taken_at };
+    let millis = |at: Instant| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+    seen.taken_age = taken_at.map(millis);
     let mut planned = plan(&seen, &ctx.env());
     let ops = std::mem::take(&mut planned.ops);
     let writes_status = planned.status.is_some();
@@ -126,7 +133,7 @@ async fn pass(pool: Arc<WarmPool>, passes: Arc<Passes>) -> Result<Action, Error>
     let status = if writes_status { Some(Instant::now()) } else { times.status };
     // A big pool takes longer to look at; it must not take all the time there is.
     let pause = PAUSE.max(began.elapsed().min(Duration::from_secs(1)));
-    passes.set(uid, Times { next: Some(Instant::now() + pause), status });
+    passes.set(uid, Times { next: Some(Instant::now() + pause), status, taken, taken_at });
     worked?;
     result
 }
@@ -161,6 +168,7 @@ fn gather(ctx: &Context, pool: &WarmPool, uid: &str, times: Times) -> Observed {
         golden: snapshots.iter().filter_map(|s| Golden::of(s, uid)).collect(),
         behind,
         status_age: times.status.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        taken_age: None,
         pool: pool.clone(),
     }
 }

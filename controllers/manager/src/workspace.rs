@@ -1,6 +1,11 @@
 //! Workspaces: looks at what there is, has `a8s_plan::workspace` decide, carries that out.
 
-use std::{collections::HashMap, sync::Arc, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use a8s_crds::{
     Artifact, Workspace, WorkspaceState,
@@ -14,7 +19,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
 use kube::{
     Api, ResourceExt,
     api::ListParams,
@@ -260,7 +265,20 @@ async fn ask(ctx: &Context, observed: &mut Observed) {
         return ctx.asking.forget(observed.uid());
     };
     let at = PodAddress { uid: observed.uid().to_owned(), host };
-    (observed.desk, observed.runner) = ctx.asking.ask(ObjectRef::from_obj(&observed.workspace), at).await;
+    let stage = observed.pod.as_ref().map_or(0, stage);
+    (observed.desk, observed.runner) =
+        ctx.asking.ask(ObjectRef::from_obj(&observed.workspace), at, stage).await;
+}
+
+/// Changes whenever one of the pod's containers starts, gets ready or goes down.
+fn stage(pod: &Pod) -> u64 {
+    let status = pod.status.as_ref();
+    let all = status.and_then(|s| s.container_statuses.as_deref()).unwrap_or_default();
+    let mut hasher = DefaultHasher::new();
+    for container in all {
+        (&container.container_id, container.started, container.ready).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 async fn artifacts(ctx: &Context, observed: &Observed) -> Result<Vec<Made>, Error> {

@@ -7,6 +7,19 @@ use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::{context::Context, errors::Error};
 
+/// The VolumeSnapshot of this name.
+pub async fn volume_snapshot(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<VolumeSnapshot>, Error> {
+    match Api::namespaced(ctx.client.clone(), namespace).get_opt(name).await {
+        // The API itself is missing, and with it everything of it.
+        Err(kube::Error::Api(s)) if s.code == 404 => Ok(None),
+        other => Ok(other?),
+    }
+}
+
 /// The content of a VolumeSnapshot, bound or not; without a VolumeSnapshot the one that was made around the handle, and when deleting any that
 /// says that it belongs to a VolumeSnapshot of that name.
 pub async fn content(

@@ -2,45 +2,79 @@
 
 use std::collections::BTreeMap;
 
-use a8s_crds::{Artifact, ObjectRef, Session, Workspace, names};
+use a8s_crds::{Artifact, ObjectRef, Session, Snapshot, Workspace, names};
 use a8s_plan::snapshot::{ArtifactFact, Claim, Class, Observed, Place, WorkspaceFacts};
 use a8s_snapshots::choose;
 use k8s_openapi::api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
     storage::v1::StorageClass,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, ResourceExt, api::ListParams};
 
 use super::backend;
-use crate::{context::Context, errors::Error};
+use crate::{context::Context, errors::Error, pods::PodAddress};
 
-/// Looks at everything that is needed to take one.
-pub async fn gather(ctx: &Context, namespace: &str, observed: &mut Observed) -> Result<(), Error> {
+/// Everything that is needed to take one.
+pub struct Seen {
+    workspace: Option<WorkspaceFacts>,
+    claim: Claim,
+    class: Class,
+    /// Where its runner is.
+    pub runner: Option<PodAddress>,
+}
+
+impl Seen {
+    const NOTHING: Self = Self { workspace: None, claim: Claim::Pending, class: Class::NoApi, runner: None };
+
+    /// Puts it where the plan looks.
+    pub fn into_observed(self, observed: &mut Observed) -> Option<PodAddress> {
+        (observed.workspace, observed.claim, observed.class) = (self.workspace, self.claim, self.class);
+        self.runner
+    }
+}
+
+/// Looks. What does not depend on each other is asked for at once: a person waits for the sum of what is asked one after the other.
+pub async fn look(ctx: &Context, namespace: &str, snapshot: &Snapshot) -> Result<Seen, Error> {
+    let name = snapshot.spec.workspace.clone();
     let workspaces: Api<Workspace> = Api::namespaced(ctx.client.clone(), namespace);
-    let name = observed.snapshot.spec.workspace.clone();
-    let (workspace, classes) =
-        tokio::try_join!(async { Ok::<_, Error>(workspaces.get_opt(&name).await?) }, backend::classes(ctx))?;
+    let artifacts: Api<Artifact> = Api::namespaced(ctx.client.clone(), namespace);
+    let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
+    let pod_name = names::pod(&name);
+    let every = ListParams::default();
+    let (workspace, classes, artifacts, pod) = tokio::try_join!(
+        async { Ok::<_, Error>(workspaces.get_opt(&name).await?) },
+        backend::classes(ctx),
+        async { Ok(artifacts.list(&every).await?.items) },
+        async { Ok(pods.get_opt(&pod_name).await?) },
+    )?;
     // One that is being deleted counts: its claim waits for unfinished Snapshots.
-    let Some(workspace) = workspace else { return Ok(()) };
-    observed.workspace = Some(workspace_facts(ctx, namespace, &workspace).await?);
+    let Some(workspace) = workspace else { return Ok(Seen::NOTHING) };
+    let (session, claims) = tokio::try_join!(
+        session(ctx, namespace, &workspace),
+        crate::volumes::claims(ctx, namespace, &workspace)
+    )?;
+    let facts = workspace_facts(&workspace, session, artifacts, pod.as_ref());
+    let host = pod.and_then(|p| p.status).and_then(|s| s.pod_ip);
+    let runner = host.map(|host| PodAddress { uid: facts.uid.clone(), host });
+    let mut seen = Seen { workspace: Some(facts), runner, ..Seen::NOTHING };
     let ours = |c: &PersistentVolumeClaim| {
         c.owner_references().iter().any(|o| Some(&o.uid) == workspace.metadata.uid.as_ref())
     };
-    let found = crate::volumes::claims(ctx, namespace, &workspace).await?;
-    let Some(claim) = a8s_plan::workspace::claims(&workspace, found).0.filter(ours) else { return Ok(()) };
-    let Some(driver) = driver(ctx, &claim).await? else { return Ok(()) };
+    let Some(claim) = a8s_plan::workspace::claims(&workspace, claims).0.filter(ours) else { return Ok(seen) };
+    let Some(driver) = driver(ctx, &claim).await? else { return Ok(seen) };
     let none = BTreeMap::new();
     let annotations = claim.metadata.annotations.as_ref().unwrap_or(&none);
-    let named = observed.snapshot.spec.snapshot_class_name.as_deref();
-    observed.class =
-        match classes.map(|all| choose(&all, &driver, named, annotations).map(ResourceExt::name_any)) {
-            None => Class::NoApi,
-            Some(Ok(name)) => Class::Chosen(name),
-            Some(Err(error)) => Class::Missing(error.to_string()),
-        };
+    let named = snapshot.spec.snapshot_class_name.as_deref();
+    seen.class = match classes.map(|all| choose(&all, &driver, named, annotations).map(ResourceExt::name_any))
+    {
+        None => Class::NoApi,
+        Some(Ok(name)) => Class::Chosen(name),
+        Some(Err(error)) => Class::Missing(error.to_string()),
+    };
     let claim = ObjectRef { name: claim.name_any(), uid: claim.uid().unwrap_or_default() };
-    observed.claim = Claim::Bound { claim, driver };
-    Ok(())
+    seen.claim = Claim::Bound { claim, driver };
+    Ok(seen)
 }
 
 /// The driver of a bound claim: its volume's, or, for a volume that does not say, its StorageClass's.
@@ -56,28 +90,30 @@ async fn driver(ctx: &Context, claim: &PersistentVolumeClaim) -> Result<Option<S
     Ok(class.map(|c| c.provisioner))
 }
 
-async fn workspace_facts(
-    ctx: &Context,
-    namespace: &str,
-    workspace: &Workspace,
-) -> Result<WorkspaceFacts, Error> {
-    let uid = workspace.uid().unwrap_or_default();
-    let owner =
-        workspace.owner_references().iter().find(|o| o.kind == "Session" && o.controller == Some(true));
+fn owner(workspace: &Workspace) -> Option<&OwnerReference> {
+    workspace.owner_references().iter().find(|o| o.kind == "Session" && o.controller == Some(true))
+}
+
+/// The Session that owns it.
+async fn session(ctx: &Context, namespace: &str, workspace: &Workspace) -> Result<Option<Session>, Error> {
+    let Some(owner) = owner(workspace) else { return Ok(None) };
     let sessions: Api<Session> = Api::namespaced(ctx.client.clone(), namespace);
-    let session = match owner {
-        Some(owner) => {
-            sessions.get_opt(&owner.name).await?.filter(|s| s.uid().as_deref() == Some(&owner.uid))
-        }
-        None => None,
-    };
-    let recorded = session.as_ref().and_then(|s| s.status.as_ref()).map(|s| Place {
+    let found = sessions.get_opt(&owner.name).await?;
+    Ok(found.filter(|s| s.uid().as_deref() == Some(&owner.uid)))
+}
+
+fn workspace_facts(
+    workspace: &Workspace,
+    session: Option<Session>,
+    artifacts: Vec<Artifact>,
+    pod: Option<&Pod>,
+) -> WorkspaceFacts {
+    let uid = workspace.uid().unwrap_or_default();
+    let recorded = session.and_then(|s| s.status).map(|s| Place {
         turn: s.turn.unwrap_or_default(),
         epoch: s.epoch.unwrap_or_default(),
         seq: s.seq.unwrap_or_default(),
     });
-    let artifacts: Api<Artifact> = Api::namespaced(ctx.client.clone(), namespace);
-    let all = artifacts.list(&ListParams::default()).await?;
     let fact = |a: Artifact| ArtifactFact {
         object: a.name_any(),
         own: a.spec.workspace.uid == uid,
@@ -85,17 +121,14 @@ async fn workspace_facts(
         version: a.spec.version,
         sha256: a.spec.sha256,
     };
-    let artifacts = all.items.into_iter().map(fact).collect();
-    let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
-    let pod = pods.get_opt(&names::pod(&workspace.name_any())).await?;
-    Ok(WorkspaceFacts {
+    WorkspaceFacts {
         environment: workspace.spec.environment.clone(),
-        session: owner.map(|o| o.name.clone()),
+        session: owner(workspace).map(|o| o.name.clone()),
         recorded,
-        pod_ready: pod.is_some_and(|pod| answers(&pod, &uid)),
-        artifacts,
+        pod_ready: pod.is_some_and(|pod| answers(pod, &uid)),
+        artifacts: artifacts.into_iter().map(fact).collect(),
         uid,
-    })
+    }
 }
 
 /// Whether the Workspace's runner can be asked. The Workspace's status says less: one that is about to stop has a runner still.

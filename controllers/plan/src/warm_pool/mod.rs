@@ -32,6 +32,12 @@ const BEHIND: u64 = 500;
 /// Numbers that change with every Session are written so often at most, in milliseconds.
 const STATUS_PAUSE: u64 = 1_000;
 
+/// While Sessions take desktops over, new ones wait so many milliseconds after the last: a person who is waiting goes before a desktop that
+/// nobody waits for.
+const REST: u64 = 500;
+/// So many are made in one pass meanwhile, once fewer than half are left.
+const TRICKLE: usize = 4;
+
 /// What was seen.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -51,6 +57,8 @@ pub struct Observed {
     pub behind: bool,
     /// Milliseconds since its status was written, if this process did that.
     pub status_age: Option<u64>,
+    /// Milliseconds since a Session was seen to take a desktop over, if this process saw one.
+    pub taken_age: Option<u64>,
 }
 
 /// A node, as far as pools care.
@@ -89,6 +97,7 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<WarmPoolStatus> {
         }
     };
     let count = Count::of(seen, &waiting, current.as_deref());
+    let mut resume = None;
     let surplus = waiting.len().saturating_sub(desired(seen));
     if surplus > 0 {
         plan.ops.extend(leaving(&waiting, current.as_deref(), &count).take(surplus.min(BATCH)).map(remove));
@@ -96,7 +105,16 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<WarmPoolStatus> {
         plan.ops.extend(rolling(seen, &waiting, current, &count));
         let (seed, ops) = golden::settle(seen, environment, current, &waiting);
         plan.ops.extend(ops);
-        plan.ops.extend(filling(seen, &waiting, current, &seed));
+        let rest = rest(seen, &count);
+        let batch = if rest.is_none() {
+            BATCH
+        } else if count.ready.len() * 2 < desired(seen) {
+            TRICKLE
+        } else {
+            0
+        };
+        resume = rest.filter(|_| waiting.len() < desired(seen));
+        plan.ops.extend(filling(seen, &waiting, current, &seed, batch));
         if let Seed::Failed(text) = seed {
             plan.notices.extend(status::without_golden(seen, &text));
         }
@@ -104,6 +122,12 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<WarmPoolStatus> {
     let (new, notices) = status::status(seen, &waiting, &count, current.as_deref(), problem, env);
     plan.notices.extend(notices);
     plan.wake = status::write(seen, new, &mut plan.status);
+    if let Some(millis) = resume {
+        plan.wake = match plan.wake {
+            Wake::AfterMillis(earlier) => Wake::AfterMillis(earlier.min(millis)),
+            Wake::OnChange => Wake::AfterMillis(millis),
+        };
+    }
     plan
 }
 
@@ -174,8 +198,15 @@ fn max_unavailable(seen: &Observed) -> usize {
     given.unwrap_or_else(|| desired(seen) / 4).max(1)
 }
 
+/// How long filling rests, in milliseconds, because Sessions are taking desktops over just now.
+fn rest(seen: &Observed, count: &Count) -> Option<u64> {
+    // With nothing left that could be taken there is nobody to step aside for.
+    let left = REST.checked_sub(seen.taken_age?)?;
+    (!count.ready.is_empty() && left > 0).then_some(left)
+}
+
 /// New members for the places that are free.
-fn filling(seen: &Observed, waiting: &[&Member], current: &str, seed: &Seed) -> Vec<Op> {
+fn filling(seen: &Observed, waiting: &[&Member], current: &str, seed: &Seed, batch: usize) -> Vec<Op> {
     let missing = desired(seen).saturating_sub(waiting.len());
     let (many, seeds) = match seed {
         // The others start from what the first one prepares.
@@ -189,7 +220,7 @@ fn filling(seen: &Observed, waiting: &[&Member], current: &str, seed: &Seed) -> 
     let names = (first..).map(|n| (n, a8s_crds::names::pool_member(&name, &uid, n)));
     names
         .filter(|(_, name)| !seen.taken.contains(name))
-        .take(many.min(BATCH))
+        .take(many.min(batch))
         .map(|(n, name)| Op::Create { object: member::object(&seen.pool, &name, n, current, seeds, source) })
         .collect()
 }

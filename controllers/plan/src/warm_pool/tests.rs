@@ -38,6 +38,7 @@ fn seen(replicas: i32) -> Observed {
         golden: vec![],
         behind: false,
         status_age: None,
+        taken_age: None,
     }
 }
 
@@ -93,6 +94,26 @@ fn ready(plan: &Plan<WarmPoolStatus>) -> (String, String, String) {
     let status = plan.status.as_ref().unwrap();
     let c = conditions::get(&status.conditions, ConditionType::Ready).unwrap();
     (c.status.clone(), c.reason.clone(), c.message.clone())
+}
+
+#[test]
+fn while_sessions_take_desktops_over_new_ones_wait_until_few_are_left() {
+    let with_taken = |ready: u64, age| {
+        let members: Vec<_> = (0..ready).map(|n| (n, true)).collect();
+        let mut seen = with(20, &members);
+        seen.taken_age = age;
+        plan(&seen, &env())
+    };
+    assert_eq!(made(&with_taken(19, None)).len(), 1, "nobody takes any");
+    let resting = with_taken(19, Some(100));
+    assert_eq!(
+        (made(&resting).len(), resting.wake),
+        (0, Wake::AfterMillis(400)),
+        "until half a second after the last"
+    );
+    assert_eq!(made(&with_taken(19, Some(500))).len(), 1);
+    assert_eq!(made(&with_taken(9, Some(100))).len(), TRICKLE, "fewer than half are left");
+    assert_eq!(made(&with_taken(0, Some(100))).len(), 20, "there is nobody to step aside for");
 }
 
 #[test]

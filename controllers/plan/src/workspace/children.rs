@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use a8s_crds::{labels, names};
 use a8s_wire::paths;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::{
@@ -29,10 +30,15 @@ pub(crate) fn labels_of(observed: &Observed) -> BTreeMap<&'static str, String> {
 }
 
 pub(crate) fn metadata(observed: &Observed, name: &str) -> Value {
+    let mut labels = labels_of(observed);
+    // What was made before there was a Session stays as it is when one takes it over: a new label would cost a write for each child.
+    if observed.workspace.annotations().contains_key(labels::ORDINAL) {
+        labels.remove(labels::SESSION);
+    }
     json!({
         "name": name,
         "namespace": observed.namespace(),
-        "labels": labels_of(observed),
+        "labels": labels,
         "ownerReferences": [observed.owner_reference()],
     })
 }

@@ -21,6 +21,7 @@ mod receipt;
 mod removal;
 mod restore;
 mod running;
+mod sparing;
 mod status;
 mod timing;
 mod trouble;
@@ -56,6 +57,12 @@ const STALLED: u64 = 10_000;
 
 /// What is to be done for a Workspace.
 pub fn plan(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
+    let mut plan = decide(observed, env);
+    sparing::spare(observed, env, &mut plan);
+    plan
+}
+
+fn decide(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
     if observed.deleted_at().is_some() {
         return leaving::deleted(observed, env);
     }

@@ -64,3 +64,29 @@ fn what_somebody_owns_or_never_was_ours_is_left_alone() {
         assert_eq!(ready.reason, "NameTaken");
     }
 }
+
+#[test]
+fn a_desktop_of_a_pool_writes_when_its_start_began_and_when_it_is_ready_and_nothing_between() {
+    let mut observed = fresh(json!({}));
+    observed.workspace.metadata.labels = Some([(labels::POOL.to_owned(), "warm".to_owned())].into());
+    let mut written = vec![pass(&mut observed, 0).status.is_some()];
+    bind(&mut observed, "Bound");
+    written.push(pass(&mut observed, 1).status.is_some());
+    run_containers(&mut observed);
+    // The kubelet says that the containers are ready, and that is what a pool goes by.
+    let last = pass(&mut observed, 2);
+    written.push(last.status.is_some());
+    assert_eq!((written, last.notices.as_slice()), (vec![true, false, true], &[][..]));
+    assert_eq!(status(&observed).startup.as_ref().unwrap().total.as_deref(), Some("2.000s"));
+}
+
+#[test]
+fn a_desktop_of_a_pool_that_takes_long_says_what_it_waits_for() {
+    let mut observed = fresh(json!({}));
+    observed.workspace.metadata.labels = Some([(labels::POOL.to_owned(), "warm".to_owned())].into());
+    pass(&mut observed, 0);
+    bind(&mut observed, "Pending");
+    assert!(pass(&mut observed, 1).status.is_none());
+    assert!(pass(&mut observed, 4).status.is_some());
+    assert_eq!(reason(&observed, ConditionType::Ready), "ClaimPending");
+}

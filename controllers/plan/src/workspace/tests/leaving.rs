@@ -1,7 +1,10 @@
 //! Suspending and deleting.
 
 use super::*;
-use crate::workspace::{Made, Violation};
+use crate::{
+    Wake,
+    workspace::{Made, Violation},
+};
 
 fn suspend(observed: &mut Observed) {
     observed.workspace.spec.state = a8s_crds::WorkspaceState::Suspended;
@@ -123,4 +126,14 @@ fn the_check_sees_a_second_pod_and_a_foreign_deletion() {
     let target = crate::Target { kind: "PersistentVolumeClaim".into(), uid: "x".into(), ..observed.target() };
     let claim = Plan { ops: vec![Op::Delete { target, grace: None }], ..Plan::default() };
     assert_eq!(check(&observed, &env(4), &claim)[0].invariant, 2);
+}
+
+#[test]
+fn a_deletion_says_so_only_if_it_takes_long() {
+    let mut observed = ready();
+    observed.workspace.metadata.deletion_timestamp = Some(at(10).into());
+    let plan = pass(&mut observed, 11);
+    assert_eq!((deletes(&plan), plan.status), (1, None), "it will be gone before anybody looks");
+    assert_eq!(plan.wake, Wake::AfterMillis(500), "and is looked at again");
+    assert!(pass(&mut observed, 15).status.is_some(), "a pod that does not go");
 }
