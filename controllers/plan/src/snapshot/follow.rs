@@ -13,6 +13,9 @@ use super::{
 };
 use crate::{Op, Wake};
 
+/// A snapshot that takes longer than so many seconds says how far it is, its handle first of all.
+const BRIEF: i64 = 2;
+
 pub(super) fn follow(pass: &mut Pass, observed: &Observed, found: &VolumeSnapshotFacts) {
     let name = volume_snapshot_name(&observed.snapshot);
     if found.owner.is_some() && found.owner != observed.snapshot.uid() {
@@ -70,7 +73,14 @@ pub(super) fn follow(pass: &mut Pass, observed: &Observed, found: &VolumeSnapsho
         None if pass.old.handle.is_some() => {
             pass.waiting(Reason::Progressing, "made ready again from the backend's handle", 2000);
         }
-        None => pass.waiting(Reason::SnapshotInProgress, "the driver is taking the snapshot", 2000),
+        None => {
+            pass.waiting(Reason::SnapshotInProgress, "the driver is taking the snapshot", 2000);
+            if pass.age_seconds() < BRIEF {
+                // Most drivers are ready a moment later; the write would only be in the way of the one that says so.
+                pass.keep_status = true;
+                pass.plan.wake = Wake::AfterMillis(500);
+            }
+        }
     }
 }
 
@@ -125,5 +135,8 @@ fn ready(pass: &mut Pass, observed: &Observed, content: Option<&ContentFacts>) {
             (false, _) => pass.notice(false, Reason::Ready, format!("snapshot taken, consistency {class}")),
         }
     }
-    verify::notes(pass, observed);
+    if conditions::is_true(&pass.old.conditions, ConditionType::Ready) {
+        // Notes for backup tools are for later; people wait for Ready.
+        verify::notes(pass, observed);
+    }
 }

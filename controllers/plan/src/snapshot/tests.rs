@@ -329,9 +329,12 @@ fn a_snapshot_of_another_uid_is_rebuilt_under_a_name_of_its_own() {
 }
 
 #[test]
-fn velero_s_notes_are_written_once() {
+fn velero_s_notes_are_written_once_and_after_ready() {
     let mut seen = observed();
     (seen.volume_snapshot, seen.content) = taken(true);
+    let ready = plan(&seen, &env());
+    assert_eq!(ready.ops, [], "nobody waits for the notes");
+    seen.snapshot.status = ready.status;
     let first = plan(&seen, &env());
     let [Op::Apply { object, .. }] = &first.ops[..] else { panic!("{first:?}") };
     let notes = &object["metadata"]["annotations"];
@@ -341,9 +344,21 @@ fn velero_s_notes_are_written_once() {
     );
     assert_eq!(notes[labels::VELERO_POLICY], "Delete");
     seen.snapshot.metadata.annotations = serde_json::from_value(notes.clone()).unwrap();
-    seen.snapshot.status = first.status;
     let again = plan(&seen, &env());
     assert_eq!((again.ops.len(), again.status), (0, None));
+}
+
+#[test]
+fn a_snapshot_that_is_being_taken_says_its_handle_only_if_that_takes_long() {
+    let mut seen = observed();
+    (seen.volume_snapshot, seen.content) = taken(false);
+    let at = |seconds: i64| Env {
+        now: seen.snapshot.creation_timestamp().unwrap().0 + jiff::SignedDuration::from_secs(seconds),
+        ..env()
+    };
+    let (soon, late) = (plan(&seen, &at(1)), plan(&seen, &at(2)));
+    assert_eq!((soon.status, soon.wake), (None, Wake::AfterMillis(500)));
+    assert_eq!(late.status.unwrap().handle.as_deref(), Some("h"));
 }
 
 #[test]
