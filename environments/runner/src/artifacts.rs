@@ -71,6 +71,23 @@ impl Blobs {
         valid.then(|| self.directory.join(sha256)).filter(|path| path.is_file())
     }
 
+    /// Keeps these bytes; returns their hash and number. Blocking.
+    pub fn keep(&self, content: &[u8]) -> io::Result<(String, i64)> {
+        let sha256 = hex::encode(Sha256::digest(content));
+        let unfinished = self.directory.join(format!(".copy-{sha256}"));
+        let written = (|| {
+            let mut to = File::create(&unfinished)?;
+            to.write_all(content)?;
+            to.sync_all()?;
+            std::fs::rename(&unfinished, self.directory.join(&sha256))?;
+            File::open(&self.directory)?.sync_all()
+        })();
+        if written.is_err() {
+            let _ = std::fs::remove_file(&unfinished);
+        }
+        written.map(|()| (sha256, i64::try_from(content.len()).unwrap_or(i64::MAX)))
+    }
+
     /// Copies a file of the agent into the store. Blocking.
     pub fn publish(&self, path: &str, title: &str, name: Option<&str>) -> Result<NewArtifact, PublishError> {
         let wanted =

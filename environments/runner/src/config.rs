@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use a8s_wire::paths;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 /// Command line of the runner.
 #[derive(Clone, Debug, Parser)]
@@ -68,9 +68,18 @@ pub struct Config {
     /// Conversation epoch.
     #[arg(long, env = paths::env::EPOCH, default_value_t = 0)]
     pub epoch: i64,
-    /// What a harness that asks for permission is told.
-    #[arg(long, env = "A8S_PERMISSIONS", default_value = "allow", ignore_case = true)]
-    pub permissions: Permissions,
+    /// What the Workspace was granted; the file may come and go.
+    #[arg(long, default_value = paths::GRANTS)]
+    pub grants: PathBuf,
+    /// Where secrets are put that the agent may see.
+    #[arg(long, default_value = paths::SECRETS)]
+    pub secrets: PathBuf,
+    /// Address of the credential gateway.
+    #[arg(long, default_value_t = SocketAddr::from(([127, 0, 0, 1], paths::GATEWAY_PORT)))]
+    pub gateway: SocketAddr,
+    /// Seconds that a tool of the agent waits for a person before it says that the answer will come later.
+    #[arg(long, default_value_t = 50.0)]
+    pub ask_patience: f64,
     /// Largest file that may be published, in MiB.
     #[arg(long, default_value_t = 512)]
     pub max_artifact_mib: u64,
@@ -84,13 +93,9 @@ impl Config {
     pub fn cancel_grace(&self) -> Duration {
         Duration::try_from_secs_f64(self.cancel_grace).unwrap_or(Duration::from_secs(5))
     }
-}
 
-/// The answer to permission requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Permissions {
-    /// Choose the option of kind `allow_once`; without one, refuse.
-    Allow,
-    /// Refuse.
-    Deny,
+    /// [`Self::ask_patience`] as a duration. MCP clients give up after a minute.
+    pub fn ask_patience(&self) -> Duration {
+        Duration::try_from_secs_f64(self.ask_patience).unwrap_or(Duration::from_secs(50))
+    }
 }

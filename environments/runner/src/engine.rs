@@ -1,17 +1,21 @@
 //! The turn state machine. One task owns the conversation: it takes calls from HTTP and MCP and reports from the link, and writes the
 //! transcript. Turns run strictly one after the other.
 //!
-//! An interrupt climbs a ladder: ask once, wait a moment, then cut the connection (the shim ends the process group). Whatever the harness
-//! does, its turn ends and the next message is delivered.
+//! An interrupt climbs a ladder: what the agent asks is cancelled, it is asked to stop once, has a moment, then the connection is cut (the
+//! shim ends the process group). Whatever the harness does, its turn ends and the next message is delivered.
 
+mod questions;
 mod reports;
+mod settings;
 mod tell;
 mod transcript;
+mod usage;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use a8s_wire::{
-    ArtifactInfo, EventBody, EventId, Prompt, PromptAccepted, Restored, SessionIdentity, event::PlanEntry,
+    ArtifactInfo, EventBody, EventId, Grants, Launch, Prompt, PromptAccepted, Restored, SessionIdentity,
+    Settings, event::PlanEntry,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -20,18 +24,41 @@ use tokio::{
 
 use crate::{
     acp::{FromHarness, ToHarness},
+    artifacts::Blobs,
     config::Config,
     handle::{Call, Handle, NewArtifact, StorageError},
     history::{History, Turn},
+    launch::Gateway,
     log::Log,
     record::Record,
+    redact::{Pieces, Redactor},
     summary,
 };
+use questions::Waiter;
+use usage::Meter;
 
 /// How often lines that could not be written are tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Attempts to start the harness, about half a minute, before the runner calls it failed. It goes on trying.
 const FAILED_AFTER: u32 = 20;
+
+/// What the engine is connected to.
+pub struct Parts {
+    /// The link.
+    pub harness: mpsc::UnboundedSender<ToHarness>,
+    /// What the link reports.
+    pub reports: mpsc::Receiver<FromHarness>,
+    /// What the link starts.
+    pub launch: watch::Sender<Launch>,
+    /// What was granted.
+    pub grants: watch::Receiver<Arc<Grants>>,
+    /// Where the agent finds what was granted.
+    pub gateway: Gateway,
+    /// Knows what must not be told.
+    pub redactor: Redactor,
+    /// Keeps texts that are too long for an event.
+    pub blobs: Blobs,
+}
 
 /// The state machine.
 pub struct Engine {
@@ -45,11 +72,29 @@ pub struct Engine {
     storage_failure: Option<String>,
     text: String,
     text_message: Option<String>,
+    shown: Pieces,
+    thought: Pieces,
     steps: HashMap<String, (String, String)>,
     cancel_deadline: Option<Instant>,
     cancel_grace: Duration,
     workspace: String,
     restored: Option<Restored>,
+    waiters: HashMap<String, Waiter>,
+    defaults: Settings,
+    grants: watch::Receiver<Arc<Grants>>,
+    gateway: Gateway,
+    redactor: Redactor,
+    blobs: Blobs,
+    launch: watch::Sender<Launch>,
+    /// What runs, once it is connected.
+    launched: Option<Launch>,
+    /// The model that was not granted yet, and since when it is missed.
+    ungranted: Option<(String, Instant)>,
+    /// The harness keeps only a summary of what was said.
+    compacted: bool,
+    /// The harness has not heard the standing instructions.
+    uninstructed: bool,
+    meter: Meter,
 }
 
 impl Engine {
@@ -58,8 +103,7 @@ impl Engine {
         log: Log,
         records: &[Record],
         config: &Config,
-        harness: mpsc::UnboundedSender<ToHarness>,
-        reports: mpsc::Receiver<FromHarness>,
+        parts: Parts,
     ) -> Handle {
         let mut history = History::default();
         for record in records {
@@ -68,10 +112,11 @@ impl Engine {
         let (calls, inbox) = mpsc::channel(64);
         let (connected, watch_connected) = watch::channel(false);
         let handle = Handle::new(calls, log.feed(), watch_connected);
+        let meter = Meter::from(history.usage);
         let mut engine = Self {
             log,
             history,
-            harness,
+            harness: parts.harness,
             connected,
             needs_summary: false,
             failures: 0,
@@ -79,15 +124,30 @@ impl Engine {
             storage_failure: None,
             text: String::new(),
             text_message: None,
+            shown: Pieces::default(),
+            thought: Pieces::default(),
             steps: HashMap::new(),
             cancel_deadline: None,
             cancel_grace: config.cancel_grace(),
             workspace: config.workspace_uid.clone(),
             restored: None,
+            waiters: HashMap::new(),
+            defaults: Settings { request_timeout_seconds: 1_800, ..Settings::default() },
+            grants: parts.grants,
+            gateway: parts.gateway,
+            redactor: parts.redactor,
+            blobs: parts.blobs,
+            launch: parts.launch,
+            launched: None,
+            ungranted: None,
+            compacted: false,
+            uninstructed: false,
+            meter,
         };
         engine.recover(config.epoch);
         engine.belong(&config.session);
-        tokio::spawn(engine.work(inbox, reports));
+        engine.arrange();
+        tokio::spawn(engine.work(inbox, parts.reports));
         handle
     }
 
@@ -97,7 +157,10 @@ impl Engine {
             self.end_turn("error", Some("the runner was restarted during this turn".to_owned()));
             self.notice("The runner was restarted while the agent worked; that message is not repeated. Send it again to continue.");
         }
+        // A harness that waited for permission is gone; whoever waited for anything else is told by a message.
+        self.cancel_questions(|question, _| question.kind == "Permission");
         if epoch > self.history.last.epoch {
+            self.cancel_questions(|_, _| true);
             let dropped = self.history.enter_epoch(epoch);
             if !dropped.is_empty() {
                 self.notice("Messages that waited when the snapshot was taken were dropped.");
@@ -118,7 +181,8 @@ impl Engine {
     async fn work(mut self, mut inbox: mpsc::Receiver<Call>, mut reports: mpsc::Receiver<FromHarness>) {
         let mut retry = tokio::time::interval(RETRY);
         loop {
-            let deadline = self.cancel_deadline.unwrap_or_else(Instant::now);
+            self.settle();
+            let wake = self.wake();
             tokio::select! {
                 call = inbox.recv() => match call {
                     Some(call) => self.answer(call),
@@ -128,11 +192,35 @@ impl Engine {
                     Some(report) => self.report(report),
                     None => break,
                 },
-                () = sleep_until(deadline), if self.cancel_deadline.is_some() => self.give_up(),
+                // Whoever reads the grants lives as long as the process.
+                Ok(()) = self.grants.changed() => self.arrange(),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.due(),
                 _ = retry.tick(), if self.storage_failure.is_some() => self.stored(Log::flush),
             }
         }
+        self.tell_usage();
         self.stored(Log::sync);
+    }
+
+    /// When something is due although nothing happens.
+    fn wake(&self) -> Option<Instant> {
+        [self.cancel_deadline, self.next_expiry(), self.next_measure()].into_iter().flatten().min()
+    }
+
+    fn due(&mut self) {
+        if self.cancel_deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            self.give_up();
+        }
+        self.expire();
+    }
+
+    /// What follows from whatever happened.
+    fn settle(&mut self) {
+        self.measure();
+        if self.history.running.is_none() && *self.connected.borrow() && self.outdated() {
+            self.relaunch();
+        }
+        self.next_turn();
     }
 
     fn answer(&mut self, call: Call) {
@@ -141,7 +229,6 @@ impl Engine {
             Call::Prompt(prompt, answer) => {
                 let accepted = self.accept(&prompt);
                 let _ = answer.send(accepted);
-                self.next_turn();
             }
             Call::Interrupt(turn, answer) => {
                 let _ = answer.send(self.interrupt(turn));
@@ -160,6 +247,17 @@ impl Engine {
                 self.restored = Some(restored);
                 let _ = answer.send(());
             }
+            Call::Ask(question, answer) => {
+                let _ = answer.send(self.ask(question));
+            }
+            Call::Reply(id, reply, answer) => {
+                let _ = answer.send(self.reply(&id, &reply));
+            }
+            Call::Configure(settings, answer) => {
+                let _ = answer.send(self.configure(*settings));
+            }
+            Call::Used(usage) => self.used(usage),
+            Call::Notice(text) => self.notice(&text),
             Call::Plan(entries, answer) => {
                 self.set_plan(entries);
                 let _ = answer.send(());
@@ -181,8 +279,9 @@ impl Engine {
                 turn: self.history.last_turn + 1,
                 epoch: self.history.last.epoch,
             };
+            let record = self.redactor.record(record);
             self.log.append_or_refuse(&record)?;
-            self.history.apply(&record);
+            self.history.apply(record.get());
         }
         let waiting = self.history.queue.iter().position(|turn| turn.prompt.message_id == prompt.message_id);
         let busy = usize::from(self.history.running.is_some() || !*self.connected.borrow());
@@ -215,6 +314,8 @@ impl Engine {
         let running = self.history.running.as_ref().is_some_and(|running| running.number == turn);
         // A second cancel confuses harnesses: one is sent, later ones only join the wait.
         if running && self.cancel_deadline.is_none() {
+            // Who says stop does not want to be asked any more. What the harness waits for is answered before it hears of the interrupt.
+            self.cancel_questions(|question, _| question.turn == turn);
             let _ = self.harness.send(ToHarness::Cancel);
             self.cancel_deadline = Some(Instant::now() + self.cancel_grace);
         }
@@ -224,6 +325,7 @@ impl Engine {
     fn give_up(&mut self) {
         let _ = self.harness.send(ToHarness::Hangup);
         self.connected.send_replace(false);
+        self.launched = None;
         self.end_turn("interrupted", None);
         self.notice("The agent did not stop by itself and was restarted.");
     }
@@ -235,21 +337,44 @@ impl Engine {
     }
 
     fn next_turn(&mut self) {
-        if self.history.running.is_some() || !*self.connected.borrow() || self.storage_failure.is_some() {
+        let ready = *self.connected.borrow() && self.storage_failure.is_none() && self.hindrance().is_none();
+        if self.history.running.is_some() || !ready || self.limit().is_some() {
             return;
         }
         let Some(Turn { number, prompt }) = self.history.queue.front().cloned() else { return };
-        let preamble = if std::mem::take(&mut self.needs_summary) {
-            summary::of(&self.log.feed().after(EventId::default()))
-        } else {
-            None
-        };
+        let preamble = self.preamble();
         let started = EventBody::TurnStarted {
             message_id: prompt.message_id.clone(),
             content: prompt.content.clone(),
             author: prompt.author.clone(),
         };
+        self.turn_begins();
         self.record_in(number, started);
         let _ = self.harness.send(ToHarness::Prompt { turn: number, prompt, preamble });
+    }
+
+    /// What the harness must know before the next message.
+    fn preamble(&mut self) -> Option<String> {
+        let settings = self.settings();
+        let (instructions, requirement) = (settings.instructions.clone(), settings.requirement.clone());
+        // The built-in agent has them in its environment.
+        let instructions = instructions.filter(|_| !self.settings().command.is_empty());
+        let mut parts = Vec::new();
+        if std::mem::take(&mut self.uninstructed) {
+            parts.extend(instructions.map(|text| format!("[Standing instructions]\n{text}")));
+        }
+        if std::mem::take(&mut self.needs_summary)
+            && let Some(said) = summary::of(&self.log.feed().after(EventId::default()))
+        {
+            parts.extend(requirement.map(|text| format!("[What is to be reached]\n{text}")));
+            parts.push(said);
+        } else if std::mem::take(&mut self.compacted) {
+            parts.extend(requirement.map(|text| format!("[A reminder: what is to be reached]\n{text}")));
+        }
+        self.compacted = false;
+        if self.history.interrupted {
+            parts.push("[The user interrupted what you did before.]".to_owned());
+        }
+        (!parts.is_empty()).then(|| parts.join("\n\n"))
     }
 }

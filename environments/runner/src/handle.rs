@@ -3,11 +3,15 @@
 use std::io;
 
 use a8s_wire::{
-    ArtifactInfo, Prompt, PromptAccepted, Restored, RunnerState, SessionIdentity, event::PlanEntry,
+    Answer, ArtifactInfo, Prompt, PromptAccepted, Restored, RunnerState, SessionIdentity, Settings, Usage,
+    event::PlanEntry,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::log::Feed;
+use crate::{
+    log::Feed,
+    question::{AnswerError, Closed, NewQuestion},
+};
 
 /// The transcript cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +27,26 @@ pub enum BindError {
     /// The transcript cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// An answer was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplyError {
+    /// It does not fit the question.
+    #[error(transparent)]
+    Unfit(#[from] AnswerError),
+    /// The transcript cannot be written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A question that was opened.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its id.
+    pub id: String,
+    /// How it ends. If nobody listens any more, the agent is told by a message.
+    pub closed: oneshot::Receiver<Closed>,
 }
 
 /// A file in the blob store that is about to be published.
@@ -56,6 +80,16 @@ pub enum Call {
     Bind(SessionIdentity, oneshot::Sender<Result<SessionIdentity, BindError>>),
     /// Learn what was found on a restored volume.
     Restored(Restored, oneshot::Sender<()>),
+    /// Ask a person.
+    Ask(NewQuestion, oneshot::Sender<Asked>),
+    /// Answer a question.
+    Reply(String, Answer, oneshot::Sender<Result<bool, ReplyError>>),
+    /// Learn how the agent is run.
+    Configure(Box<Settings>, oneshot::Sender<Result<(), StorageError>>),
+    /// Count what a model was used.
+    Used(Usage),
+    /// Tell people something.
+    Notice(String),
     /// Record a plan.
     Plan(Vec<PlanEntry>, oneshot::Sender<()>),
     /// Record that the goal is reached.
@@ -120,6 +154,33 @@ impl Handle {
     /// Tells what was found on a restored volume.
     pub async fn restored(&self, restored: Restored) -> Result<(), Stopped> {
         self.call(|answer| Call::Restored(restored, answer)).await
+    }
+
+    /// Asks a person.
+    pub async fn ask(&self, question: NewQuestion) -> Result<Asked, Stopped> {
+        self.call(|answer| Call::Ask(question, answer)).await
+    }
+
+    /// Answers a question; false if it is closed already, or not known.
+    pub async fn reply(&self, id: String, reply: Answer) -> Result<Result<bool, ReplyError>, Stopped> {
+        self.call(|answer| Call::Reply(id, reply, answer)).await
+    }
+
+    /// Says how the agent is run, durably.
+    pub async fn configure(&self, settings: Settings) -> Result<Result<(), StorageError>, Stopped> {
+        self.call(|answer| Call::Configure(Box::new(settings), answer)).await
+    }
+
+    /// Adds to what was used.
+    pub async fn used(&self, usage: Usage) {
+        // The engine ends with the process.
+        let _ = self.calls.send(Call::Used(usage)).await;
+    }
+
+    /// Tells people something.
+    pub async fn notice(&self, text: String) {
+        // The engine ends with the process.
+        let _ = self.calls.send(Call::Notice(text)).await;
     }
 
     /// Records a plan.

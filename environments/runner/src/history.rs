@@ -3,7 +3,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use a8s_wire::{ArtifactInfo, Event, EventBody, EventId, Prompt, SessionIdentity, event::PlanEntry};
+use a8s_wire::{
+    ArtifactInfo, Event, EventBody, EventId, Prompt, Question, SessionIdentity, Settings, Usage,
+    event::PlanEntry,
+};
 
 use crate::record::Record;
 
@@ -43,6 +46,18 @@ pub struct History {
     pub last_activity: String,
     /// The Workspace in which the conversation was given to a Session last, and that Session.
     pub bound: Option<(String, SessionIdentity)>,
+    /// The Workspace for which it was said last how the agent is run, and what was said.
+    pub configured: Option<(String, Settings)>,
+    /// Questions that are open, oldest first.
+    pub questions: Vec<Question>,
+    /// What was used, as of the last event that says so.
+    pub usage: Usage,
+    /// The limit that was told last and not left behind by a turn.
+    pub limit: Option<String>,
+    /// Turns that began.
+    pub turns: i64,
+    /// Whether the last turn was stopped by a person.
+    pub interrupted: bool,
 }
 
 impl History {
@@ -55,6 +70,9 @@ impl History {
                 self.queue.push_back(Turn { number: *turn, prompt: accepted.clone() });
             }
             Record::Bound { bound, workspace } => self.bound = Some((workspace.clone(), bound.clone())),
+            Record::Configured { configured, workspace } => {
+                self.configured = Some((workspace.clone(), (**configured).clone()));
+            }
             Record::Event(event) => self.apply_event(event),
         }
     }
@@ -79,21 +97,26 @@ impl History {
                 self.current_turn = event.turn;
                 self.running = Some(turn);
                 self.step = None;
+                self.turns += 1;
+                self.limit = None;
             }
-            EventBody::TurnEnded { message_id, .. } => {
+            EventBody::TurnEnded { message_id, stop_reason, .. } => {
                 self.running = None;
+                // A limit is no word of a person.
+                self.interrupted =
+                    self.limit.is_none() && matches!(stop_reason.as_str(), "cancelled" | "interrupted");
                 self.consumed.push(message_id.clone());
             }
             EventBody::Step { title, .. } => self.step = Some(title.clone()),
             EventBody::Plan { entries } => self.plan.clone_from(entries),
             EventBody::Artifact(info) => self.artifacts.push(info.clone()),
+            EventBody::Question(question) => self.questions.push(question.clone()),
+            EventBody::QuestionClosed { id, .. } => self.questions.retain(|question| question.id != *id),
+            EventBody::Usage(usage) => self.usage = *usage,
+            EventBody::LimitReached { limit } => self.limit = Some(limit.clone()),
             EventBody::Message { .. }
             | EventBody::Delta { .. }
             | EventBody::Thinking { .. }
-            | EventBody::Question(_)
-            | EventBody::QuestionClosed { .. }
-            | EventBody::Usage(_)
-            | EventBody::LimitReached { .. }
             | EventBody::Finished { .. }
             | EventBody::Notice { .. } => {}
         }

@@ -1,7 +1,7 @@
 //! The transcript: an append-only file of JSON lines, and the live feed of what was appended.
 //!
 //! A line is streamed only after it is written, so nobody ever sees an event that a restart would take back. When the volume is full,
-//! lines wait in memory and in order until there is room again.
+//! lines wait in memory and in order until there is room again. Both take only what passed the redaction.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use std::{
 use a8s_wire::Event;
 use tokio::sync::broadcast;
 
-use crate::record::Record;
+use crate::{record::Record, redact::Clean};
 
 /// What readers of the stream hold on to.
 #[derive(Clone)]
@@ -41,8 +41,8 @@ impl Feed {
     }
 
     /// Streams an event that is not recorded.
-    pub fn send_live(&self, event: Event) {
-        let _ = self.live.send(Arc::new(event));
+    pub fn send_live(&self, event: Clean<Event>) {
+        let _ = self.live.send(Arc::new(event.into_inner()));
     }
 
     fn publish(&self, event: Event) {
@@ -102,15 +102,15 @@ impl Log {
     }
 
     /// Appends a record that must not be lost: if it cannot be written now, it is written as soon as possible. `durable` waits for the disk.
-    pub fn append(&mut self, record: Record, durable: bool) -> io::Result<()> {
-        self.waiting.push_back((record, durable));
+    pub fn append(&mut self, record: Clean<Record>, durable: bool) -> io::Result<()> {
+        self.waiting.push_back((record.into_inner(), durable));
         self.flush()
     }
 
     /// Appends a record now and durably, or not at all.
-    pub fn append_or_refuse(&mut self, record: &Record) -> io::Result<()> {
+    pub fn append_or_refuse(&mut self, record: &Clean<Record>) -> io::Result<()> {
         self.flush()?;
-        self.write(record, true)
+        self.write(record.get(), true)
     }
 
     /// Writes what is waiting.
@@ -167,6 +167,10 @@ mod tests {
 
     use super::*;
 
+    fn clean(record: Record) -> Clean<Record> {
+        crate::redact::Redactor::default().record(record)
+    }
+
     fn note(seq: i64) -> Record {
         let body = EventBody::Notice { text: format!("note {seq}") };
         Record::Event(Event { id: EventId { epoch: 0, seq }, ts: "t".into(), turn: 0, body })
@@ -177,12 +181,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("transcript.jsonl");
         let (mut log, _) = Log::open(&path).unwrap();
-        log.append(note(1), true).unwrap();
+        log.append(clean(note(1)), true).unwrap();
         drop(log);
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"epoch\":0,\"se").unwrap();
         let (mut log, records) = Log::open(&path).unwrap();
         assert_eq!(records, [note(1)]);
-        log.append(note(2), true).unwrap();
+        log.append(clean(note(2)), true).unwrap();
         drop(log);
         assert_eq!(Log::open(&path).unwrap().1, [note(1), note(2)]);
     }
@@ -210,11 +214,11 @@ mod tests {
         for last in acknowledged() {
             let (mut log, _) = Log::open(&path).unwrap();
             for record in acknowledged() {
-                log.append_or_refuse(&record).unwrap();
+                log.append_or_refuse(&clean(record)).unwrap();
             }
             drop(log);
             let before = std::fs::metadata(&path).unwrap().len();
-            Log::open(&path).unwrap().0.append_or_refuse(&last).unwrap();
+            Log::open(&path).unwrap().0.append_or_refuse(&clean(last.clone())).unwrap();
             let whole = std::fs::read(&path).unwrap();
             for cut in usize::try_from(before).unwrap()..whole.len() {
                 // Some file systems bring the new length to the disk before the content.
@@ -224,7 +228,7 @@ mod tests {
                     std::fs::write(&path, torn).unwrap();
                     let (mut log, records) = Log::open(&path).unwrap();
                     assert_eq!(records, acknowledged(), "cut at {cut} of {}", whole.len());
-                    log.append_or_refuse(&note(2)).unwrap();
+                    log.append_or_refuse(&clean(note(2))).unwrap();
                     drop(log);
                     let records = Log::open(&path).unwrap().1;
                     assert_eq!(records[..3], acknowledged());
@@ -240,7 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut log, _) = Log::open(&folder.path().join("transcript.jsonl")).unwrap();
         for seq in 1..=3 {
-            log.append(note(seq), false).unwrap();
+            log.append(clean(note(seq)), false).unwrap();
         }
         let ids: Vec<i64> =
             log.feed().after(EventId { epoch: 0, seq: 1 }).iter().map(|event| event.id.seq).collect();

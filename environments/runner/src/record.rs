@@ -1,6 +1,6 @@
 //! One line of the transcript.
 
-use a8s_wire::{Event, Prompt, SessionIdentity};
+use a8s_wire::{Event, Prompt, SessionIdentity, Settings};
 use serde::{Deserialize, Serialize};
 
 /// What a line of the transcript can be.
@@ -22,6 +22,13 @@ pub enum Record {
     Bound {
         /// The Session.
         bound: SessionIdentity,
+        /// UID of the Workspace.
+        workspace: String,
+    },
+    /// How the agent is run. It holds for one Workspace, too.
+    Configured {
+        /// The settings.
+        configured: Box<Settings>,
         /// UID of the Workspace.
         workspace: String,
     },

@@ -2,12 +2,12 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use a8s_wire::paths;
+use a8s_wire::{Launch, paths};
 use anyhow::Context;
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 
 use crate::{
@@ -15,12 +15,15 @@ use crate::{
     artifacts::Blobs,
     config::Config,
     control,
-    engine::Engine,
+    engine::{Engine, Parts},
     flush::Flusher,
+    grants,
     handle::Handle,
     http::{self, Auth, Shared},
+    launch::Gateway,
     log::Log,
     mcp::{self, Desk},
+    redact::Redactor,
     restore::{self, Due},
     space,
 };
@@ -49,7 +52,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let (to_harness, commands) = mpsc::unbounded_channel();
     let (events, reports) = mpsc::channel(1024);
-    let engine = Engine::start(log, &records, &config, to_harness, reports);
+    let redactor = Redactor::default();
+    let gateway = Gateway { address: config.gateway, token: token() };
+    redactor.add("gateway", &gateway.token);
+    let (launch, launched) = watch::channel(Launch::default());
+    let granted = grants::watch(config.grants.clone(), redactor.clone());
+    let parts = Parts {
+        harness: to_harness,
+        reports,
+        launch,
+        grants: granted.clone(),
+        gateway: gateway.clone(),
+        redactor,
+        blobs: blobs.clone(),
+    };
+    let engine = Engine::start(log, &records, &config, parts);
     tell(due, &engine, &config);
     let flusher = Flusher::new(engine.clone(), config.home.clone(), config.state.clone());
     let (socket, commanded) = (config.state.join(paths::CONTROL_SOCKET), flusher.clone());
@@ -61,11 +78,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         session_file: config.state.join("session"),
         mcp_command: config.mcp_command.clone(),
         mcp_socket: config.mcp_socket.clone(),
-        permissions: config.permissions,
+        launch: launched,
     };
     tokio::spawn(acp::run(link, commands, events));
     let mcp_socket = config.mcp_socket.clone();
-    let tools = mcp::Server::new(engine.clone(), blobs.clone(), desk.clone());
+    let tools = mcp::Server::new(engine.clone(), blobs.clone(), desk.clone(), config.ask_patience());
     let tools = tokio::spawn(async move { tools.listen(&mcp_socket).await });
 
     let tls = RustlsConfig::from_pem_file(config.tls.join("tls.crt"), config.tls.join("tls.key"))
@@ -93,6 +110,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tracing::error!(%error, "the last lines of the transcript may be lost");
     }
     Ok(())
+}
+
+/// What the agent shows to the gateway. It is made anew at each start and is written nowhere.
+fn token() -> String {
+    hex::encode(rand::random::<[u8; 32]>())
 }
 
 /// What a restored volume holds is told once it is known; reading it must not hold up the agent.

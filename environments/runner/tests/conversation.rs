@@ -6,6 +6,7 @@ mod common;
 
 use a8s_wire::{EventBody, RunnerPhase};
 use common::Pod;
+use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_is_answered_and_recorded_in_order() {
@@ -108,6 +109,7 @@ async fn a_crash_of_the_harness_ends_its_turn_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn permission_is_given_once_and_never_for_always() {
     let pod = Pod::with_stub();
+    pod.configure(json!({"permissions": "Allow"})).await;
     pod.prompt("m1", "ask", &[]).await;
     let mut events = pod.events("").await;
     assert_eq!(events.turn_end("m1").await, "end_turn");

@@ -1,7 +1,15 @@
 """A harness that misbehaves on demand. It speaks just enough of the protocol and remembers nothing.
 
-A prompt with "deaf" never ends and ignores cancel; "crash" ends the process; "ask" asks for permission; "unknown" sends an update of an
-unknown kind first; everything else is echoed.
+The last line of a prompt says what it does; whatever is no command is echoed:
+  deaf            never ends, ignores cancel          late            ends the turn with end_turn when it is cancelled
+  crash           ends the process                    twice           answers a cancel, then answers the prompt again
+  ask             asks for permission                 form            asks to fill in a form
+  ask-deaf        asks for permission, ignores all    once            ends in error when it is cancelled
+  unknown         sends an update of an unknown kind  think           thinks aloud, gives a notice
+  compact         says that it compacted              spend N C       says that its context holds N tokens, at C dollars
+  pieces A|B|C    says A, B and C in pieces           long N          says N letters
+  env NAME        says what is in the environment     usage           asks for permission outside a turn, after its end
+With the argument "resume" or "load" it takes up old sessions.
 """
 import json
 import os
@@ -9,6 +17,12 @@ import signal
 import sys
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+ABILITY = sys.argv[1] if len(sys.argv) > 1 else ""
+OPTIONS = [
+    {"optionId": "no", "name": "No", "kind": "reject_once"},
+    {"optionId": "always", "name": "Always", "kind": "allow_always"},
+    {"optionId": "once", "name": "Once", "kind": "allow_once"},
+]
 
 
 def send(**message):
@@ -24,39 +38,104 @@ def say(text):
     update(sessionUpdate="agent_message_chunk", content={"type": "text", "text": text})
 
 
+def ask():
+    params = {"sessionId": "s", "toolCall": {"toolCallId": "p1", "title": "pay"}, "options": OPTIONS}
+    send(id="permission", method="session/request_permission", params=params)
+
+
+def end(reason="end_turn"):
+    global pending
+    send(id=pending, result={"stopReason": reason})
+    pending = None
+
+
 pending = None
+mode = ""
+heard = []
 for line in sys.stdin:
     message = json.loads(line)
     method = message.get("method")
     if method == "initialize":
-        send(id=message["id"], result={"protocolVersion": 1, "agentCapabilities": {}})
+        capabilities = {"load": {"loadSession": True}, "resume": {"sessionCapabilities": {"resume": {}}}}
+        send(id=message["id"], result={"protocolVersion": 1, "agentCapabilities": capabilities.get(ABILITY, {})})
     elif method == "session/new":
         send(id=message["id"], result={"sessionId": "s"})
+    elif method in ("session/load", "session/resume"):
+        say("an old message that must not be told again")
+        send(id=message["id"], result={})
+    elif method == "session/cancel":
+        heard.append("cancel")
+        if mode == "late":
+            end()
+        elif mode == "twice":
+            first = pending
+            end("cancelled")
+            send(id=first, result={"stopReason": "end_turn"})
+        elif mode == "once":
+            send(id=pending, error={"code": -32603, "message": "cancelled " + " ".join(heard)})
+        elif mode == "order":
+            say(" ".join(heard))
+            end("cancelled")
     elif method == "session/prompt":
         text = "\n".join(block.get("text", "") for block in message["params"]["prompt"])
         last = text.splitlines()[-1]
+        mode, _, rest = last.partition(" ")
+        pending = message["id"]
+        heard = []
         if "crash" in last:
             say("half a mess")
             os._exit(3)
-        elif "deaf" in last:
+        elif mode in ("deaf", "late", "twice", "once") or "be deaf" in last:
             update(sessionUpdate="tool_call", toolCallId="t1", title="listen to music", status="in_progress")
-        elif "ask" in last:
-            pending = message["id"]
-            options = [
-                {"optionId": "no", "name": "No", "kind": "reject_once"},
-                {"optionId": "always", "name": "Always", "kind": "allow_always"},
-                {"optionId": "once", "name": "Once", "kind": "allow_once"},
-            ]
-            params = {"sessionId": "s", "toolCall": {"toolCallId": "p1", "title": "pay"}, "options": options}
-            send(id="permission", method="session/request_permission", params=params)
+        elif mode in ("ask", "ask-deaf", "order"):
+            ask()
+        elif mode == "form":
+            schema = {
+                "type": "object",
+                "required": ["city"],
+                "properties": {"city": {"type": "string", "title": "City"}, "days": {"type": "integer"}},
+            }
+            params = {"sessionId": "s", "mode": "form", "message": "Where to?", "requestedSchema": schema}
+            send(id="form", method="elicitation/create", params=params)
+        elif mode == "think":
+            update(sessionUpdate="agent_thought_chunk", content={"type": "text", "text": "hmm"})
+            update(sessionUpdate="notice", severity="info", title="Careful")
+            end()
+        elif mode == "compact":
+            update(sessionUpdate="compaction_update", compactionId="c", status="completed")
+            end()
+        elif mode == "spend":
+            tokens, price = rest.split()
+            cost = {"amount": float(price), "currency": "USD"}
+            update(sessionUpdate="usage_update", used=int(tokens), size=200000, cost=cost)
+            end()
+        elif mode == "pieces":
+            for piece in rest.split("|"):
+                say(piece)
+            end()
+        elif mode == "long":
+            say("x" * int(rest))
+            end()
+        elif mode == "env":
+            say(" ".join(os.environ.get(name, "-") for name in rest.split()))
+            end()
+        elif mode == "outside":
+            end()
+            ask()
         else:
             if "unknown" in last:
                 update(sessionUpdate="telepathy", thought="?")
             say("echo: ")
             say(text)
-            send(id=message["id"], result={"stopReason": "end_turn"})
+            end()
     elif message.get("id") == "permission":
-        say("outcome: " + json.dumps(message["result"]["outcome"], sort_keys=True))
-        send(id=pending, result={"stopReason": "end_turn"})
+        outcome = message["result"]["outcome"]
+        heard.append(outcome["outcome"])
+        if mode == "ask" and pending is not None:
+            say("outcome: " + json.dumps(outcome, sort_keys=True))
+            end()
+    elif message.get("id") == "form":
+        say("form: " + json.dumps(message["result"], sort_keys=True))
+        end()
 # The end of input is ignored too: only SIGKILL helps.
 signal.pause()

@@ -2,22 +2,27 @@
 //!
 //! Connections are served strictly one after the other: the next waits in the socket's backlog until the last harness is gone with its
 //! whole process group, so two harnesses never share the home directory.
+//!
+//! The first line on a connection is the runner's: which harness, and the variables it gets. It is answered by one line that says whether
+//! the harness was started; everything after the two is the harness's own.
 
 use std::{
     io,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use a8s_wire::paths;
+use a8s_wire::{Launch, Launched, paths};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy},
+    io::{
+        AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy,
+    },
     net::{UnixListener, UnixStream},
     process::{ChildStdin, ChildStdout},
     signal::unix::{SignalKind, signal},
@@ -95,34 +100,40 @@ fn listen(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// A runner that is there says at once what it wants.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 async fn run(
     options: &ServeOptions,
     reaper: &Reaper,
     stream: UnixStream,
     stop: impl Future<Output = ()>,
 ) -> io::Result<End> {
-    let (program, arguments) = options.command.split_first().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "no harness command was given after --")
-    })?;
+    let (from_runner, mut to_runner) = stream.into_split();
+    let mut from_runner = BufReader::new(from_runner);
+    tokio::pin!(stop);
+    let launch = tokio::select! {
+        launch = timeout(PATIENCE, asked(&mut from_runner)) => match launch {
+            Ok(Ok(Some(launch))) => launch,
+            // Somebody looked whether the socket is there.
+            Ok(Ok(None)) => return Ok(End::Connection),
+            Ok(Err(error)) => return refuse(&mut to_runner, error.to_string()).await,
+            Err(_) => return refuse(&mut to_runner, "the runner did not say what to start".into()).await,
+        },
+        () = &mut stop => return Ok(End::Shutdown),
+    };
     reaper.forget();
-    let mut child = Command::new(program)
-        .args(arguments)
-        .current_dir(&options.directory)
-        .env("HOME", &options.directory)
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot start the harness {program}: {error}"))
-        })?;
+    let mut child = match start(options, launch) {
+        Ok(child) => child,
+        Err(error) => return refuse(&mut to_runner, error.to_string()).await,
+    };
+    answer(&mut to_runner, &Launched::default()).await?;
     let pid = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::Error::other("the harness has no pipes"));
     };
     let mut stdin = Some(ChildStdin::from_std(stdin)?);
     let stdout = ChildStdout::from_std(stdout)?;
-    let (from_runner, to_runner) = stream.into_split();
 
     let outward = tokio::spawn(carry_out(stdout, to_runner));
     let end = tokio::select! {
@@ -131,13 +142,70 @@ async fn run(
             eprintln!("shim: the harness ended with {how}");
             End::Connection
         }
-        () = stop => End::Shutdown,
+        () = &mut stop => End::Shutdown,
     };
     // Closing its standard input is the protocol's way to ask a harness to leave.
     drop(stdin);
     finish(reaper, pid, options.grace).await;
     let _ = timeout(options.grace, outward).await;
     Ok(end)
+}
+
+/// The runner's first line; `None` if it left without one.
+async fn asked(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Launch>> {
+    let mut line = Vec::new();
+    let limit = u64::try_from(Launch::MAX_LINE).unwrap_or(u64::MAX);
+    from.take(limit).read_until(b'\n', &mut line).await?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    // What the line holds is not repeated in the error: there is a token in it.
+    let launch = serde_json::from_slice(&line).map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidData, "the first line does not say what to start")
+    })?;
+    Ok(Some(launch))
+}
+
+fn start(options: &ServeOptions, launch: Launch) -> io::Result<Child> {
+    let command = if launch.command.is_empty() { &options.command } else { &launch.command };
+    let (program, arguments) = command.split_first().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, "no harness command was given after --")
+    })?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(&options.directory)
+        .envs(launch.env)
+        .env("HOME", &options.directory)
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    // Harnesses that run on node take these for their own.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("npm_") || name == "INIT_CWD") {
+            command.env_remove(name);
+        }
+    }
+    command.spawn().map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot start the harness {program}: {error}; is it in the Environment's image?"),
+        )
+    })
+}
+
+async fn answer(to: &mut (impl AsyncWrite + Unpin), launched: &Launched) -> io::Result<()> {
+    let mut line = serde_json::to_vec(launched)?;
+    line.push(b'\n');
+    to.write_all(&line).await
+}
+
+async fn refuse(to: &mut (impl AsyncWrite + Unpin), error: String) -> io::Result<End> {
+    // The runner tells people; this is for whoever reads the pod's log.
+    eprintln!("shim: {error}");
+    let _ = answer(to, &Launched { error: Some(error) }).await;
+    let _ = to.shutdown().await;
+    Ok(End::Connection)
 }
 
 async fn carry_in(mut from: impl AsyncRead + Unpin, to: &mut Option<ChildStdin>) {

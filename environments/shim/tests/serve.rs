@@ -24,6 +24,8 @@ impl Shim {
     fn start(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_a8s-shim"))
+            .env("npm_config_x", "y")
+            .env("INIT_CWD", "/")
             .args(["serve", "--grace", "0.3", "--socket"])
             .arg(folder.path().join("agent.sock"))
             .arg("--directory")
@@ -43,7 +45,23 @@ impl Shim {
     }
 
     fn connect(&self) -> UnixStream {
-        UnixStream::connect(self.socket()).unwrap()
+        self.launch("{}", "{}")
+    }
+
+    /// Connects, sends the first line and expects this answer.
+    fn launch(&self, header: &str, answer: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        writeln!(stream, "{header}").unwrap();
+        let mut line = Vec::new();
+        // Byte by byte: what follows is the harness's.
+        for byte in (&stream).bytes() {
+            match byte.unwrap() {
+                b'\n' => break,
+                byte => line.push(byte),
+            }
+        }
+        assert_eq!(String::from_utf8(line).unwrap(), answer);
+        stream
     }
 
     fn terminate(&mut self) {
@@ -125,14 +143,38 @@ fn the_mcp_bridge_carries_what_is_still_on_its_way_after_the_end_of_input() {
         .spawn()
         .unwrap();
     let mut input = bridge.stdin.take().unwrap();
-    input.write_all(b"question\n").unwrap();
+    input.write_all(b"{}\nquestion\n").unwrap();
     let mut output = BufReader::new(bridge.stdout.take().unwrap());
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "question\n");
+    for expected in ["{}\n", "question\n"] {
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, expected);
+    }
     drop(input);
     assert!(bridge.wait().unwrap().success());
     let refused = UnixStream::connect(shim.folder.path().join("none"));
     assert!(refused.is_err());
     shim.connect().shutdown(Shutdown::Both).unwrap();
+}
+
+#[test]
+fn the_runner_says_which_harness_runs_and_what_it_gets() {
+    let shim = Shim::start("cat");
+    let script = r#"echo "$WORD $HOME ${npm_config_x-none} ${INIT_CWD-none}""#;
+    let header = serde_json::json!({"command": ["sh", "-c", script], "env": {"WORD": "hello", "HOME": "/elsewhere"}});
+    let mut text = String::new();
+    shim.launch(&header.to_string(), "{}").read_to_string(&mut text).unwrap();
+    assert_eq!(text, format!("hello {} none none\n", shim.folder.path().display()));
+}
+
+#[test]
+fn what_cannot_be_started_is_said_and_the_next_connection_is_served() {
+    let shim = Shim::start("echo here");
+    let error = "cannot start the harness no-such-program: No such file or directory (os error 2); \
+                 is it in the Environment's image?";
+    let answer = serde_json::json!({"error": error}).to_string();
+    drop(shim.launch(r#"{"command": ["no-such-program"]}"#, &answer));
+    drop(shim.launch("nonsense", r#"{"error":"the first line does not say what to start"}"#));
+    drop(UnixStream::connect(shim.socket()).unwrap());
+    assert_eq!(read_line(&shim.connect()), "here");
 }

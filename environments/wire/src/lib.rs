@@ -4,6 +4,7 @@
 pub mod desk;
 pub mod event;
 pub mod grants;
+pub mod launch;
 pub mod paths;
 pub mod request;
 pub mod runner;
@@ -12,6 +13,7 @@ pub mod token;
 pub use desk::{ControlState, DeskState, FirstFrame, Holder, SetControl};
 pub use event::{Event, EventBody, EventId};
 pub use grants::{Grant, GrantKind, Grants, Header};
+pub use launch::{Launch, Launched};
 pub use request::{Answer, Answered, Choice, Field, PermissionPolicy, Question, Settings, Usage};
 pub use runner::{
     ArtifactInfo, Flushed, Interrupt, Interrupted, Prompt, PromptAccepted, Restored, RunnerPhase,

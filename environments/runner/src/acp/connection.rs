@@ -10,19 +10,23 @@ use std::{
     time::Duration,
 };
 
+use a8s_wire::Launch;
 use agent_client_protocol::{
     Agent, Client, Lines, on_receive_notification, on_receive_request,
     schema::ProtocolVersion,
     v1::{
         ConnectionTo,
         schema::{
-            CancelNotification, EnvVariable, Implementation, InitializeRequest, LoadSessionRequest,
-            McpServer, McpServerStdio, NewSessionRequest, PromptRequest, RequestPermissionRequest,
-            RequestPermissionResponse, SessionId, SessionNotification,
+            CancelNotification, ClientCapabilities, ClientSessionCapabilities, CompactionCapabilities,
+            CreateElicitationRequest, ElicitationCapabilities, ElicitationFormCapabilities,
+            ElicitationUrlCapabilities, EnvVariable, Implementation, InitializeRequest, LoadSessionRequest,
+            McpServer, McpServerStdio, NewSessionRequest, NoticeCapabilities, PromptRequest,
+            RequestPermissionRequest, ResumeSessionRequest, SessionId, SessionNotification,
         },
     },
 };
 use futures::{SinkExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
 use tokio::{
     net::UnixStream,
     sync::mpsc::{Sender, UnboundedReceiver},
@@ -30,7 +34,7 @@ use tokio::{
 };
 use tokio_util::codec::{FramedRead, FramedWrite, LinesCodec};
 
-use super::{FromHarness, LinkOptions, ToHarness, translate};
+use super::{FromHarness, LinkOptions, ToHarness, asks::Asks, start, translate};
 
 /// Longest line that is read. Harnesses put whole images into one.
 const MAX_LINE: usize = 64 << 20;
@@ -44,14 +48,20 @@ pub async fn converse(
     commands: &mut UnboundedReceiver<ToHarness>,
     events: &Sender<FromHarness>,
 ) -> (String, bool) {
-    let (read, write) = stream.into_split();
+    let launch = options.launch.borrow().clone();
+    let (read, write) = match start::start(stream, &launch).await {
+        Ok(started) => started,
+        Err(error) => return (error.to_string(), false),
+    };
     let incoming = FramedRead::new(read, LinesCodec::new_with_max_length(MAX_LINE)).map_err(io::Error::other);
     let outgoing = FramedWrite::new(write, LinesCodec::new());
     let outgoing = SinkExt::<String>::sink_map_err(outgoing, io::Error::other);
     let up = Arc::new(AtomicBool::new(false));
 
     let (updates, listening) = (events.clone(), up.clone());
-    let permissions = options.permissions;
+    let asks = Asks::default();
+    let (permissions, forms) = (asks.clone(), asks.clone());
+    let (asked, elicited) = (events.clone(), events.clone());
     let connection = Client
         .v1()
         .name("a8s-runner")
@@ -69,22 +79,32 @@ pub async fn converse(
         )
         .on_receive_request(
             async move |request: RequestPermissionRequest, responder, _connection| {
-                let outcome = translate::decide(permissions, &request);
-                responder.respond(RequestPermissionResponse::new(outcome))
+                let (ask, question) = permissions.permission(request, responder);
+                let _ = asked.send(FromHarness::Asked { ask, question }).await;
+                Ok(())
+            },
+            on_receive_request!(),
+        )
+        .on_receive_request(
+            async move |request: CreateElicitationRequest, responder, _connection| {
+                if let Some((ask, question)) = forms.elicitation(request, responder) {
+                    let _ = elicited.send(FromHarness::Asked { ask, question }).await;
+                }
+                Ok(())
             },
             on_receive_request!(),
         )
         .connect_with(Lines::new(outgoing, incoming), async |connection: ConnectionTo<Agent>| {
-            let session = match timeout(START_TIMEOUT, open(options, &connection)).await {
+            let session = match timeout(START_TIMEOUT, open(options, &launch, &connection)).await {
                 Ok(Ok(session)) => session,
                 Ok(Err(error)) => return Ok(format!("the agent refused the session: {error}")),
                 Err(_) => return Ok("the agent did not answer within a minute of its start".to_owned()),
             };
             up.store(true, Ordering::Release);
-            if events.send(FromHarness::Up { resumed: session.resumed }).await.is_err() {
+            if events.send(FromHarness::Up { resumed: session.resumed, launch }).await.is_err() {
                 return Ok("the runner stops".to_owned());
             }
-            Ok(obey(options, &connection, &session.id, commands, events).await)
+            Ok(obey(options, &connection, &session.id, &asks, commands, events).await)
         });
     let reason = match connection.await {
         Ok(reason) => reason,
@@ -98,6 +118,7 @@ async fn obey(
     options: &LinkOptions,
     connection: &ConnectionTo<Agent>,
     session: &SessionId,
+    asks: &Asks,
     commands: &mut UnboundedReceiver<ToHarness>,
     events: &Sender<FromHarness>,
 ) -> String {
@@ -109,7 +130,10 @@ async fn obey(
         match command {
             None => return "the runner stops".to_owned(),
             Some(ToHarness::Hangup) => return "the agent did not obey the interrupt".to_owned(),
+            Some(ToHarness::Relaunch) => return "another agent takes over".to_owned(),
+            Some(ToHarness::Reply { ask, reply }) => asks.reply(ask, reply),
             Some(ToHarness::Cancel) => {
+                asks.cancel_all();
                 let _ = connection.send_notification(CancelNotification::new(session.clone()));
             }
             Some(ToHarness::Prompt { turn, prompt, preamble }) => {
@@ -138,29 +162,50 @@ struct Session {
 
 async fn open(
     options: &LinkOptions,
+    launch: &Launch,
     connection: &ConnectionTo<Agent>,
 ) -> Result<Session, agent_client_protocol::Error> {
     let hello = InitializeRequest::new(ProtocolVersion::V1)
+        .client_capabilities(capabilities())
         .client_info(Implementation::new("a8s-runner", env!("CARGO_PKG_VERSION")));
     let agent = connection.send_request(hello).block_task().await?;
-    let servers = vec![mcp_server(options)];
-    if agent.agent_capabilities.load_session
-        && let Some(id) = remembered(&options.session_file)
-    {
-        let load = LoadSessionRequest::new(id.clone(), options.home.clone()).mcp_servers(servers.clone());
-        match connection.send_request(load).block_task().await {
-            Ok(_) => return Ok(Session { id, resumed: true }),
-            Err(error) => {
+    let (abilities, servers) = (agent.agent_capabilities, vec![mcp_server(options)]);
+    if let Some(id) = remembered(&options.session_file, &launch.command) {
+        let home = options.home.clone();
+        let taken_up = if abilities.session_capabilities.resume.is_some() {
+            let resume = ResumeSessionRequest::new(id.clone(), home).mcp_servers(servers.clone());
+            Some(connection.send_request(resume).block_task().await.map(|_| ()))
+        } else if abilities.load_session {
+            let load = LoadSessionRequest::new(id.clone(), home).mcp_servers(servers.clone());
+            Some(connection.send_request(load).block_task().await.map(|_| ()))
+        } else {
+            None
+        };
+        match taken_up {
+            Some(Ok(())) => return Ok(Session { id, resumed: true }),
+            Some(Err(error)) => {
                 tracing::info!(%error, "the agent does not have its old session any more; it gets a new one");
             }
+            None => {}
         }
     }
     let new = NewSessionRequest::new(options.home.clone()).mcp_servers(servers);
     let id = connection.send_request(new).block_task().await?.session_id;
-    if let Err(error) = remember(&options.session_file, &id) {
+    if let Err(error) = remember(&options.session_file, &launch.command, &id) {
         tracing::warn!(%error, "the agent's session id could not be written; a restart will not resume it");
     }
     Ok(Session { id, resumed: false })
+}
+
+/// Files and terminals are the harness's own; what is asked and told comes here.
+fn capabilities() -> ClientCapabilities {
+    let elicitation = ElicitationCapabilities::new()
+        .form(ElicitationFormCapabilities::new())
+        .url(ElicitationUrlCapabilities::new());
+    let session = ClientSessionCapabilities::new()
+        .compaction(CompactionCapabilities::new())
+        .notices(NoticeCapabilities::new());
+    ClientCapabilities::new().elicitation(elicitation).session(session)
 }
 
 fn mcp_server(options: &LinkOptions) -> McpServer {
@@ -171,14 +216,22 @@ fn mcp_server(options: &LinkOptions) -> McpServer {
     McpServer::Stdio(server)
 }
 
-fn remembered(file: &Path) -> Option<SessionId> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let id = text.trim();
-    (!id.is_empty()).then(|| SessionId::new(id.to_owned()))
+/// A session id, and whose it is: another harness knows nothing of it.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    command: Vec<String>,
+    session: String,
 }
 
-fn remember(file: &Path, id: &SessionId) -> io::Result<()> {
+fn remembered(file: &Path, command: &[String]) -> Option<SessionId> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let remembered: Remembered = serde_json::from_str(&text).ok()?;
+    (remembered.command == command).then(|| SessionId::new(remembered.session))
+}
+
+fn remember(file: &Path, command: &[String], id: &SessionId) -> io::Result<()> {
     let fresh: PathBuf = file.with_extension("new");
-    std::fs::write(&fresh, id.to_string())?;
+    let remembered = Remembered { command: command.to_vec(), session: id.to_string() };
+    std::fs::write(&fresh, serde_json::to_vec(&remembered)?)?;
     std::fs::rename(fresh, file)
 }

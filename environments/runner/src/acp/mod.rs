@@ -3,7 +3,9 @@
 //! The link connects to the shim's socket, again and again for ever; a connection is one run of the harness. It reports what comes in as
 //! [`FromHarness`] and does what [`ToHarness`] says. It decides nothing about turns.
 
+mod asks;
 mod connection;
+mod start;
 mod translate;
 
 use std::{
@@ -12,14 +14,18 @@ use std::{
     time::Duration,
 };
 
-use a8s_wire::{Prompt, event::PlanEntry};
+use a8s_wire::{Launch, Prompt, event::PlanEntry};
 use tokio::{
     net::UnixStream,
-    sync::mpsc::{Sender, UnboundedReceiver},
+    sync::{
+        mpsc::{Sender, UnboundedReceiver},
+        watch,
+    },
     time::{Instant, sleep},
 };
 
-use crate::config::Permissions;
+pub use self::asks::Reply;
+use crate::question::NewQuestion;
 
 /// What the link is told.
 #[derive(Debug)]
@@ -33,8 +39,17 @@ pub enum ToHarness {
         /// What the harness must know first.
         preamble: Option<String>,
     },
-    /// Ask the harness to stop what it does.
+    /// Answer what the harness asked.
+    Reply {
+        /// The number that its question came with.
+        ask: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Ask the harness to stop what it does; whatever it asked and waits for is cancelled first.
     Cancel,
+    /// Cut the connection and start what is to run now.
+    Relaunch,
     /// Cut the connection; the shim then ends the harness.
     Hangup,
 }
@@ -46,6 +61,15 @@ pub enum FromHarness {
     Up {
         /// Whether it remembers the conversation.
         resumed: bool,
+        /// What was started.
+        launch: Launch,
+    },
+    /// The harness asks and waits.
+    Asked {
+        /// Given back with the answer.
+        ask: u64,
+        /// What it asks.
+        question: NewQuestion,
     },
     /// The harness is gone or cannot be started.
     Down {
@@ -86,6 +110,19 @@ pub enum Update {
     },
     /// The plan, whole.
     Plan(Vec<PlanEntry>),
+    /// A piece of what it thinks.
+    Thinking(String),
+    /// Something that people should know.
+    Notice(String),
+    /// The harness forgot the words of the conversation and keeps a summary of its own.
+    Compacted,
+    /// What the harness says that its session used so far.
+    Spent {
+        /// Tokens in its context.
+        context: i64,
+        /// Price in millionths of a US dollar, if it knows one.
+        cost_micros: Option<i64>,
+    },
 }
 
 /// What the link needs to know.
@@ -101,8 +138,8 @@ pub struct LinkOptions {
     pub mcp_command: PathBuf,
     /// The socket that this MCP server leads to.
     pub mcp_socket: PathBuf,
-    /// The answer to permission requests.
-    pub permissions: Permissions,
+    /// What is to be started.
+    pub launch: watch::Receiver<Launch>,
 }
 
 /// Longest wait between two attempts to connect.

@@ -4,13 +4,11 @@ use std::fmt::Write;
 
 use a8s_wire::{Prompt, event::PlanEntry};
 use agent_client_protocol::v1::schema::{
-    ContentBlock, PermissionOptionKind, RequestPermissionOutcome, RequestPermissionRequest, ResourceLink,
-    SelectedPermissionOutcome, SessionUpdate, TextContent,
+    CompactionStatus, ContentBlock, ResourceLink, SessionUpdate, TextContent, UsageUpdate,
 };
 use serde::Serialize;
 
 use super::Update;
-use crate::config::Permissions;
 
 /// The wire's name of an enum without fields, so that new names pass through unchanged.
 pub fn wire_name(value: impl Serialize) -> String {
@@ -46,8 +44,27 @@ pub fn update(update: SessionUpdate) -> Option<Update> {
                 .map(|entry| PlanEntry { title: entry.content, status: wire_name(entry.status) })
                 .collect(),
         )),
+        SessionUpdate::AgentThoughtChunk(chunk) => match chunk.content {
+            ContentBlock::Text(text) => Some(Update::Thinking(text.text)),
+            _ => None,
+        },
+        SessionUpdate::Notice(notice) => Some(Update::Notice(match notice.description {
+            Some(description) => format!("{}: {description}", notice.title),
+            None => notice.title,
+        })),
+        SessionUpdate::CompactionUpdate(compaction) if compaction.status == CompactionStatus::Completed => {
+            Some(Update::Compacted)
+        }
+        SessionUpdate::UsageUpdate(usage) => Some(spent(&usage)),
         _ => None,
     }
+}
+
+#[allow(clippy::cast_possible_truncation)] // A price that needs more than 63 bits is no price.
+fn spent(usage: &UsageUpdate) -> Update {
+    let cost = usage.cost.as_ref().filter(|cost| cost.currency.eq_ignore_ascii_case("usd"));
+    let cost = cost.map(|cost| (cost.amount * 1e6).round() as i64);
+    Update::Spent { context: i64::try_from(usage.used).unwrap_or(i64::MAX), cost_micros: cost }
 }
 
 /// A message as ACP content: its text, and a link for each attachment.
@@ -62,17 +79,6 @@ pub fn blocks(prompt: Prompt, preamble: Option<String>, home: &std::path::Path) 
         .chain(std::iter::once(ContentBlock::Text(TextContent::new(prompt.content))))
         .chain(links)
         .collect()
-}
-
-/// Answers a permission request by the policy: an option is chosen by its kind, never by its place, and never one that lasts.
-pub fn decide(policy: Permissions, request: &RequestPermissionRequest) -> RequestPermissionOutcome {
-    let once = request.options.iter().find(|option| option.kind == PermissionOptionKind::AllowOnce);
-    match (policy, once) {
-        (Permissions::Allow, Some(option)) => {
-            RequestPermissionOutcome::Selected(SelectedPermissionOutcome::new(option.option_id.clone()))
-        }
-        _ => RequestPermissionOutcome::Cancelled,
-    }
 }
 
 /// A `file://` link with everything escaped that a link may not hold.

@@ -1,20 +1,31 @@
 //! What the harness reports: that it is there or gone, what it says and does, and that a turn is over.
 
 use super::{Engine, FAILED_AFTER};
-use crate::acp::{FromHarness, Update};
+use crate::{
+    acp::{FromHarness, Update},
+    question,
+};
 
 use a8s_wire::EventBody;
+
+/// Longest notice of a harness.
+const MAX_NOTICE: usize = 1000;
 
 impl Engine {
     pub(super) fn report(&mut self, report: FromHarness) {
         match report {
-            FromHarness::Up { resumed } => {
+            FromHarness::Up { resumed, launch } => {
                 self.needs_summary = !resumed;
+                self.uninstructed = !resumed;
                 self.failures = 0;
                 self.failure = None;
+                self.launched = Some(launch);
+                if !resumed {
+                    self.new_session();
+                }
                 self.connected.send_replace(true);
-                self.next_turn();
             }
+            FromHarness::Asked { ask, question } => self.asked(ask, question),
             FromHarness::Down { reason, was_up } => self.down(reason, was_up),
             FromHarness::Update(update) if self.history.running.is_some() => self.update(update),
             FromHarness::Update(_) => {}
@@ -35,11 +46,12 @@ impl Engine {
             Ok(reason) => self.end_turn(&reason, None),
             Err(detail) => self.end_turn("error", Some(detail)),
         }
-        self.next_turn();
     }
 
     fn down(&mut self, reason: String, was_up: bool) {
         self.connected.send_replace(false);
+        self.launched = None;
+        self.cancel_harness_questions();
         if self.history.running.is_some() {
             let interrupted = self.cancel_deadline.is_some();
             if interrupted {
@@ -52,6 +64,7 @@ impl Engine {
         tracing::info!(reason, was_up, "no connection to the agent");
         if was_up {
             self.failures = 0;
+            self.failure = None;
         } else {
             self.failures += 1;
             if self.failures >= FAILED_AFTER {
@@ -68,9 +81,16 @@ impl Engine {
                     self.text_message = message;
                 }
                 self.text.push_str(&text);
-                let event = self.event(self.history.last, EventBody::Delta { text });
-                self.log.feed().send_live(event);
+                let text = self.shown.push(&self.redactor, &text);
+                self.live(text, |text| EventBody::Delta { text });
             }
+            Update::Thinking(text) => {
+                let text = self.thought.push(&self.redactor, &text);
+                self.live(text, |text| EventBody::Thinking { text });
+            }
+            Update::Notice(text) => self.notice(&question::one_line(&text, MAX_NOTICE)),
+            Update::Compacted => self.compacted = true,
+            Update::Spent { context, cost_micros } => self.spent(context, cost_micros),
             Update::Step { id, title, status } => self.step(id, title, status),
             Update::Plan(entries) => self.set_plan(entries),
         }

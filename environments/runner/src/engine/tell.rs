@@ -30,14 +30,17 @@ impl Engine {
             }
         }
         let record = Record::Bound { bound: bound.clone(), workspace: self.workspace.clone() };
+        let record = self.redactor.record(record);
         self.log.append_or_refuse(&record).map_err(StorageError)?;
-        self.history.apply(&record);
+        self.history.apply(record.get());
         Ok(bound)
     }
 
     pub(super) fn state(&self) -> RunnerState {
-        let reason = self.storage_failure.clone().or_else(|| self.failure.clone());
-        let state = match (&reason, self.history.running.is_some(), *self.connected.borrow()) {
+        let hindrance = self.hindrance().and_then(|(reason, long)| long.then_some(reason));
+        let reason = self.storage_failure.clone().or_else(|| self.failure.clone()).or(hindrance);
+        let ready = *self.connected.borrow() && self.hindrance().is_none();
+        let state = match (&reason, self.history.running.is_some(), ready) {
             (Some(_), ..) => RunnerPhase::Failed,
             (None, true, _) => RunnerPhase::Running,
             (None, false, true) => RunnerPhase::Idle,
@@ -57,8 +60,11 @@ impl Engine {
             artifacts: self.history.artifacts.clone(),
             last_activity: self.history.last_activity.clone(),
             session: self.session().cloned(),
+            questions: self.history.questions.clone(),
+            usage: self.meter.usage(),
+            limit: self.limit().map(str::to_owned),
+            settings: self.told_settings().cloned(),
             restored: self.restored.clone(),
-            ..RunnerState::default()
         }
     }
 }

@@ -2,14 +2,19 @@
 
 use std::io;
 
-use a8s_wire::{Event, EventBody, EventId};
+use a8s_wire::{Event, EventBody, EventId, event::LongText};
 
 use super::Engine;
 use crate::{handle::StorageError, log::Log, record::Record};
 
+/// Longest text of an event, in bytes, and how much of a longer one it shows.
+const MAX_TEXT: usize = 32 * 1024;
+const PREVIEW: usize = 4 * 1024;
+
 impl Engine {
     pub(super) fn end_turn(&mut self, stop_reason: &str, detail: Option<String>) {
         self.cancel_deadline = None;
+        self.cancel_harness_questions();
         self.flush_text();
         let open =
             self.steps.drain().filter(|(_, (_, status))| status == "pending" || status == "in_progress");
@@ -19,6 +24,7 @@ impl Engine {
         }
         let Some(turn) = &self.history.running else { return };
         let (number, message_id) = (turn.number, turn.prompt.message_id.clone());
+        self.tell_usage();
         self.record_in(
             number,
             EventBody::TurnEnded { message_id, stop_reason: stop_reason.to_owned(), detail },
@@ -27,9 +33,40 @@ impl Engine {
 
     pub(super) fn flush_text(&mut self) {
         self.text_message = None;
+        let rest = self.shown.finish(&self.redactor);
+        self.live(rest, |text| EventBody::Delta { text });
+        let rest = self.thought.finish(&self.redactor);
+        self.live(rest, |text| EventBody::Thinking { text });
         let text = std::mem::take(&mut self.text);
         if !text.trim().is_empty() {
-            self.record(EventBody::Message { text, more: None });
+            let message = self.message(self.redactor.text(&text));
+            self.record(message);
+        }
+    }
+
+    /// A text that is too long for an object of its own is kept as a blob; its beginning is in the event.
+    fn message(&self, text: String) -> EventBody {
+        if text.len() <= MAX_TEXT {
+            return EventBody::Message { text, more: None };
+        }
+        match self.blobs.keep(text.as_bytes()) {
+            Ok((sha256, size)) => {
+                let end = (0..=PREVIEW).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+                EventBody::Message { text: text[..end].to_owned(), more: Some(LongText { sha256, size }) }
+            }
+            // Rather a long line than a lost answer.
+            Err(error) => {
+                tracing::warn!(%error, "a long message could not be kept beside the transcript");
+                EventBody::Message { text, more: None }
+            }
+        }
+    }
+
+    /// Streams a piece that is clean already, if there is one.
+    pub(super) fn live(&self, text: String, body: impl FnOnce(String) -> EventBody) {
+        if !text.is_empty() {
+            let event = self.event(self.history.last, body(text));
+            self.log.feed().send_live(self.redactor.event(event));
         }
     }
 
@@ -45,8 +82,8 @@ impl Engine {
         let durable = !matches!(body, EventBody::Step { .. } | EventBody::Plan { .. });
         let id = EventId { epoch: self.history.last.epoch, seq: self.history.last.seq + 1 };
         let event = Event { turn, ..self.event(id, body) };
-        let record = Record::Event(event);
-        self.history.apply(&record);
+        let record = self.redactor.record(Record::Event(event));
+        self.history.apply(record.get());
         self.stored(|log| log.append(record, durable));
     }
 
@@ -60,7 +97,6 @@ impl Engine {
             Ok(()) => {
                 if self.storage_failure.take().is_some() {
                     tracing::info!("the transcript can be written again");
-                    self.next_turn();
                 }
             }
             Err(error) => {

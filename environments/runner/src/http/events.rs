@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
-use a8s_wire::{Event, EventBody, EventId, Scope};
+use a8s_wire::{Event, EventId, Scope};
 use axum::{
     extract::{Query, State},
     http::{HeaderMap, StatusCode},
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{App, Refusal};
-use crate::log::Feed;
+use crate::{log::Feed, redact::live_only};
 
 /// Silence longer than this is broken by a comment, so that both ends notice a dead connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -66,7 +66,7 @@ impl Reader {
                 return Some(event);
             }
             match self.live.recv().await {
-                Ok(event) if matches!(event.body, EventBody::Delta { .. }) => return Some(event),
+                Ok(event) if live_only(&event.body) => return Some(event),
                 Ok(event) if event.id > self.at => {
                     self.at = event.id;
                     return Some(event);
@@ -83,9 +83,6 @@ impl Reader {
 fn render(event: &Event) -> sse::Event {
     let rendered = sse::Event::default().event(event.body.type_name());
     // A delta is not recorded, so a reader must not resume after it by an id of its own.
-    let rendered = match event.body {
-        EventBody::Delta { .. } => rendered,
-        _ => rendered.id(event.id.to_string()),
-    };
+    let rendered = if live_only(&event.body) { rendered } else { rendered.id(event.id.to_string()) };
     rendered.json_data(event).unwrap_or_else(|_| sse::Event::default().comment("unreadable event"))
 }

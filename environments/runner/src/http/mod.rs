@@ -3,6 +3,7 @@
 mod auth;
 mod events;
 mod files;
+mod requests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -115,6 +116,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/v1/interrupt", post(interrupt))
         .route("/v1/quiesce", post(quiesce))
         .route("/v1/session", put(session))
+        .route("/v1/requests/{id}", post(requests::answer))
+        .route("/v1/settings", put(requests::settings))
         .route("/v1/blobs/{sha256}", get(files::blob))
         .route(
             "/v1/attachments/{name}",

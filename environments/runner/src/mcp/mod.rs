@@ -1,9 +1,10 @@
 //! The one MCP server that a harness is given: deskd's tools, passed on as they are, and the runner's own.
 
+mod asking;
 mod desk;
 mod own;
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use rmcp::{
     RoleServer, ServerHandler, ServiceExt,
@@ -25,12 +26,13 @@ pub struct Server {
     engine: Handle,
     blobs: Blobs,
     desk: Desk,
+    patience: Duration,
 }
 
 impl Server {
-    /// A server over these parts.
-    pub fn new(engine: Handle, blobs: Blobs, desk: Desk) -> Self {
-        Self { engine, blobs, desk }
+    /// A server over these parts. Tools that ask a person wait for the answer for at most `patience`.
+    pub fn new(engine: Handle, blobs: Blobs, desk: Desk, patience: Duration) -> Self {
+        Self { engine, blobs, desk, patience }
     }
 
     /// Accepts connections for ever.
@@ -74,6 +76,7 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, rmcp::ErrorData> {
         let mut tools = own::tools();
+        tools.extend(asking::tools());
         tools.extend(self.desk.tools().await);
         Ok(ListToolsResult::with_all_items(tools))
     }
@@ -83,9 +86,12 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, rmcp::ErrorData> {
-        let result = match own::call(&self.engine, &self.blobs, &request).await {
-            Some(result) => result,
-            None => self.desk.call(request).await,
+        let result = if let Some(result) = own::call(&self.engine, &self.blobs, &request).await {
+            result
+        } else if let Some(result) = asking::call(&self.engine, self.patience, &request).await {
+            result.unwrap_or_else(refusal)
+        } else {
+            self.desk.call(request).await
         };
         Ok(result.into())
     }

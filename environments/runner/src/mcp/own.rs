@@ -66,7 +66,8 @@ pub fn tools() -> Vec<Tool> {
     ]
 }
 
-fn tool(name: &'static str, description: &'static str, properties: &Value, required: &[&str]) -> Tool {
+/// Describes a tool.
+pub fn tool(name: &'static str, description: &'static str, properties: &Value, required: &[&str]) -> Tool {
     let schema = json!({"type": "object", "properties": properties, "required": required});
     let schema: JsonObject = schema.as_object().cloned().unwrap_or_default();
     Tool::new(name, description, Arc::new(schema))
@@ -84,7 +85,8 @@ pub async fn call(engine: &Handle, blobs: &Blobs, request: &CallToolRequestParam
     Some(result.unwrap_or_else(refusal))
 }
 
-fn read<T: serde::de::DeserializeOwned>(arguments: Value) -> Result<T, String> {
+/// Reads the arguments of a call.
+pub fn read<T: serde::de::DeserializeOwned>(arguments: Value) -> Result<T, String> {
     serde_json::from_value(arguments).map_err(|error| format!("wrong arguments: {error}"))
 }
 

@@ -2,9 +2,13 @@
 
 use std::{pin::Pin, time::Duration};
 
-use a8s_wire::{Event, EventBody};
+use a8s_wire::{Event, EventBody, Question};
 use futures::{Stream, StreamExt};
 use reqwest::{Response, StatusCode};
+
+fn live_only(event: &Event) -> bool {
+    matches!(event.body, EventBody::Delta { .. } | EventBody::Thinking { .. })
+}
 
 type Bytes = Pin<Box<dyn Stream<Item = reqwest::Result<axum::body::Bytes>> + Send>>;
 
@@ -32,7 +36,7 @@ impl Events {
                 let event: Event = serde_json::from_str(data.trim()).unwrap();
                 let id =
                     block.lines().find_map(|line| line.strip_prefix("id:")).map(|id| id.trim().to_owned());
-                let recorded = !matches!(event.body, EventBody::Delta { .. });
+                let recorded = !live_only(&event);
                 assert_eq!(id, recorded.then(|| event.id.to_string()), "{block}");
                 self.seen.push(event.clone());
                 return event;
@@ -67,6 +71,24 @@ impl Events {
         stop_reason
     }
 
+    /// Reads until the agent asks.
+    pub async fn question(&mut self) -> Question {
+        let event = self.until("question", |event| matches!(event.body, EventBody::Question(_))).await;
+        let EventBody::Question(question) = event.body else { unreachable!() };
+        question
+    }
+
+    /// Reads until this question is closed; returns how.
+    pub async fn closed(&mut self, id: &str) -> String {
+        let event = self
+            .until(&format!("end of question {id}"), |event| {
+                matches!(&event.body, EventBody::QuestionClosed { id: closed, .. } if closed == id)
+            })
+            .await;
+        let EventBody::QuestionClosed { outcome, .. } = event.body else { unreachable!() };
+        outcome
+    }
+
     /// Texts of the final messages seen.
     pub fn messages(&self) -> Vec<String> {
         let text = |event: &Event| match &event.body {
@@ -78,6 +100,6 @@ impl Events {
 
     /// What was recorded, without the live pieces.
     pub fn recorded(&self) -> Vec<Event> {
-        self.seen.iter().filter(|event| !matches!(event.body, EventBody::Delta { .. })).cloned().collect()
+        self.seen.iter().filter(|event| !live_only(event)).cloned().collect()
     }
 }

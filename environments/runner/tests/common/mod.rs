@@ -91,6 +91,12 @@ impl Pod {
         Self::with_harness(&["python3", &stub], &["--cancel-grace", "0.3"])
     }
 
+    /// A pod with the stub harness and more arguments for the runner.
+    pub fn with_harness_and(extra: &[&str]) -> Self {
+        let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stub_harness.py").display().to_string();
+        Self::with_harness(&["python3", &stub], extra)
+    }
+
     /// A pod with the built-in agent and a real desktop: deskd, Xvnc, openbox, xterm and Chromium.
     pub fn with_real_desktop() -> Self {
         let agent = programs().join("a8s-agent").display().to_string();
@@ -198,6 +204,11 @@ impl Pod {
             .arg(at("mcp.sock"))
             .arg("--deskd-socket")
             .arg(at("deskd.sock"))
+            .arg("--grants")
+            .arg(at("grants.json"))
+            .arg("--secrets")
+            .arg(at("secrets"))
+            .args(["--gateway", "127.0.0.1:0"])
             .arg("--mcp-command")
             .arg(programs().join("a8s-shim"))
             .args(&self.extra)
@@ -302,6 +313,36 @@ impl Pod {
     pub async fn attach(&self, name: &str, content: impl Into<reqwest::Body>) -> Response {
         let path = format!("/v1/attachments/{name}");
         self.authorized(self.client().put(self.url(&path))).body(content).send().await.unwrap()
+    }
+
+    pub async fn put(&self, path: &str, body: serde_json::Value) -> Response {
+        self.authorized(self.client().put(self.url(path))).json(&body).send().await.unwrap()
+    }
+
+    /// Says how the agent is run.
+    pub async fn configure(&self, settings: serde_json::Value) {
+        let response = self.put("/v1/settings", settings).await;
+        assert_eq!(response.status(), StatusCode::OK, "{}", response.text().await.unwrap());
+    }
+
+    /// Answers a question; whether that had an effect.
+    pub async fn reply(&self, id: &str, answer: serde_json::Value) -> bool {
+        let response = self.post(&format!("/v1/requests/{id}"), answer).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        response.json::<a8s_wire::Answered>().await.unwrap().applied
+    }
+
+    /// What the Workspace is granted from now on.
+    pub fn grant(&self, connections: serde_json::Value) {
+        let path = self.folder.path().join("grants.json");
+        let fresh = path.with_extension("new");
+        std::fs::write(&fresh, json!({"connections": connections}).to_string()).unwrap();
+        std::fs::rename(fresh, path).unwrap();
+    }
+
+    /// Everything that the runner keeps on the volume.
+    pub fn transcript(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("state/transcript.jsonl")).unwrap()
     }
 
     pub async fn bind(&self, session: serde_json::Value) -> Response {

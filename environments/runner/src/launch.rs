@@ -1,0 +1,112 @@
+//! What is to be started as the agent: the harness of the settings, with the way to the model that the Session was granted. Pure.
+//!
+//! No key is among the variables. The harness gets the gateway's token, which is worth nothing outside this pod.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use a8s_wire::{GrantKind, Grants, Launch, Settings, paths::harness_env as env};
+
+/// The way to the credential gateway.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it wants.
+    pub token: String,
+}
+
+impl Gateway {
+    /// Where a Connection is reached.
+    pub fn url(&self, connection: &str) -> String {
+        format!("http://{}/connections/{connection}", self.address)
+    }
+}
+
+/// The model that the settings name, if it was not granted (yet).
+pub fn missing<'a>(settings: &'a Settings, grants: &Grants) -> Option<&'a str> {
+    let model = settings.model.as_deref()?;
+    (!grants.connections.iter().any(|grant| grant.name == model)).then_some(model)
+}
+
+/// What is to be started.
+pub fn of(settings: &Settings, grants: &Grants, gateway: &Gateway) -> Launch {
+    let mut env = BTreeMap::new();
+    let mut set = |name: &str, value: &str| env.insert(name.to_owned(), value.to_owned());
+    set(env::GATEWAY, &format!("http://{}", gateway.address));
+    set(env::GATEWAY_TOKEN, &gateway.token);
+    if let Some(instructions) = settings.instructions.as_deref().filter(|_| settings.command.is_empty()) {
+        set(env::INSTRUCTIONS, instructions);
+    }
+    let model = grants.connections.iter().find(|grant| Some(&grant.name) == settings.model.as_ref());
+    if let Some(grant) = model
+        && let GrantKind::Model { provider, model, .. } = &grant.kind
+    {
+        let url = gateway.url(&grant.name);
+        set(env::MODEL_PROVIDER, provider);
+        set(env::MODEL, model);
+        set(env::MODEL_URL, &url);
+        set(env::MODEL_KEY, &gateway.token);
+        // The names that harnesses know.
+        let (base, key, name): (&[&str], &[&str], &[&str]) = match provider.as_str() {
+            "anthropic" => (&["ANTHROPIC_BASE_URL"], &["ANTHROPIC_API_KEY"], &["ANTHROPIC_MODEL"]),
+            "gemini" => {
+                (&["GOOGLE_GEMINI_BASE_URL", "GEMINI_BASE_URL"], &["GEMINI_API_KEY"], &["GEMINI_MODEL"])
+            }
+            _ => (&["OPENAI_BASE_URL", "OPENAI_API_BASE"], &["OPENAI_API_KEY"], &["OPENAI_MODEL"]),
+        };
+        for (names, value) in [(base, url.as_str()), (key, &gateway.token), (name, model)] {
+            for variable in names {
+                set(variable, value);
+            }
+        }
+    }
+    Launch { command: settings.command.clone(), env }
+}
+
+#[cfg(test)]
+mod tests {
+    use a8s_wire::Grant;
+
+    use super::*;
+
+    fn gateway() -> Gateway {
+        Gateway { address: SocketAddr::from(([127, 0, 0, 1], 8446)), token: "gateway-token".into() }
+    }
+
+    fn grants(provider: &str) -> Grants {
+        let kind = GrantKind::Model {
+            provider: provider.into(),
+            model: "m-1".into(),
+            base_url: "https://api.example".into(),
+            key: Some("canary-key".into()),
+            price: None,
+        };
+        Grants { connections: vec![Grant { name: "llm".into(), title: None, kind }] }
+    }
+
+    #[test]
+    fn a_harness_gets_the_way_to_its_model_and_no_key() {
+        let settings = Settings { model: Some("llm".into()), ..Settings::default() };
+        for (provider, base, key) in [
+            ("anthropic", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+            ("openai-compatible", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
+        ] {
+            let launch = of(&settings, &grants(provider), &gateway());
+            assert_eq!(launch.env[base], "http://127.0.0.1:8446/connections/llm");
+            assert_eq!(launch.env[key], "gateway-token");
+            assert_eq!((&launch.env["A8S_MODEL_PROVIDER"][..], &launch.env["A8S_MODEL"][..]), (provider, "m-1"));
+            assert!(!serde_json::to_string(&launch).unwrap().contains("canary"));
+        }
+    }
+
+    #[test]
+    fn without_a_model_there_is_none_in_the_environment_and_a_missing_one_is_known() {
+        let settings = Settings { instructions: Some("be kind".into()), ..Settings::default() };
+        let launch = of(&settings, &grants("anthropic"), &gateway());
+        assert!(!launch.env.keys().any(|name| name.contains("MODEL") || name.contains("API_KEY")));
+        assert_eq!(launch.env["A8S_INSTRUCTIONS"], "be kind");
+        let wants = Settings { model: Some("other".into()), command: vec!["x".into()], ..settings };
+        assert_eq!(missing(&wants, &grants("anthropic")), Some("other"));
+        assert!(!of(&wants, &grants("anthropic"), &gateway()).env.contains_key("A8S_INSTRUCTIONS"));
+    }
+}
