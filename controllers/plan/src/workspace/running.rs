@@ -49,6 +49,7 @@ pub(crate) fn plan(
         let mut storage = surroundings(observed, env, &mut ops);
         if step == Step::Free {
             storage = storage.and_then(|()| claim(observed, env, &mut draft, &mut ops));
+            volume_first(&mut ops);
         }
         match observed.own_pod() {
             _ if step == Step::Busy => {}
@@ -74,6 +75,18 @@ pub(crate) fn plan(
     woken(observed, &mut draft);
     let wake = wake(&draft, observed, env, handed);
     draft.finish(ops, wake)
+}
+
+/// The driver makes the volume while the rest is written. What it is a copy of is flushed before.
+fn volume_first(ops: &mut Vec<Op>) {
+    let makes_volume =
+        |op: &Op| matches!(op, Op::Create { object } if object["kind"] == "PersistentVolumeClaim");
+    if let Some(at) = ops.iter().position(makes_volume) {
+        let volume = ops.remove(at);
+        let flush = |op: &Op| matches!(op, Op::Effect(Effect::Quiesce { .. }));
+        let first = ops.iter().rposition(flush).map_or(0, |flush| flush + 1);
+        ops.insert(first, volume);
+    }
 }
 
 fn wake(draft: &Draft<'_>, observed: &Observed, env: &Env, handed: bool) -> Wake {

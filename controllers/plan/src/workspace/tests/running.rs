@@ -6,9 +6,15 @@ use super::*;
 use crate::{Wake, workspace::Source};
 
 #[test]
-fn a_new_workspace_gets_its_finalizer_before_anything_else() {
-    let plan = plan(&fresh(json!({})), &env(0));
-    assert!(matches!(plan.ops[0], Op::Finalizer { present: true, .. }));
+fn a_new_workspace_gets_its_volume_first_and_its_finalizer_before_anything_that_must_be_undone() {
+    let mut observed = fresh(json!({}));
+    observed.binding = Binding::WaitForFirstConsumer;
+    let plan = plan(&observed, &env(0));
+    let made = |op: &Op| matches!(op, Op::Create { object } if object["kind"] == "PersistentVolumeClaim");
+    assert!(made(&plan.ops[0]), "the driver needs the longest; the claim goes with its owner");
+    assert!(matches!(plan.ops[1], Op::Finalizer { present: true, .. }));
+    let pod = plan.ops.iter().position(|op| matches!(op, Op::Create { object } if object["kind"] == "Pod"));
+    assert_eq!(pod, Some(plan.ops.len() - 1));
 }
 
 #[test]
