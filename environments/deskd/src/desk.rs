@@ -1,8 +1,12 @@
 //! Everything that a request needs, in one place: the display, the lease, the programs.
 
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{
+    process::Stdio,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
-use a8s_wire::{DeskState, token::TokenVerifier};
+use a8s_wire::{ControlState, DeskState, Holder, SetControl, token::TokenVerifier};
 
 use crate::{
     boot::{
@@ -11,7 +15,7 @@ use crate::{
     },
     error::DeskError,
     evidence::Evidence,
-    lease::Lease,
+    lease::{Lease, LeaseError},
     options::{DesktopConfig, Options},
     picture,
     screen::Screen,
@@ -20,6 +24,9 @@ use crate::{
 
 /// A program that fails within this time never really started.
 const START_CHECK: Duration = Duration::from_millis(300);
+
+/// How long the display may take for the input that was already sent when control changes.
+const LAST_INPUT: Duration = Duration::from_millis(50);
 
 /// The desktop.
 pub struct Desk {
@@ -39,12 +46,16 @@ pub struct Desk {
     pub children: Children,
     /// Variables for programs.
     pub environment: Environment,
-    /// Where Xvnc speaks RFB.
+    /// The fake display, if it is one.
+    pub fake: Option<Arc<crate::fake::Desktop>>,
+    /// Held by the call that acts on the desktop.
+    pub acting: tokio::sync::Mutex<()>,
+    /// Where the display speaks RFB.
     pub rfb: std::path::PathBuf,
     /// When it was used, and when it first showed something.
     pub evidence: Evidence,
-    /// Checks access tokens.
-    pub tokens: TokenVerifier,
+    /// Checks access tokens; without it people cannot come.
+    pub tokens: Option<TokenVerifier>,
 }
 
 impl Desk {
@@ -74,31 +85,78 @@ impl Desk {
         }
     }
 
+    /// Short names of the applications that can be started.
+    pub fn applications(&self) -> Vec<&str> {
+        match &self.fake {
+            Some(_) => crate::fake::PROGRAMS.to_vec(),
+            None => self.config.applications.keys().map(String::as_str).collect(),
+        }
+    }
+
+    /// Changes the lease.
+    pub async fn set_control(&self, wanted: SetControl) -> Result<ControlState, LeaseError> {
+        // What a person copied in private, a password perhaps, is not there any more when the agent may look.
+        let forget = || async {
+            if let Err(error) = self.copy(String::new()).await {
+                tracing::warn!(%error, "cannot empty the clipboard");
+            }
+            if let Err(error) = self.screen.barrier().await {
+                tracing::warn!(%error, "cannot empty the clipboard in time");
+            }
+        };
+        let before = self.lease.state().holder;
+        let state = self.lease.set(wanted, forget).await?;
+        if before == Holder::Agent && state.holder == Holder::User {
+            // What the agent had sent is on the screen before the person hears that it is theirs. A display that does not answer is no
+            // reason to keep it from them.
+            let _ = tokio::time::timeout(LAST_INPUT, self.screen.barrier()).await;
+        }
+        Ok(state)
+    }
+
+    /// Puts text into the clipboard.
+    pub async fn copy(&self, text: String) -> Result<(), DeskError> {
+        *self.screen.copied.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.clone());
+        self.screen.offer(text).await
+    }
+
+    /// The clipboard's text.
+    pub async fn clipboard(&self) -> Result<Option<String>, DeskError> {
+        match &self.fake {
+            // There deskd is the only one who offers text beside the programs.
+            Some(fake) => Ok(fake
+                .clipboard()
+                .or_else(|| self.screen.copied.lock().unwrap_or_else(PoisonError::into_inner).clone())),
+            None => self.windows.clipboard().await,
+        }
+    }
+
     /// The picture as JPEG.
     pub async fn screenshot(&self) -> Result<Vec<u8>, DeskError> {
-        let picture = self.screen.picture();
-        let encoded = tokio::task::spawn_blocking(move || picture::jpeg(&picture)).await;
-        let failed = |error: &dyn std::fmt::Display| DeskError::Display(format!("no screenshot: {error}"));
-        encoded.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+        encode(self.screen.picture()).await
+    }
+
+    /// A part of the picture, enlarged, as JPEG: x, y, width, height.
+    pub async fn zoom(&self, region: [u16; 4]) -> Result<Vec<u8>, DeskError> {
+        let picture = self.screen.look(|picture| picture::enlarged(picture, region));
+        encode(picture).await
     }
 
     /// Starts an application of `desktop.json` or a program of the image. Returns its process id.
     pub async fn launch(&self, program: &str, arguments: &[String]) -> Result<u32, DeskError> {
+        if let Some(fake) = &self.fake {
+            return fake.open(program, arguments).ok_or_else(|| self.no_program(program));
+        }
         let mut words =
             self.config.applications.get(program).cloned().unwrap_or_else(|| vec![program.to_owned()]);
         words.extend_from_slice(arguments);
         if program.is_empty() || words.iter().any(|word| word.contains('\0')) {
-            return Err(DeskError::InvalidArgument("program must be a name or a path".into()));
+            return Err(DeskError::BadArgument("program must be a name or a path".into()));
         }
         let mut command = self.environment.command(&self.options, &words);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let (child, ended) = self.children.spawn(&mut command).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
-                DeskError::ProgramNotFound {
-                    program: program.to_owned(),
-                    known: self.config.applications.keys().cloned().collect::<Vec<_>>().join(", "),
-                }
-            }
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => self.no_program(program),
             _ => DeskError::ProgramFailed { program: program.to_owned(), status: error.to_string() },
         })?;
         // One that hands over to a running instance ends at once and well.
@@ -109,4 +167,14 @@ impl Desk {
             _ => Ok(child.id()),
         }
     }
+
+    fn no_program(&self, program: &str) -> DeskError {
+        DeskError::ProgramNotFound { program: program.to_owned(), known: self.applications().join(", ") }
+    }
+}
+
+async fn encode(picture: a8s_rfb::Framebuffer) -> Result<Vec<u8>, DeskError> {
+    let encoded = tokio::task::spawn_blocking(move || picture::jpeg(&picture)).await;
+    let failed = |error: &dyn std::fmt::Display| DeskError::Display(format!("no screenshot: {error}"));
+    encoded.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }

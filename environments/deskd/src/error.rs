@@ -2,7 +2,7 @@
 
 use a8s_wire::ControlState;
 
-/// Why a tool call did nothing.
+/// Why a tool call did nothing, or not all of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeskError {
     /// A person has the mouse and the keyboard.
@@ -15,9 +15,23 @@ pub enum DeskError {
         /// RFC 3339 time.
         since: String,
     },
+    /// The lease is changing hands at this moment.
+    #[error("control of the desktop is changing hands; try again in a moment")]
+    ControlPending,
+    /// A person had control since the agent last saw the desktop: what it meant to do may fit no longer.
+    #[error(
+        "control was handed back by {user}; nothing was done, as the screen may look different now: look at it, then decide anew"
+    )]
+    ControlHandedBack {
+        /// Who.
+        user: String,
+    },
+    /// The caller has withdrawn the call, or is gone.
+    #[error("the call was withdrawn; nothing more is done, and what it held down was let go")]
+    Cancelled,
     /// The call itself makes no sense.
     #[error("{0}")]
-    InvalidArgument(String),
+    BadArgument(String),
     /// Neither a configured application nor a program on PATH.
     #[error("there is no program {program:?}; applications are: {known}")]
     ProgramNotFound {
@@ -55,11 +69,14 @@ impl DeskError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::ControlHeldByUser { .. } => "control_held_by_user",
-            Self::InvalidArgument(_) => "invalid_argument",
+            Self::ControlPending => "control_pending",
+            Self::ControlHandedBack { .. } => "control_handed_back",
+            Self::Cancelled => "cancelled",
+            Self::BadArgument(_) => "bad_argument",
             Self::ProgramNotFound { .. } => "program_not_found",
             Self::ProgramFailed { .. } => "program_failed",
             Self::Timeout(_) => "timeout",
-            Self::Display(_) => "display_error",
+            Self::Display(_) => "display_unavailable",
         }
     }
 }

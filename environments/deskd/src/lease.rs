@@ -43,6 +43,7 @@ pub struct Lease {
     switching: AtomicBool,
     seats: Mutex<HashMap<u64, Arc<Seat>>>,
     next: AtomicU64,
+    handed_back: Mutex<Option<String>>,
     store: PathBuf,
 }
 
@@ -69,6 +70,7 @@ impl Lease {
             switching: AtomicBool::new(false),
             seats: Mutex::default(),
             next: AtomicU64::new(0),
+            handed_back: Mutex::default(),
             store,
         }
     }
@@ -109,9 +111,15 @@ impl Lease {
     pub fn agent(&self) -> Result<(), DeskError> {
         let state = self.state.borrow();
         match state.holder {
+            Holder::Agent if self.switching.load(Ordering::SeqCst) => Err(DeskError::ControlPending),
             Holder::Agent => Ok(()),
             Holder::User => Err(DeskError::held(&state)),
         }
+    }
+
+    /// Who handed control back since the agent last saw the desktop. Asked once, it is forgotten.
+    pub fn take_handed_back(&self) -> Option<String> {
+        self.handed_back.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What a person's connection may send now.
@@ -135,8 +143,13 @@ impl Lease {
         !(state.private && state.holder == Holder::User && state.user.as_deref() != Some(user))
     }
 
-    /// Changes the lease. When it returns, the loser's keys and buttons are up and nothing that the loser sends has an effect.
-    pub async fn set(&self, wanted: SetControl) -> Result<ControlState, LeaseError> {
+    /// Changes the lease. When it returns, the loser's keys and buttons are up and nothing that the loser sends has an effect. `forget` is
+    /// awaited before others may look at a desktop that was held in private.
+    pub async fn set<F: Future<Output = ()> + Send>(
+        &self,
+        wanted: SetControl,
+        forget: impl FnOnce() -> F + Send,
+    ) -> Result<ControlState, LeaseError> {
         let user = match wanted.holder {
             Holder::Agent => None,
             Holder::User => Some(wanted.user.filter(|user| !user.is_empty()).ok_or(LeaseError::NoUser)?),
@@ -152,6 +165,8 @@ impl Lease {
                 return Err(LeaseError::Stale { asked: wanted.epoch, held: held.epoch });
             }
         }
+        let handed_back = (!same).then(|| held.user.clone());
+        let uncovered = held.private && !(same && private);
         let since =
             if same && !held.since.is_empty() { held.since } else { jiff::Timestamp::now().to_string() };
         let next = ControlState { holder: wanted.holder, user, private, epoch: wanted.epoch, since };
@@ -164,6 +179,13 @@ impl Lease {
                     seat.closed.cancel();
                 }
             }
+        }
+        if uncovered {
+            forget().await;
+        }
+        if let Some(user) = handed_back {
+            let user = user.filter(|_| next.holder == Holder::Agent);
+            *self.handed_back.lock().unwrap_or_else(PoisonError::into_inner) = user;
         }
         self.persist(&next);
         self.state.send_replace(next.clone());
@@ -196,6 +218,8 @@ mod tests {
         SetControl { holder: Holder::User, user: Some(name.into()), private, epoch }
     }
 
+    async fn nothing() {}
+
     fn lease() -> (tempfile::TempDir, Lease) {
         let dir = tempfile::tempdir().unwrap();
         let lease = Lease::open(dir.path().join("lease.json"));
@@ -205,21 +229,24 @@ mod tests {
     #[tokio::test]
     async fn an_older_epoch_is_refused_and_the_same_request_is_repeated_without_effect() {
         let (_dir, lease) = lease();
-        let first = lease.set(user("jane", 3, false)).await.unwrap();
-        assert_eq!(lease.set(user("jane", 3, false)).await, Ok(first.clone()));
+        let first = lease.set(user("jane", 3, false), nothing).await.unwrap();
+        assert_eq!(lease.set(user("jane", 3, false), nothing).await, Ok(first.clone()));
         let stale = Err(LeaseError::Stale { asked: 2, held: 3 });
         let agent = SetControl { holder: Holder::Agent, user: None, private: false, epoch: 2 };
-        assert_eq!(lease.set(agent).await, stale);
-        assert_eq!(lease.set(user("joe", 3, false)).await, Err(LeaseError::Stale { asked: 3, held: 3 }));
+        assert_eq!(lease.set(agent, nothing).await, stale);
+        assert_eq!(
+            lease.set(user("joe", 3, false), nothing).await,
+            Err(LeaseError::Stale { asked: 3, held: 3 })
+        );
         assert_eq!(lease.state(), first);
         let nobody = SetControl { holder: Holder::User, user: None, private: false, epoch: 4 };
-        assert_eq!(lease.set(nobody).await, Err(LeaseError::NoUser));
+        assert_eq!(lease.set(nobody, nothing).await, Err(LeaseError::NoUser));
     }
 
     #[tokio::test]
     async fn a_private_lease_survives_a_restart_and_hides_the_desktop_from_others() {
         let (dir, lease) = lease();
-        let held = lease.set(user("jane", 1, true)).await.unwrap();
+        let held = lease.set(user("jane", 1, true), nothing).await.unwrap();
         let reopened = Lease::open(dir.path().join("lease.json"));
         assert_eq!(reopened.state(), held);
         assert!(!reopened.agent_may());
@@ -232,9 +259,34 @@ mod tests {
         let (_dir, lease) = lease();
         let person = |user: &str, may_control| Who::Person { user: user.into(), may_control };
         assert_eq!(lease.role(&person("jane", true)), Role::Viewer);
-        lease.set(user("jane", 1, false)).await.unwrap();
+        lease.set(user("jane", 1, false), nothing).await.unwrap();
         assert_eq!(lease.role(&person("jane", true)), Role::Controller);
         assert_eq!(lease.role(&person("jane", false)), Role::Viewer);
         assert_eq!(lease.role(&person("joe", true)), Role::Viewer);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_private_lease_makes_forget_and_is_told_to_the_agent_once() {
+        let (_dir, lease) = lease();
+        let forgotten = AtomicU64::new(0);
+        let forget = || async {
+            forgotten.fetch_add(1, Ordering::Relaxed);
+        };
+        let agent = |epoch| SetControl { holder: Holder::Agent, user: None, private: false, epoch };
+        lease.set(user("jane", 1, true), forget).await.unwrap();
+        lease.set(user("jane", 2, true), forget).await.unwrap();
+        assert_eq!(forgotten.load(Ordering::Relaxed), 0);
+        lease.set(agent(3), forget).await.unwrap();
+        assert_eq!(forgotten.load(Ordering::Relaxed), 1);
+        assert_eq!(lease.take_handed_back().as_deref(), Some("jane"));
+        assert_eq!(lease.take_handed_back(), None);
+        lease.set(user("joe", 4, false), forget).await.unwrap();
+        lease.set(user("jane", 5, false), forget).await.unwrap();
+        assert_eq!(lease.take_handed_back(), None, "the agent has nothing back");
+        lease.set(agent(6), forget).await.unwrap();
+        lease.set(user("joe", 7, true), forget).await.unwrap();
+        assert_eq!(lease.take_handed_back(), None, "joe has it again");
+        lease.set(user("joe", 8, false), forget).await.unwrap();
+        assert_eq!(forgotten.load(Ordering::Relaxed), 2);
     }
 }

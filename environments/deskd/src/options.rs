@@ -37,6 +37,9 @@ pub struct Options {
     /// X display. There is no way to ask for a free one: Xvnc's own search can give two servers the same number.
     #[arg(long, default_value = ":1")]
     pub display: DisplayNumber,
+    /// What is shown: an X server's screen, or toy programs that need nothing from the machine, for tests.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: Backend,
     /// The X server.
     #[arg(long, default_value = "Xvnc")]
     pub xvnc: PathBuf,
@@ -46,6 +49,16 @@ pub struct Options {
     /// UID of the Workspace; tokens for any other are refused.
     #[arg(long, env = paths::env::WORKSPACE_UID)]
     pub workspace_uid: String,
+}
+
+/// What is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backend {
+    /// Xvnc with the programs of `desktop.json`.
+    #[default]
+    Xvnc,
+    /// See [`crate::fake`].
+    Fake,
 }
 
 /// Number of an X display.

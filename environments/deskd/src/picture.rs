@@ -6,7 +6,7 @@ use jpeg_encoder::{ColorType, Encoder, EncodingError};
 /// What a screenshot should not exceed.
 pub const TARGET: usize = 150 * 1024;
 /// From a picture that shows text well to one that is still recognisable.
-const QUALITIES: [u8; 5] = [80, 65, 50, 35, 20];
+const QUALITIES: [u8; 8] = [80, 65, 50, 35, 20, 10, 4, 1];
 
 /// Encodes at the best quality that fits into [`TARGET`], or at the lowest.
 pub fn jpeg(picture: &Framebuffer) -> Result<Vec<u8>, EncodingError> {
@@ -22,20 +22,58 @@ pub fn jpeg(picture: &Framebuffer) -> Result<Vec<u8>, EncodingError> {
     Ok(out)
 }
 
+/// The part at `x`, `y` of this width and height, enlarged by the whole number with which it still fits into the size of the picture.
+/// Repeating pixels adds nothing that was not there, and keeps text sharp.
+pub fn enlarged(picture: &Framebuffer, [x, y, w, h]: [u16; 4]) -> Framebuffer {
+    let w = w.min(picture.width.saturating_sub(x)).max(1);
+    let h = h.min(picture.height.saturating_sub(y)).max(1);
+    let times = (picture.width / w).min(picture.height / h).max(1);
+    let mut out = Framebuffer::new(w * times, h * times);
+    let stride = usize::from(out.width) * 4;
+    for (row, line) in out.pixels.chunks_exact_mut(stride).enumerate() {
+        let from = usize::from(y) + row / usize::from(times);
+        let start = (from * usize::from(picture.width) + usize::from(x)) * 4;
+        let Some(source) = picture.pixels.get(start..start + usize::from(w) * 4) else { break };
+        for (block, pixel) in line.chunks_exact_mut(usize::from(times) * 4).zip(source.chunks_exact(4)) {
+            block.chunks_exact_mut(4).for_each(|place| place.copy_from_slice(pixel));
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn even_a_noisy_desktop_becomes_a_small_jpeg() {
-        let mut picture = Framebuffer::new(1280, 800);
+    fn noise(width: u16, height: u16) -> Framebuffer {
+        let mut picture = Framebuffer::new(width, height);
         let mut seed = 7_u32;
-        for pixel in picture.pixels.chunks_exact_mut(16) {
+        for byte in &mut picture.pixels {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            pixel.fill(u8::try_from(seed >> 25).unwrap() + 90);
+            *byte = (seed >> 24) as u8;
         }
-        let jpeg = jpeg(&picture).unwrap();
+        picture
+    }
+
+    #[test]
+    fn even_nothing_but_noise_becomes_a_small_jpeg() {
+        let jpeg = jpeg(&noise(1280, 800)).unwrap();
         assert!(jpeg.starts_with(&[0xff, 0xd8]), "no JPEG");
         assert!(jpeg.len() <= TARGET, "{} bytes", jpeg.len());
+    }
+
+    #[test]
+    fn a_part_is_enlarged_by_a_whole_number() {
+        let picture = noise(100, 80);
+        let zoomed = enlarged(&picture, [10, 20, 30, 20]);
+        assert_eq!((zoomed.width, zoomed.height), (90, 60));
+        let pixel = |picture: &Framebuffer, x: usize, y: usize| {
+            let at = (y * usize::from(picture.width) + x) * 4;
+            picture.pixels[at..at + 4].to_vec()
+        };
+        assert_eq!(pixel(&zoomed, 0, 0), pixel(&picture, 10, 20));
+        assert_eq!(pixel(&zoomed, 89, 59), pixel(&picture, 39, 39));
+        assert_eq!(pixel(&zoomed, 47, 31), pixel(&picture, 10 + 15, 20 + 10));
+        assert_eq!(enlarged(&picture, [0, 0, 100, 80]), picture);
     }
 }

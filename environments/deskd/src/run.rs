@@ -1,6 +1,6 @@
 //! From an empty container to a desktop, and back.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use a8s_wire::token::TokenVerifier;
 use anyhow::Context;
@@ -20,10 +20,11 @@ use crate::{
     },
     desk::Desk,
     evidence::{self, Evidence},
+    fake::Desktop,
     http,
     lease::Lease,
     mcp,
-    options::{After, DesktopConfig, Options},
+    options::{After, Backend, DesktopConfig, Options},
     screen::Screen,
     windows::Windows,
 };
@@ -36,56 +37,28 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let children = Children::reap().context("cannot watch child processes")?;
     // The runner has the same group and must be able to work with the files of the home.
     nix::sys::stat::umask(nix::sys::stat::Mode::S_IWOTH);
     // Who asks from now on waits for the answer, where a refused connection would be tried again only later.
     let people = http::listen(options.listen)?;
     let agents = mcp::listen(&options.socket)?;
-    let config = DesktopConfig::read(&options.config)?;
     let keys = options.tls.join("tokens.pub");
     let pem = std::fs::read_to_string(&keys).with_context(|| format!("cannot read {}", keys.display()))?;
     let tokens = TokenVerifier::from_pem(&pem, &options.workspace_uid)
         .with_context(|| format!("cannot use {}", keys.display()))?;
 
-    prepare_display(&options)?;
-    let preparing = options.clone();
-    // The X server does not look into the home, so it starts while the home is put in order.
-    let home = tokio::task::spawn_blocking(move || prepare_home(&preparing));
-    let display = xvnc::start(&options, &children).await?;
-    home.await.context("the home could not be prepared")??;
     let stop = CancellationToken::new();
-    let programs = Programs {
-        environment: Environment::new(&options, display.number, &display.xauthority),
-        windows: Windows::new(display.number, display.cookie),
-        services: Services::default(),
-        children,
-        options,
-        config,
+    let stage = match options.backend {
+        Backend::Xvnc => raise(options, &stop).await?,
+        Backend::Fake => pretend(options)?,
     };
-    // First of all: the window manager is what a start waits for longest.
-    start_services(&programs, &stop);
-    let lease = Arc::new(Lease::open(programs.options.run_dir.join("a8s/lease.json")));
-    let screen = Screen::connect(&display.rfb, &lease).await?;
-    let Programs { options, config, environment, windows, services, children } = programs;
-    let desk = Arc::new(Desk {
-        options,
-        config,
-        environment,
-        windows,
-        services,
-        children,
-        evidence: Evidence::new(began),
-        rfb: display.rfb.clone(),
-        lease,
-        screen,
-        tokens,
-    });
+    let (ended, xvnc) = (stage.ended, stage.xvnc);
+    let desk = furnish(stage.parts, Some(tokens), began).await?;
     tokio::spawn(evidence::watch(desk.clone(), stop.clone()));
 
     let handle = Handle::new();
     let announce = handle.clone();
-    let number = display.number;
+    let number = desk.options.display.0;
     tokio::spawn(async move {
         if let Some(address) = announce.listening().await {
             tracing::info!(%address, display = number, "serving");
@@ -95,16 +68,113 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-        exit = display.ended => {
-            let text = exit.map(|exit| exit.text).unwrap_or_default();
-            Err(anyhow::anyhow!("Xvnc {text}"))
-        }
+        text = ended => Err(anyhow::anyhow!("Xvnc {text}")),
         done = server => done.and_then(|()| Err(anyhow::anyhow!("the HTTPS server ended"))),
         done = mcp::serve(desk.clone(), agents) => done.context("the MCP server ended"),
     };
     stop.cancel();
-    shutdown::stop_all(display.pid).await;
+    if let Some(xvnc) = xvnc {
+        shutdown::stop_all(xvnc).await;
+    }
     outcome
+}
+
+/// A fake display with the agent's tools on `options.socket` and nothing else, in this process: what the tests of other crates need. The
+/// lease is changed by [`Desk::set_control`].
+pub async fn embed(options: Options) -> anyhow::Result<Arc<Desk>> {
+    let agents = mcp::listen(&options.socket)?;
+    let stage = pretend(options)?;
+    let desk = furnish(stage.parts, None, Instant::now()).await?;
+    tokio::spawn(mcp::serve(desk.clone(), agents));
+    Ok(desk)
+}
+
+/// A display, and what runs on it.
+struct Stage {
+    parts: Parts,
+    /// Why the display has ended.
+    ended: Pin<Box<dyn Future<Output = String> + Send>>,
+    /// Process id of the X server.
+    xvnc: Option<u32>,
+}
+
+struct Parts {
+    programs: Programs,
+    rfb: PathBuf,
+    fake: Option<Arc<Desktop>>,
+}
+
+/// Starts the X server and the desktop's own programs.
+async fn raise(options: Options, stop: &CancellationToken) -> anyhow::Result<Stage> {
+    let children = Children::reap().context("cannot watch child processes")?;
+    let config = DesktopConfig::read(&options.config)?;
+    prepare_display(&options)?;
+    let preparing = options.clone();
+    // The X server does not look into the home, so it starts while the home is put in order.
+    let home = tokio::task::spawn_blocking(move || prepare_home(&preparing));
+    let display = xvnc::start(&options, &children).await?;
+    home.await.context("the home could not be prepared")??;
+    let programs = Programs {
+        environment: Environment::new(&options, display.number, &display.xauthority),
+        windows: Windows::new(display.number, display.cookie),
+        services: Services::default(),
+        children,
+        options,
+        config,
+    };
+    // First of all: the window manager is what a start waits for longest.
+    start_services(&programs, stop);
+    let ended = display.ended;
+    Ok(Stage {
+        parts: Parts { programs, rfb: display.rfb, fake: None },
+        ended: Box::pin(async { ended.await.map(|exit| exit.text).unwrap_or_default() }),
+        xvnc: Some(display.pid),
+    })
+}
+
+/// Starts the fake display; no process, no program.
+fn pretend(options: Options) -> anyhow::Result<Stage> {
+    let private = options.run_dir.join("a8s");
+    home::make_private_dir(&private).with_context(|| format!("cannot make {}", private.display()))?;
+    if options.skel.is_dir() {
+        home::seed(&options.home, &options.skel)
+            .with_context(|| format!("cannot seed the home {}", options.home.display()))?;
+    }
+    let rfb = private.join("rfb.sock");
+    let size = (options.geometry.width, options.geometry.height);
+    let desktop = Desktop::start(size, &rfb, options.home.clone())?;
+    let programs = Programs {
+        environment: Environment::new(&options, options.display.0, &private.join("xauthority")),
+        windows: Windows::fake(desktop.clone()),
+        services: Services::default(),
+        children: Children::default(),
+        options,
+        config: DesktopConfig::default(),
+    };
+    let parts = Parts { programs, rfb, fake: Some(desktop) };
+    Ok(Stage { parts, ended: Box::pin(std::future::pending()), xvnc: None })
+}
+
+async fn furnish(parts: Parts, tokens: Option<TokenVerifier>, began: Instant) -> anyhow::Result<Arc<Desk>> {
+    let Parts { programs, rfb, fake } = parts;
+    let Programs { options, config, environment, windows, services, children } = programs;
+    let lease = Arc::new(Lease::open(options.run_dir.join("a8s/lease.json")));
+    let screen = Screen::connect(&rfb, &lease).await?;
+    Ok(Arc::new(Desk {
+        options,
+        config,
+        environment,
+        windows,
+        services,
+        children,
+        evidence: Evidence::new(began),
+        fake,
+        acting: tokio::sync::Mutex::default(),
+        rfb,
+        lease,
+        screen,
+        tokens,
+    }))
 }
 
 fn prepare_display(options: &Options) -> anyhow::Result<()> {

@@ -35,10 +35,10 @@ pub struct Screen {
     picture: Mutex<Framebuffer>,
     changed: watch::Sender<Instant>,
     seat: Arc<Seat>,
-    lease: Arc<Lease>,
     fences: Mutex<HashMap<u64, oneshot::Sender<()>>>,
     next_fence: std::sync::atomic::AtomicU64,
     pub(crate) offered: Mutex<Option<String>>,
+    pub(crate) copied: Mutex<Option<String>>,
     pub(crate) fetched: Notify,
     pub(crate) extra_keys: Mutex<HashSet<char>>,
     _seated: Seated,
@@ -68,10 +68,10 @@ impl Screen {
             picture: Mutex::new(Framebuffer::new(init.width, init.height)),
             changed: watch::Sender::new(Instant::now()),
             seat: seat.clone(),
-            lease: lease.clone(),
             fences: Mutex::default(),
             next_fence: 1.into(),
             offered: Mutex::default(),
+            copied: Mutex::default(),
             fetched: Notify::new(),
             extra_keys: Mutex::default(),
             _seated: lease.seat(seat),
@@ -83,6 +83,8 @@ impl Screen {
                 tracing::warn!(error = format!("{error:#}"), "the agent's RFB connection ended");
             }
             reading.seat.closed.cancel();
+            // Whoever waits for a fence waits for nothing.
+            reading.fences.lock().unwrap_or_else(PoisonError::into_inner).clear();
         });
         screen.barrier().await.context("Xvnc does not answer")?;
         Ok(screen)
@@ -129,7 +131,7 @@ impl Screen {
                 let text = self.offered.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Some(text) = text {
                     self.seat.control(&clipboard::provide(&text)).await?;
-                    self.fetched.notify_one();
+                    self.fetched.notify_waiters();
                 }
             }
             ServerEvent::Clipboard(_) | ServerEvent::Other => {}
@@ -139,24 +141,44 @@ impl Screen {
 
     /// Returns once the server has processed everything that was sent before.
     pub async fn barrier(&self) -> Result<(), DeskError> {
-        let id = self.next_fence.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let (sender, receiver) = oneshot::channel();
-        self.fences.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
-        let flags = encode::FENCE_REQUEST | encode::FENCE_BLOCK_BEFORE;
-        self.seat.control(&encode::fence(flags, &id.to_be_bytes())).await?;
-        match tokio::time::timeout(BARRIER_LIMIT, receiver).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(DeskError::Display("it did not process the input in time".into())),
-        }
+        answered(self.fence().await?).await
     }
 
-    /// Sends key and pointer messages if the agent holds the lease.
-    pub async fn input(&self, messages: &[(Kind, Vec<u8>)]) -> Result<(), DeskError> {
-        let sent = self.seat.input(messages, || self.lease.agent_may()).await;
-        sent.map_err(|error| match error {
-            SeatError::NotHeld => DeskError::held(&self.lease.state()),
-            other => DeskError::Display(other.to_string()),
+    /// Asks the server to say when it has processed everything that was sent before; see [`answered`].
+    pub(crate) async fn fence(&self) -> Result<oneshot::Receiver<()>, DeskError> {
+        let id = self.next_fence.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut fences = self.fences.lock().unwrap_or_else(PoisonError::into_inner);
+            fences.retain(|_, waiting| !waiting.is_closed());
+            fences.insert(id, sender);
+        }
+        let flags = encode::FENCE_REQUEST | encode::FENCE_BLOCK_BEFORE;
+        self.seat.control(&encode::fence(flags, &id.to_be_bytes())).await?;
+        Ok(receiver)
+    }
+
+    /// Sends key and pointer messages if `allowed` says so at the last moment.
+    pub(crate) async fn input(
+        &self,
+        messages: &[(Kind, Vec<u8>)],
+        allowed: impl Fn() -> bool,
+    ) -> Result<(), InputError> {
+        self.seat.input(messages, allowed).await.map_err(|error| match error {
+            SeatError::NotHeld => InputError::NotAllowed,
+            other => InputError::Display(other.to_string()),
         })
+    }
+
+    /// Lets go of everything that the agent holds down.
+    pub async fn release(&self) -> std::io::Result<()> {
+        self.seat.release().await
+    }
+
+    /// Offers `text` as the clipboard.
+    pub async fn offer(&self, text: String) -> Result<(), DeskError> {
+        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        self.control(&clipboard::notify()).await
     }
 
     /// A protocol message that is no input.
@@ -211,6 +233,23 @@ impl Screen {
             }
         };
         tokio::time::timeout(limit, quiet_enough).await.is_ok()
+    }
+}
+
+/// Why input was not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum InputError {
+    /// It was not allowed at that moment.
+    NotAllowed,
+    /// The display does not take it.
+    Display(String),
+}
+
+/// Waits for the answer to a fence.
+pub(crate) async fn answered(answer: oneshot::Receiver<()>) -> Result<(), DeskError> {
+    match tokio::time::timeout(BARRIER_LIMIT, answer).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(DeskError::Display("it did not process the input in time".into())),
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::{collections::HashSet, sync::PoisonError, time::Duration};
 
-use a8s_rfb::{Kind, clipboard, encode, keysym};
+use a8s_rfb::{Kind, encode, keysym};
 
-use crate::{error::DeskError, screen::Screen};
+use crate::{error::DeskError, hands::Hands};
 
 /// Keys sent before the server must have caught up; also how soon a change of the lease stops a long text.
 const CHUNK: usize = 32;
@@ -20,20 +20,7 @@ pub fn key(symbol: u32, down: bool) -> (Kind, Vec<u8>) {
     (Kind::Key, encode::key(symbol, down).to_vec())
 }
 
-impl Screen {
-    /// Presses the keys in order and releases them in reverse.
-    pub async fn press(&self, keys: &[u32], hold: Option<Duration>) -> Result<(), DeskError> {
-        let down: Vec<_> = keys.iter().map(|symbol| key(*symbol, true)).collect();
-        let up: Vec<_> = keys.iter().rev().map(|symbol| key(*symbol, false)).collect();
-        self.input(&down).await?;
-        if let Some(time) = hold {
-            tokio::time::sleep(time).await;
-        }
-        // If a person took control meanwhile, the change of the lease has released the keys.
-        self.input(&up).await?;
-        self.barrier().await
-    }
-
+impl Hands {
     /// Types `text` exactly.
     pub async fn type_text(&self, text: &str) -> Result<(), DeskError> {
         for piece in self.plan(text) {
@@ -58,25 +45,30 @@ impl Screen {
 
     /// Offers `text` as the clipboard and presses Shift+Insert, which pastes in terminals as well as in forms.
     async fn paste(&self, text: String) -> Result<(), DeskError> {
-        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
-        self.control(&clipboard::notify()).await?;
+        self.check()?;
+        self.screen.offer(text).await?;
         self.barrier().await?;
-        let fetched = self.fetched.notified();
+        let fetched = self.screen.fetched.notified();
         tokio::pin!(fetched);
         fetched.as_mut().enable();
         self.press(&[0xffe1, 0xff63], None).await?;
-        if tokio::time::timeout(FETCH_LIMIT, fetched).await.is_err() {
+        if self.wait(tokio::time::timeout(FETCH_LIMIT, fetched)).await?.is_err() {
             let why = "the text contains characters that must be pasted, and no window took the paste; click into a text field first";
             return Err(DeskError::Timeout(why.into()));
         }
         // The window inserts the text some time after it has fetched it; keys sent before that would come first.
         let (quiet, limit) = AFTER_PASTE;
-        self.settled(quiet, limit).await;
-        Ok(())
+        self.settled(quiet, limit).await?;
+        // What the agent itself had put into the clipboard is there again.
+        let copied = self.screen.copied.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match copied {
+            Some(copied) => self.screen.offer(copied).await,
+            None => Ok(()),
+        }
     }
 
     fn plan(&self, text: &str) -> Vec<Piece> {
-        let mut used = self.extra_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.screen.extra_keys.lock().unwrap_or_else(PoisonError::into_inner);
         plan(text, &mut used)
     }
 }

@@ -1,4 +1,4 @@
-//! What X knows and RFB does not: which windows exist, which one is active, and whether a window manager runs.
+//! What X knows and RFB does not: which windows exist, which one is active, whether a window manager runs, and what is in the clipboard.
 
 use std::{
     os::unix::net::UnixStream,
@@ -14,7 +14,7 @@ use x11rb::{
     rust_connection::{DefaultStream, RustConnection},
 };
 
-use crate::error::DeskError;
+use crate::{error::DeskError, fake::Desktop, selection};
 
 /// One window of the desktop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -61,42 +61,87 @@ struct Session {
     atoms: Atoms,
 }
 
-/// Asks the X server. A connection is made on first use and again after an error.
 #[derive(Clone)]
-pub struct Windows {
+enum Source {
+    X(X),
+    Fake(Arc<Desktop>),
+}
+
+#[derive(Clone)]
+struct X {
     display: u32,
     cookie: [u8; 16],
     session: Arc<Mutex<Option<Session>>>,
 }
 
+/// Asks the X server. A connection is made on first use and again after an error.
+#[derive(Clone)]
+pub struct Windows(Source);
+
 impl Windows {
-    /// For the display `number`.
+    /// For the X display `number`.
     pub fn new(number: u32, cookie: [u8; 16]) -> Self {
-        Self { display: number, cookie, session: Arc::default() }
+        Self(Source::X(X { display: number, cookie, session: Arc::default() }))
+    }
+
+    /// For the fake display, which needs no window manager.
+    pub fn fake(desktop: Arc<Desktop>) -> Self {
+        Self(Source::Fake(desktop))
     }
 
     /// All application windows.
     pub async fn list(&self) -> Result<Vec<WindowInfo>, DeskError> {
-        self.ask(Session::list).await
+        match &self.0 {
+            Source::X(x) => x.ask(Session::list).await,
+            Source::Fake(desktop) => Ok(desktop.windows()),
+        }
+    }
+
+    /// Title of the window that gets the keys, if there is one.
+    pub async fn active(&self) -> Result<Option<String>, DeskError> {
+        match &self.0 {
+            Source::X(x) => x.ask(Session::active).await,
+            Source::Fake(desktop) => Ok(desktop.windows().pop().map(|window| window.title)),
+        }
     }
 
     /// Whether a window manager has announced itself.
     pub async fn managed(&self) -> Result<bool, DeskError> {
-        self.ask(Session::managed).await
+        match &self.0 {
+            Source::X(x) => x.ask(Session::managed).await,
+            Source::Fake(_) => Ok(true),
+        }
     }
 
     /// Whether a panel is there.
     pub async fn docked(&self) -> Result<bool, DeskError> {
-        self.ask(Session::docked).await
+        match &self.0 {
+            Source::X(x) => x.ask(Session::docked).await,
+            Source::Fake(_) => Ok(true),
+        }
     }
 
     /// Where the pointer is, whoever moved it last.
     pub async fn pointer(&self) -> Result<(u16, u16), DeskError> {
-        let found = self.ask(|session| session.connection.query_pointer(session.root)?.reply()).await?;
+        let x = match &self.0 {
+            Source::X(x) => x,
+            Source::Fake(desktop) => return Ok(desktop.pointer().0),
+        };
+        let found = x.ask(|session| session.connection.query_pointer(session.root)?.reply()).await?;
         let positive = |value: i16| u16::try_from(value).unwrap_or_default();
         Ok((positive(found.root_x), positive(found.root_y)))
     }
 
+    /// The text that programs of the desktop offer as the clipboard; `None` if they offer none.
+    pub async fn clipboard(&self) -> Result<Option<String>, DeskError> {
+        match &self.0 {
+            Source::X(x) => x.ask(|session| selection::read(&session.connection, session.root)).await,
+            Source::Fake(desktop) => Ok(desktop.clipboard()),
+        }
+    }
+}
+
+impl X {
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Session) -> Result<T, ReplyError> + Send + 'static,
@@ -176,6 +221,22 @@ impl Session {
         Ok(windows)
     }
 
+    fn active(&self) -> Result<Option<String>, ReplyError> {
+        let active = self.values(self.root, self.atoms._NET_ACTIVE_WINDOW)?.first().copied();
+        let Some(window) = active.filter(|window| *window != 0) else { return Ok(None) };
+        match self.title(window) {
+            Ok(title) => Ok(Some(title)),
+            // It was closed meanwhile.
+            Err(ReplyError::X11Error(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn title(&self, id: Window) -> Result<String, ReplyError> {
+        let title = self.text(id, self.atoms._NET_WM_NAME)?;
+        if title.is_empty() { self.text(id, AtomEnum::WM_NAME.into()) } else { Ok(title) }
+    }
+
     fn describe(&self, id: Window, active: Option<Window>) -> Result<Option<WindowInfo>, ReplyError> {
         let kinds = self.values(id, self.atoms._NET_WM_WINDOW_TYPE)?;
         if kinds.contains(&self.atoms._NET_WM_WINDOW_TYPE_DOCK)
@@ -183,10 +244,7 @@ impl Session {
         {
             return Ok(None);
         }
-        let mut title = self.text(id, self.atoms._NET_WM_NAME)?;
-        if title.is_empty() {
-            title = self.text(id, AtomEnum::WM_NAME.into())?;
-        }
+        let title = self.title(id)?;
         let class = self.text(id, AtomEnum::WM_CLASS.into())?;
         let class = class.trim_end_matches('\0').rsplit('\0').next().unwrap_or_default().to_owned();
         let size = self.connection.get_geometry(id)?.reply()?;

@@ -40,6 +40,44 @@ pub fn is_request(body: &[u8]) -> bool {
     crate::message::be32(body, 0).is_some_and(|flags| flags & REQUEST != 0 && flags & CAPS == 0)
 }
 
+/// Whether the body of an extended client message says that the client has text to offer.
+pub fn is_notify(body: &[u8]) -> bool {
+    crate::message::be32(body, 0)
+        .is_some_and(|flags| flags & NOTIFY != 0 && flags & CAPS == 0 && flags & TEXT != 0)
+}
+
+/// What a server says to get a client's text.
+pub fn ask() -> Bytes {
+    let mut out = BytesMut::from(&[3, 0, 0, 0][..]);
+    out.put_i32(-4);
+    out.put_u32(REQUEST | TEXT);
+    out.freeze()
+}
+
+/// The text in the body of an extended client message that [`provide`] wrote. Compressed ones are not understood: `None`.
+pub fn provided(body: &[u8]) -> Option<String> {
+    let flags = crate::message::be32(body, 0)?;
+    if flags & PROVIDE == 0 || flags & TEXT == 0 || flags & CAPS != 0 {
+        return None;
+    }
+    let mut blocks = body.get(6..)?;
+    let mut plain = Vec::new();
+    loop {
+        let head = blocks.get(..5)?;
+        let length = usize::from(u16::from_le_bytes([head[1], head[2]]));
+        if head[0] > 1 || plain.len() + length > crate::message::MAX_CUT_TEXT as usize {
+            return None;
+        }
+        plain.extend_from_slice(blocks.get(5..5 + length)?);
+        if head[0] == 1 {
+            break;
+        }
+        blocks = blocks.get(5 + length..)?;
+    }
+    let text = String::from_utf8(plain.get(4..)?.to_vec()).ok()?;
+    Some(text.trim_end_matches('\0').replace("\r\n", "\n"))
+}
+
 fn message(body: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(8 + body.len());
     out.put_slice(&[6, 0, 0, 0]);
@@ -77,6 +115,16 @@ mod tests {
             stored_zlib(b"abc"),
             [0x78, 1, 1, 3, 0, 0xfc, 0xff, b'a', b'b', b'c', 0x02, 0x4d, 0x01, 0x27]
         );
+    }
+
+    #[test]
+    fn a_text_of_several_blocks_is_read_as_it_was_written() {
+        let text = "漢字 😀\n".repeat(10_000);
+        let message = provide(&text);
+        assert_eq!(provided(&message[8..]), Some(text));
+        assert_eq!(provided(&message[8..40]), None, "cut off");
+        assert!(is_notify(&notify()[8..]) && !is_notify(&caps()[8..]));
+        assert!(is_request(&ask()[8..]));
     }
 
     #[test]

@@ -13,6 +13,15 @@ pub fn from_char(c: char) -> u32 {
     }
 }
 
+/// The character that `symbol` types; `None` for keys that type none, and for those that are keys first: Return, Tab, `BackSpace`.
+pub fn to_char(symbol: u32) -> Option<char> {
+    match symbol {
+        0x20..=0x7e | 0xa0..=0xff => char::from_u32(symbol),
+        0x0100_0100..=0x0110_ffff => char::from_u32(symbol & 0x00ff_ffff),
+        _ => None,
+    }
+}
+
 /// The keysym of a key name as xdotool and people write it: `Return`, `ctrl`, `Page_Down`, `F5`, `a`.
 pub fn from_name(name: &str) -> Option<u32> {
     let mut chars = name.chars();
@@ -117,5 +126,9 @@ mod tests {
         assert_eq!(from_char('ä'), 0xe4);
         assert_eq!(from_char('Ж'), 0x0100_0416);
         assert_eq!(from_char('\n'), 0xff0d);
+        for c in ['a', 'ä', 'Ж', '漢', '😀'] {
+            assert_eq!(to_char(from_char(c)), Some(c));
+        }
+        assert_eq!(to_char(0xff0d), None, "a key");
     }
 }

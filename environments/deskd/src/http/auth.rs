@@ -37,8 +37,11 @@ pub fn check(desk: &Desk, headers: &HeaderMap, scopes: &[Scope]) -> Result<Claim
             "an access token is needed: Authorization: Bearer …",
         ));
     };
+    let Some(tokens) = &desk.tokens else {
+        return Err(Refused::new(StatusCode::UNAUTHORIZED, "this desktop knows no key to check tokens with"));
+    };
     let now = jiff::Timestamp::now().as_second();
-    desk.tokens.verify(token, now, scopes).map_err(|error| {
+    tokens.verify(token, now, scopes).map_err(|error| {
         let status =
             if error == TokenError::Scope { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
         Refused::new(status, error.to_string())

@@ -124,7 +124,7 @@ async fn control(
     auth::check(&desk, &headers, &[Scope::Admin])?;
     let wanted: SetControl = serde_json::from_slice(&body)
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    match desk.lease.set(wanted).await {
+    match desk.set_control(wanted).await {
         Ok(state) => Ok(Json(state).into_response()),
         Err(error @ LeaseError::Stale { .. }) => Err(Refused::new(StatusCode::CONFLICT, error.to_string())),
         Err(error @ LeaseError::NoUser) => Err(Refused::new(StatusCode::BAD_REQUEST, error.to_string())),
@@ -135,6 +135,8 @@ async fn screenshot(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Result
     let claims = auth::check(&desk, &headers, &[Scope::View, Scope::Control])?;
     auth::may_see(&desk, &claims)?;
     let jpeg = desk.screenshot().await;
+    // The desktop may have become private while the picture was made.
+    auth::may_see(&desk, &claims)?;
     let jpeg = jpeg.map_err(|error| Refused::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")], jpeg).into_response())
 }

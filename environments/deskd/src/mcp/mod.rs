@@ -1,14 +1,26 @@
 //! The agent's side: an MCP server on a unix socket that only the runner can reach. Every tool asks the lease first.
 
+mod call;
 mod computer;
 mod input;
 mod tools;
 
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{
+    io,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+};
 
 use anyhow::Context;
 use rmcp::ServiceExt;
-use tokio::net::UnixListener;
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::UnixListener,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{boot::home, desk::Desk};
 
@@ -25,12 +37,15 @@ pub fn listen(socket: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// Serves each connection until it closes.
-pub async fn serve(desk: Arc<Desk>, listener: UnixListener) -> std::io::Result<()> {
+pub async fn serve(desk: Arc<Desk>, listener: UnixListener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
-        let tools = DeskTools::new(desk.clone());
+        let caller = CancellationToken::new();
+        let tools = DeskTools::new(desk.clone(), caller.clone());
         tokio::spawn(async move {
-            match tools.serve(tokio::io::split(stream)).await {
+            let (reader, writer) = stream.into_split();
+            let reader = Watched { reader, ended: caller.clone() };
+            match tools.serve((reader, writer)).await {
                 Ok(service) => {
                     if let Err(error) = service.waiting().await {
                         tracing::warn!(%error, "an MCP connection failed");
@@ -38,6 +53,33 @@ pub async fn serve(desk: Arc<Desk>, listener: UnixListener) -> std::io::Result<(
                 }
                 Err(error) => tracing::warn!(%error, "an MCP connection was not initialised"),
             }
+            caller.cancel();
         });
+    }
+}
+
+/// Notices at once that the other side is gone: the MCP library goes on with open calls for seconds, and nobody wants their input any more.
+struct Watched<R> {
+    reader: R,
+    ended: CancellationToken,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.reader).poll_read(cx, buffer);
+        let ended = match &polled {
+            Poll::Ready(Ok(())) => buffer.filled().len() == before && buffer.remaining() > 0,
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        if ended {
+            self.ended.cancel();
+        }
+        polled
     }
 }

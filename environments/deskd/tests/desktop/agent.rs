@@ -1,5 +1,6 @@
 //! The agent's tools, and the life of the container.
 
+use a8s_wire::{Holder, SetControl};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -44,6 +45,30 @@ async fn emoji_and_many_rare_characters_arrive_exactly_by_paste() {
     })
     .await;
     assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{text}\n"));
+}
+
+#[tokio::test]
+async fn the_clipboard_goes_both_ways_and_is_empty_after_a_private_takeover() {
+    let host = Host::start().await;
+    let agent = host.agent().await;
+    let file = host.path("typed.txt");
+    agent.terminal(&file).await;
+    let text = "copied: ä 漢字 😀";
+    agent.must("clipboard", json!({"action": "set", "text": text})).await;
+    assert_eq!(agent.must("clipboard", json!({"action": "get"})).await.json["text"], text);
+    agent.must("computer", json!({"action": "key", "text": "shift+Insert"})).await;
+    agent.must("computer", json!({"action": "type", "text": "\n"})).await;
+    agent.must("computer", json!({"action": "key", "text": "ctrl+d"})).await;
+    eventually("the file is complete", async || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n'))
+    })
+    .await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{text}\n"));
+
+    let jane = SetControl { holder: Holder::User, user: Some("jane".into()), private: true, epoch: 1 };
+    host.set_control(&jane).await;
+    host.set_control(&SetControl { holder: Holder::Agent, user: None, private: false, epoch: 2 }).await;
+    assert_eq!(agent.must("clipboard", json!({"action": "get"})).await.json["text"], "");
 }
 
 #[tokio::test]

@@ -53,7 +53,11 @@ async fn losing_the_lease_lets_go_of_the_pressed_button_and_key() {
     })
     .await;
     let agent = host.agent().await;
-    agent.must("computer", json!({"action": "mouse_move", "coordinate": [50, 60]})).await;
+    let movement = json!({"action": "mouse_move", "coordinate": [50, 60]});
+    let blind = agent.call("computer", movement.clone()).await;
+    assert_eq!(blind.json["error"], "control_handed_back", "the agent acts on what it saw before");
+    assert!(blind.jpeg.is_some(), "it is not shown the screen");
+    agent.must("computer", movement).await;
     assert_eq!(host.pointer().0, (50, 60), "the agent's pointer is ignored");
     jane.send(&encode::pointer(0, 400, 400)).await;
     jane.barrier().await;

@@ -21,7 +21,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use rmcp::{RoleClient, ServiceExt, model::CallToolRequestParams, service::RunningService};
+use rmcp::{
+    RoleClient, ServiceExt,
+    model::{CallToolRequestParams, ClientRequest, Request},
+    service::{PeerRequestOptions, RequestHandle, RunningService},
+};
 use serde_json::{Value, json};
 use x11rb::{
     protocol::xproto::ConnectionExt,
@@ -35,21 +39,32 @@ pub struct Host {
     pub dir: tempfile::TempDir,
     pub address: std::net::SocketAddr,
     pub display: u32,
+    backend: &'static str,
     pub certificate: rustls::pki_types::CertificateDer<'static>,
     key: SigningKey,
     process: Child,
 }
 
 impl Host {
+    /// With a real X server.
     pub async fn start() -> Self {
+        Self::begin("xvnc").await
+    }
+
+    /// With the fake display.
+    pub async fn fake() -> Self {
+        Self::begin("fake").await
+    }
+
+    async fn begin(backend: &'static str) -> Self {
         // Tests share a process; the first one installs the provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let key = SigningKey::from_bytes(&[7; 32]);
         let certificate = prepare(&dir, &key);
         let display = free_display();
-        let (process, address) = spawn(&dir, display);
-        let host = Self { dir, address, display, certificate, key, process };
+        let (process, address) = spawn(&dir, display, backend);
+        let host = Self { dir, address, display, backend, certificate, key, process };
         host.ready().await;
         host
     }
@@ -91,7 +106,7 @@ impl Host {
             let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
         }
         between(self);
-        (self.process, self.address) = spawn(&self.dir, self.display);
+        (self.process, self.address) = spawn(&self.dir, self.display, self.backend);
         self.ready().await;
     }
 
@@ -158,27 +173,40 @@ pub struct Answer {
     pub error: bool,
     pub json: Value,
     pub jpeg: Option<String>,
+    pub pictures: usize,
     pub text: String,
 }
 
 impl Agent {
     pub async fn call(&self, tool: &'static str, arguments: Value) -> Answer {
-        let arguments = arguments.as_object().unwrap().clone();
-        let result =
-            self.0.call_tool(CallToolRequestParams::new(tool).with_arguments(arguments)).await.unwrap();
+        let result = self.0.call_tool(parameters(tool, &arguments)).await.unwrap();
         let value = serde_json::to_value(&result).unwrap();
         let content = value["content"].as_array().unwrap();
         let of = |kind: &str, field: &str| {
             let block = content.iter().find(|block| block["type"] == kind)?;
             Some(block[field].as_str().unwrap().to_owned())
         };
+        let pictures = content.iter().filter(|block| block["type"] == "image").count();
         let text = of("text", "text").unwrap_or_default();
         let json = if value["structuredContent"].is_null() {
             serde_json::from_str(&text).unwrap_or(Value::Null)
         } else {
             value["structuredContent"].clone()
         };
-        Answer { error: value["isError"] == true, json, jpeg: of("image", "data"), text }
+        Answer { error: value["isError"] == true, json, jpeg: of("image", "data"), pictures, text }
+    }
+
+    /// Begins a call that can be withdrawn.
+    pub async fn begin(&self, tool: &'static str, arguments: Value) -> RequestHandle<RoleClient> {
+        let request = ClientRequest::CallToolRequest(Request::new(parameters(tool, &arguments)));
+        let options = PeerRequestOptions::no_options();
+        self.0.peer().send_cancellable_request(request, options).await.unwrap()
+    }
+
+    /// Names of all tools.
+    pub async fn tools(&self) -> Vec<String> {
+        let tools = self.0.list_all_tools().await.unwrap();
+        tools.into_iter().map(|tool| tool.name.into_owned()).collect()
     }
 
     /// Calls and expects success.
@@ -197,6 +225,10 @@ impl Agent {
         let centre = [window["x"].as_i64().unwrap() + 50, window["y"].as_i64().unwrap() + 50];
         self.must("computer", json!({"action": "left_click", "coordinate": centre})).await;
     }
+}
+
+fn parameters(tool: &'static str, arguments: &Value) -> CallToolRequestParams {
+    CallToolRequestParams::new(tool).with_arguments(arguments.as_object().unwrap().clone())
 }
 
 fn prepare(dir: &tempfile::TempDir, key: &SigningKey) -> rustls::pki_types::CertificateDer<'static> {
@@ -234,10 +266,12 @@ fn free_display() -> u32 {
     }
 }
 
-fn spawn(dir: &tempfile::TempDir, display: u32) -> (Child, std::net::SocketAddr) {
+fn spawn(dir: &tempfile::TempDir, display: u32, backend: &str) -> (Child, std::net::SocketAddr) {
     let at = |name: &str| dir.path().join(name);
     let mut process = Command::new(env!("CARGO_BIN_EXE_a8s-deskd"))
         .args([
+            "--backend",
+            backend,
             "--listen",
             "127.0.0.1:0",
             "--display",
