@@ -39,7 +39,7 @@ impl Client {
                 }
             };
             // What failed before it began was retried by the stream itself.
-            let broke_off = begun || matches!(error, LlmError::Broken(_) | LlmError::Overloaded { .. });
+            let broke_off = begun || matches!(error, LlmError::Broken(_));
             if attempt >= AGAIN || !broke_off || !error.is_transient() {
                 return Err(error);
             }

@@ -223,13 +223,10 @@ impl Refusal<'_> {
     }
 }
 
-/// An `error` event within a stream that had begun.
+/// An `error` event within a stream that had begun. What passes is all the same there: the answer broke off.
 pub(crate) fn in_stream(kind: &str, message: &str) -> LlmError {
     let detail = tidy(message, None);
     match kind {
-        "rate_limit_error" | "rate_limit_exceeded" => LlmError::RateLimited { retry_after: None },
-        "overloaded_error" => LlmError::Overloaded { status: 529, detail },
-        "api_error" | "server_error" | "timeout_error" => LlmError::Overloaded { status: 500, detail },
         "context_length_exceeded" => LlmError::TooLong { model: String::new(), detail },
         "insufficient_quota" => LlmError::Quota { detail },
         "" => LlmError::Broken(detail),

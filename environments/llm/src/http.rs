@@ -37,7 +37,7 @@ pub(crate) async fn send(
 ) -> Result<Response, LlmError> {
     let response = match timeout(patience, call.send()).await {
         Err(_) => return Err(LlmError::Timeout { after: patience }),
-        Ok(Err(error)) => return Err(unreachable(url, &error)),
+        Ok(Err(error)) => return Err(failed(url, &error)),
         Ok(Ok(response)) => response,
     };
     let status = response.status();
@@ -67,11 +67,14 @@ async fn beginning(response: Response) -> String {
     String::from_utf8_lossy(&body).into_owned()
 }
 
-fn unreachable(url: &str, error: &reqwest::Error) -> LlmError {
+fn failed(url: &str, error: &reqwest::Error) -> LlmError {
     // reqwest's own text repeats the URL; the innermost cause says what a person needs.
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
+    }
+    if !error.is_connect() {
+        return LlmError::Broken(cause.to_string());
     }
     LlmError::Unreachable { url: url.to_owned(), detail: cause.to_string() }
 }
