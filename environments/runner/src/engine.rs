@@ -99,12 +99,7 @@ pub struct Engine {
 
 impl Engine {
     /// Takes up the conversation where the transcript ends, and starts the engine's task.
-    pub fn start(
-        log: Log,
-        records: &[Record],
-        config: &Config,
-        parts: Parts,
-    ) -> Handle {
+    pub fn start(log: Log, records: &[Record], config: &Config, parts: Parts) -> Handle {
         let mut history = History::default();
         for record in records {
             history.apply(record);

@@ -71,7 +71,8 @@ mod tests {
         let path = folder.path().join("grants.json");
         let (mut last, redactor) = (Vec::new(), Redactor::default());
         assert!(look(&path, &mut last, &redactor).is_none(), "no file is what it was before");
-        std::fs::write(&path, r#"{"connections":[{"name":"s","kind":"secret","value":"canary-1"}]}"#).unwrap();
+        std::fs::write(&path, r#"{"connections":[{"name":"s","kind":"secret","value":"canary-1"}]}"#)
+            .unwrap();
         assert_eq!(look(&path, &mut last, &redactor).unwrap().connections.len(), 1);
         assert_eq!(redactor.text("canary-1"), "[redacted:s]");
         assert!(look(&path, &mut last, &redactor).is_none());

@@ -37,6 +37,9 @@ pub fn of(settings: &Settings, grants: &Grants, gateway: &Gateway) -> Launch {
     if let Some(instructions) = settings.instructions.as_deref().filter(|_| settings.command.is_empty()) {
         set(env::INSTRUCTIONS, instructions);
     }
+    if let Some(requirement) = settings.requirement.as_deref().filter(|_| settings.command.is_empty()) {
+        set(env::REQUIREMENT, requirement);
+    }
     let model = grants.connections.iter().find(|grant| Some(&grant.name) == settings.model.as_ref());
     if let Some(grant) = model
         && let GrantKind::Model { provider, model, .. } = &grant.kind
@@ -94,7 +97,10 @@ mod tests {
             let launch = of(&settings, &grants(provider), &gateway());
             assert_eq!(launch.env[base], "http://127.0.0.1:8446/connections/llm");
             assert_eq!(launch.env[key], "gateway-token");
-            assert_eq!((&launch.env["A8S_MODEL_PROVIDER"][..], &launch.env["A8S_MODEL"][..]), (provider, "m-1"));
+            assert_eq!(
+                (&launch.env["A8S_MODEL_PROVIDER"][..], &launch.env["A8S_MODEL"][..]),
+                (provider, "m-1")
+            );
             assert!(!serde_json::to_string(&launch).unwrap().contains("canary"));
         }
     }

@@ -106,17 +106,25 @@ impl NewQuestion {
         let mut seen = std::collections::HashSet::new();
         for option in &mut self.options {
             if option.id.is_empty() || option.id.len() > MAX_ID || !seen.insert(option.id.clone()) {
-                return Err(format!("the option {:?} needs a name of its own of at most {MAX_ID} bytes", option.id));
+                return Err(format!(
+                    "the option {:?} needs a name of its own of at most {MAX_ID} bytes",
+                    option.id
+                ));
             }
             option.title = one_line(&option.title, MAX_TITLE);
         }
         for field in &mut self.form {
             if !valid_field(&field.name) || !seen.insert(field.name.clone()) {
                 let name = &field.name;
-                return Err(format!("{name:?} is no usable field: use letters, digits, - and _, each name once"));
+                return Err(format!(
+                    "{name:?} is no usable field: use letters, digits, - and _, each name once"
+                ));
             }
             if (field.kind == "Choice") == field.options.is_empty() {
-                return Err(format!("the field {:?}: options belong to a choice, which needs some", field.name));
+                return Err(format!(
+                    "the field {:?}: options belong to a choice, which needs some",
+                    field.name
+                ));
             }
             field.title = field.title.take().map(|title| one_line(&title, MAX_TITLE));
         }
@@ -249,7 +257,8 @@ mod tests {
     }
 
     fn permission() -> Question {
-        let options = vec![choice("no", "RejectOnce"), choice("ever", "AllowAlways"), choice("once", "AllowOnce")];
+        let options =
+            vec![choice("no", "RejectOnce"), choice("ever", "AllowAlways"), choice("once", "AllowOnce")];
         Question { id: "0-3".into(), kind: "Permission".into(), options, ..Question::default() }
     }
 
@@ -264,7 +273,9 @@ mod tests {
         assert_eq!(judged("ever"), Ok((Outcome::Granted, "ever".into())));
         assert_eq!(judged("allow"), Ok((Outcome::Granted, "once".into())));
         assert_eq!(judged("deny"), Ok((Outcome::Refused, "no".into())));
-        assert!(matches!(judged("maybe"), Err(AnswerError::Option { known, .. }) if known == "no, ever, once"));
+        assert!(
+            matches!(judged("maybe"), Err(AnswerError::Option { known, .. }) if known == "no, ever, once")
+        );
         assert_eq!(judge(&question, &Answer::default()).unwrap().0, Outcome::Refused);
         let lasting = Question { options: vec![choice("ever", "AllowAlways")], ..permission() };
         assert!(judge(&lasting, &answer("allow")).is_err());
@@ -289,7 +300,7 @@ mod tests {
         assert_eq!(judged(&[]), Err(AnswerError::Missing("n".into())));
         for wrong in [("n", "x"), ("c", "z"), ("b", "yes")] {
             let judged = judged(&[("n", "1"), wrong]);
-            assert!(matches!(judged, Err(AnswerError::Value { .. })) , "{wrong:?}: {judged:?}");
+            assert!(matches!(judged, Err(AnswerError::Value { .. })), "{wrong:?}: {judged:?}");
         }
         assert_eq!(judge(&question, &answer("deny")).unwrap().0, Outcome::Refused, "a refusal needs no form");
     }
@@ -300,7 +311,8 @@ mod tests {
         let fitted = long.fit().unwrap();
         assert_eq!(fitted.title.chars().count(), 256);
         assert!(!fitted.title.contains('\n'));
-        let field = Field { name: "a b".into(), title: None, kind: "Text".into(), options: vec![], optional: false };
+        let field =
+            Field { name: "a b".into(), title: None, kind: "Text".into(), options: vec![], optional: false };
         let bad = NewQuestion { title: "t".into(), form: vec![field], ..NewQuestion::default() };
         assert!(bad.fit().unwrap_err().contains("\"a b\""));
         assert!(NewQuestion::default().fit().is_err());
@@ -308,7 +320,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_told_with_its_values_and_its_note() {
-        let question = Question { kind: "Question".into(), options: vec![choice("x", "AllowOnce")], ..permission() };
+        let question =
+            Question { kind: "Question".into(), options: vec![choice("x", "AllowOnce")], ..permission() };
         let values = [("city".to_owned(), "Turin".to_owned())].into();
         let answer = Answer { values, note: Some("be quick".into()), ..answer("x") };
         let closed = Closed { question, outcome: Outcome::Granted, answer };

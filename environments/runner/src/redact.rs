@@ -84,13 +84,17 @@ impl Redactor {
         table.replacements = table.known.values().map(|name| format!("[redacted:{name}]")).collect();
         let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&table.patterns);
         // It fails only for more patterns than fit into memory.
-        table.search = search.inspect_err(|error| tracing::error!(%error, "secrets cannot be searched for")).ok();
+        table.search =
+            search.inspect_err(|error| tracing::error!(%error, "secrets cannot be searched for")).ok();
     }
 
     /// The text without secrets.
     pub fn text(&self, text: &str) -> String {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        table.search.as_ref().map_or_else(|| text.to_owned(), |search| search.replace_all(text, &table.replacements))
+        table
+            .search
+            .as_ref()
+            .map_or_else(|| text.to_owned(), |search| search.replace_all(text, &table.replacements))
     }
 
     /// A record without secrets.
@@ -203,7 +207,9 @@ fn forms(secret: &str) -> Vec<String> {
 fn url_encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()
@@ -296,7 +302,8 @@ mod tests {
         let redactor = redactor();
         redactor.add("llm", "new-key-0815");
         let id = EventId { epoch: 0, seq: 1 };
-        let body = EventBody::Step { id: "t".into(), title: format!("curl {KEY} new-key-0815"), status: "x".into() };
+        let body =
+            EventBody::Step { id: "t".into(), title: format!("curl {KEY} new-key-0815"), status: "x".into() };
         let event = Event { id, ts: "now".into(), turn: 1, body };
         let clean = redactor.event(event).into_inner();
         let EventBody::Step { title, .. } = clean.body else { panic!("{clean:?}") };

@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use a8s_wire::{Launch, paths};
+use a8s_wire::{Launch, Usage, paths};
 use anyhow::Context;
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::{
@@ -14,15 +14,15 @@ use crate::{
     acp::{self, LinkOptions},
     artifacts::Blobs,
     config::Config,
-    control,
+    control, deliver,
     engine::{Engine, Parts},
     flush::Flusher,
-    grants,
+    gateway, grants,
     handle::Handle,
     http::{self, Auth, Shared},
     launch::Gateway,
     log::Log,
-    mcp::{self, Desk},
+    mcp::{self, Desk, Remotes},
     redact::Redactor,
     restore::{self, Due},
     space,
@@ -53,7 +53,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (to_harness, commands) = mpsc::unbounded_channel();
     let (events, reports) = mpsc::channel(1024);
     let redactor = Redactor::default();
-    let gateway = Gateway { address: config.gateway, token: token() };
+    let listening = gateway::bind(config.gateway).await;
+    let address = listening.as_ref().and_then(|listening| listening.local_addr().ok());
+    let gateway = Gateway { address: address.unwrap_or(config.gateway), token: token() };
     redactor.add("gateway", &gateway.token);
     let (launch, launched) = watch::channel(Launch::default());
     let granted = grants::watch(config.grants.clone(), redactor.clone());
@@ -68,6 +70,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let engine = Engine::start(log, &records, &config, parts);
     tell(due, &engine, &config);
+    let client = gateway::client().context("cannot make an HTTP client")?;
+    let (used, counted) = mpsc::unbounded_channel();
+    tokio::spawn(gateway::serve(listening, gateway, client.clone(), granted.clone(), used));
+    count(counted, engine.clone());
+    let remotes = Remotes::start(client.clone(), granted.clone());
+    tokio::spawn(deliver::secrets(config.secrets.clone(), granted.clone()));
+    tokio::spawn(deliver::documents(config.home.clone(), client, granted, engine.clone()));
     let flusher = Flusher::new(engine.clone(), config.home.clone(), config.state.clone());
     let (socket, commanded) = (config.state.join(paths::CONTROL_SOCKET), flusher.clone());
     tokio::spawn(async move { control::serve(&socket, commanded).await });
@@ -82,7 +91,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     tokio::spawn(acp::run(link, commands, events));
     let mcp_socket = config.mcp_socket.clone();
-    let tools = mcp::Server::new(engine.clone(), blobs.clone(), desk.clone(), config.ask_patience());
+    let tools = mcp::Server::new(engine.clone(), blobs.clone(), desk.clone(), remotes, config.ask_patience());
     let tools = tokio::spawn(async move { tools.listen(&mcp_socket).await });
 
     let tls = RustlsConfig::from_pem_file(config.tls.join("tls.crt"), config.tls.join("tls.key"))
@@ -110,6 +119,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tracing::error!(%error, "the last lines of the transcript may be lost");
     }
     Ok(())
+}
+
+/// Passes on what the gateway counts.
+fn count(mut counted: mpsc::UnboundedReceiver<Usage>, engine: Handle) {
+    tokio::spawn(async move {
+        while let Some(usage) = counted.recv().await {
+            engine.used(usage).await;
+        }
+    });
 }
 
 /// What the agent shows to the gateway. It is made anew at each start and is written nowhere.

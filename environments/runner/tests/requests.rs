@@ -5,9 +5,9 @@
 mod common;
 
 use a8s_wire::{EventBody, Question};
-use common::{Events, Pod};
+use common::{Events, Pod, tools::Tools};
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The harness's question of this turn, and the events after it.
 async fn asked(pod: &Pod, message: &str, content: &str) -> (Events, Question) {
@@ -26,7 +26,8 @@ async fn a_person_is_asked_and_exactly_the_chosen_option_goes_back() {
     let options: Vec<_> = question.options.iter().map(|o| (o.id.as_str(), o.kind.as_str())).collect();
     assert_eq!(options, [("no", "RejectOnce"), ("always", "AllowAlways"), ("once", "AllowOnce")]);
 
-    let unfit = pod.post(&format!("/v1/requests/{}", question.id), json!({"option": "maybe", "by": "jane"})).await;
+    let unfit =
+        pod.post(&format!("/v1/requests/{}", question.id), json!({"option": "maybe", "by": "jane"})).await;
     assert_eq!(unfit.status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert!(pod.reply(&question.id, json!({"option": "always", "by": "jane"})).await);
     assert!(!pod.reply(&question.id, json!({"option": "no", "by": "joe"})).await, "the first answer counts");
@@ -85,11 +86,11 @@ async fn a_harness_that_asks_and_then_is_deaf_is_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outside_a_turn_nobody_is_asked() {
-    let pod = Pod::with_stub();
-    pod.prompt("m1", "outside", &[]).await;
-    pod.prompt("m2", "hello", &[]).await;
+    let pod = Pod::with_stub_that("early");
+    pod.prompt("m1", "heard", &[]).await;
     let mut events = pod.events("").await;
-    assert_eq!(events.turn_end("m2").await, "end_turn");
+    assert_eq!(events.turn_end("m1").await, "end_turn");
+    assert_eq!(events.messages(), ["cancelled"]);
     assert!(!events.seen.iter().any(|event| matches!(event.body, EventBody::Question(_))));
 }
 
@@ -101,7 +102,13 @@ async fn a_form_of_the_harness_is_filled_in_by_a_person() {
     let path = format!("/v1/requests/{}", question.id);
     let empty = pod.post(&path, json!({"option": "allow", "by": "jane"})).await;
     assert!(empty.text().await.unwrap().contains("city"));
-    assert!(pod.reply(&question.id, json!({"option": "allow", "values": {"city": "Turin", "days": "3"}, "by": "j"})).await);
+    assert!(
+        pod.reply(
+            &question.id,
+            json!({"option": "allow", "values": {"city": "Turin", "days": "3"}, "by": "j"})
+        )
+        .await
+    );
     assert_eq!(events.turn_end("m1").await, "end_turn");
     assert_eq!(events.messages(), [r#"form: {"action": "accept", "content": {"city": "Turin", "days": 3}}"#]);
 
@@ -110,25 +117,6 @@ async fn a_form_of_the_harness_is_filled_in_by_a_person() {
     assert!(pod.reply(&question.id, json!({"option": "deny", "by": "jane"})).await);
     assert_eq!(events.turn_end("m2").await, "end_turn");
     assert_eq!(events.messages().pop().unwrap(), r#"form: {"action": "decline"}"#);
-}
-
-/// A client of the runner's MCP server, as a harness has one.
-struct Tools(rmcp::service::RunningService<rmcp::RoleClient, ()>);
-
-impl Tools {
-    async fn connect(pod: &Pod) -> Self {
-        let stream = tokio::net::UnixStream::connect(pod.folder.path().join("mcp.sock")).await.unwrap();
-        Self(rmcp::ServiceExt::serve((), stream).await.unwrap())
-    }
-
-    /// The result's text and its structured content.
-    async fn call(&self, tool: &'static str, arguments: Value) -> (String, Value) {
-        let request = rmcp::model::CallToolRequestParams::new(tool)
-            .with_arguments(arguments.as_object().unwrap().clone());
-        let result = self.0.call_tool(request).await.unwrap();
-        let text = result.content.first().and_then(|block| block.as_text()).map(|text| text.text.clone());
-        (text.unwrap_or_default(), result.structured_content.unwrap_or_default())
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

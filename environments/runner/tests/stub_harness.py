@@ -8,13 +8,16 @@ The last line of a prompt says what it does; whatever is no command is echoed:
   unknown         sends an update of an unknown kind  think           thinks aloud, gives a notice
   compact         says that it compacted              spend N C       says that its context holds N tokens, at C dollars
   pieces A|B|C    says A, B and C in pieces           long N          says N letters
-  env NAME        says what is in the environment     usage           asks for permission outside a turn, after its end
-With the argument "resume" or "load" it takes up old sessions.
+  env NAME        says what is in the environment     heard           says what it was answered so far
+  call M PATH [B] calls the gateway, says the answer   call-deaf       the same, and never ends
+With the argument "resume" or "load" it takes up old sessions; with "early" it asks for permission before the first prompt.
 """
 import json
 import os
 import signal
 import sys
+import urllib.error
+import urllib.request
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 ABILITY = sys.argv[1] if len(sys.argv) > 1 else ""
@@ -43,6 +46,25 @@ def ask():
     send(id="permission", method="session/request_permission", params=params)
 
 
+def call(method, path, body="", key="authorization"):
+    """Calls the gateway; says the status, the headers' names and the body."""
+    token = os.environ["A8S_GATEWAY_TOKEN"]
+    request = urllib.request.Request(os.environ["A8S_GATEWAY_URL"] + path, method=method, data=body.encode() or None)
+    request.add_header(key, "Bearer " + token if key == "authorization" else token)
+    request.add_header("cookie", "mine=1")
+    try:
+        opener = urllib.request.build_opener(NoRedirect)
+        with opener.open(request) as answer:
+            return "%d %s" % (answer.status, answer.read().decode())
+    except urllib.error.HTTPError as error:
+        return "%d %s" % (error.code, error.read().decode())
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args):
+        return None
+
+
 def end(reason="end_turn"):
     global pending
     send(id=pending, result={"stopReason": reason})
@@ -59,6 +81,8 @@ for line in sys.stdin:
         capabilities = {"load": {"loadSession": True}, "resume": {"sessionCapabilities": {"resume": {}}}}
         send(id=message["id"], result={"protocolVersion": 1, "agentCapabilities": capabilities.get(ABILITY, {})})
     elif method == "session/new":
+        if ABILITY == "early":
+            ask()
         send(id=message["id"], result={"sessionId": "s"})
     elif method in ("session/load", "session/resume"):
         say("an old message that must not be told again")
@@ -81,7 +105,7 @@ for line in sys.stdin:
         last = text.splitlines()[-1]
         mode, _, rest = last.partition(" ")
         pending = message["id"]
-        heard = []
+        heard = heard if mode == "heard" else []
         if "crash" in last:
             say("half a mess")
             os._exit(3)
@@ -119,9 +143,14 @@ for line in sys.stdin:
         elif mode == "env":
             say(" ".join(os.environ.get(name, "-") for name in rest.split()))
             end()
-        elif mode == "outside":
+        elif mode == "call":
+            say(call(*rest.split(" ")))
             end()
-            ask()
+        elif mode == "call-deaf":
+            say(call(*rest.split(" ")))
+        elif mode == "heard":
+            say(" ".join(heard))
+            end()
         else:
             if "unknown" in last:
                 update(sessionUpdate="telepathy", thought="?")

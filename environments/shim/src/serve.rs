@@ -7,7 +7,7 @@
 //! the harness was started; everything after the two is the harness's own.
 
 use std::{
-    io,
+    io::{self, Write},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -53,7 +53,7 @@ pub async fn serve(options: ServeOptions) -> io::Result<()> {
     let reaper = Reaper::start()?;
     identify(&options);
     let listener = listen(&options.socket)?;
-    eprintln!("shim: listening on {}", options.socket.display());
+    log(&format!("listening on {}", options.socket.display()));
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted?.0,
@@ -70,7 +70,7 @@ pub async fn serve(options: ServeOptions) -> io::Result<()> {
             Ok(End::Connection) => {}
             Ok(End::Shutdown) => break,
             // The runner sees its connection closed and tries again; the reason is for whoever reads the pod's log.
-            Err(error) => eprintln!("shim: {error}"),
+            Err(error) => log(&format!("{error}")),
         }
     }
     let _ = std::fs::remove_file(&options.socket);
@@ -81,7 +81,7 @@ pub async fn serve(options: ServeOptions) -> io::Result<()> {
 fn identify(options: &ServeOptions) {
     let Some((file, workspace)) = &options.machine else { return };
     if let Err(error) = std::fs::write(file, paths::machine_id(workspace)) {
-        eprintln!("shim: this machine has no identity of its own, {}: {error}", file.display());
+        log(&format!("this machine has no identity of its own, {}: {error}", file.display()));
     }
 }
 
@@ -139,7 +139,7 @@ async fn run(
     let end = tokio::select! {
         () = carry_in(from_runner, &mut stdin) => End::Connection,
         how = reaper.exited(pid) => {
-            eprintln!("shim: the harness ended with {how}");
+            log(&format!("the harness ended with {how}"));
             End::Connection
         }
         () = &mut stop => End::Shutdown,
@@ -200,9 +200,14 @@ async fn answer(to: &mut (impl AsyncWrite + Unpin), launched: &Launched) -> io::
     to.write_all(&line).await
 }
 
+/// A word for whoever reads the pod's log. Nobody has to.
+fn log(text: &str) {
+    let _ = writeln!(io::stderr(), "shim: {text}");
+}
+
 async fn refuse(to: &mut (impl AsyncWrite + Unpin), error: String) -> io::Result<End> {
     // The runner tells people; this is for whoever reads the pod's log.
-    eprintln!("shim: {error}");
+    log(&format!("{error}"));
     let _ = answer(to, &Launched { error: Some(error) }).await;
     let _ = to.shutdown().await;
     Ok(End::Connection)

@@ -161,7 +161,8 @@ fn the_mcp_bridge_carries_what_is_still_on_its_way_after_the_end_of_input() {
 fn the_runner_says_which_harness_runs_and_what_it_gets() {
     let shim = Shim::start("cat");
     let script = r#"echo "$WORD $HOME ${npm_config_x-none} ${INIT_CWD-none}""#;
-    let header = serde_json::json!({"command": ["sh", "-c", script], "env": {"WORD": "hello", "HOME": "/elsewhere"}});
+    let header =
+        serde_json::json!({"command": ["sh", "-c", script], "env": {"WORD": "hello", "HOME": "/elsewhere"}});
     let mut text = String::new();
     shim.launch(&header.to_string(), "{}").read_to_string(&mut text).unwrap();
     assert_eq!(text, format!("hello {} none none\n", shim.folder.path().display()));

@@ -129,11 +129,13 @@ impl Owed {
                 }
                 Reply::Declined(None) | Reply::Cancelled => RequestPermissionOutcome::Cancelled,
             })),
-            Self::Form(responder, properties) => responder.respond(CreateElicitationResponse::new(match reply {
-                Reply::Chosen { values, .. } => ElicitationAction::Accept(content(&properties, &values)),
-                Reply::Declined(_) => ElicitationAction::Decline,
-                Reply::Cancelled => ElicitationAction::Cancel,
-            })),
+            Self::Form(responder, properties) => {
+                responder.respond(CreateElicitationResponse::new(match reply {
+                    Reply::Chosen { values, .. } => ElicitationAction::Accept(content(&properties, &values)),
+                    Reply::Declined(_) => ElicitationAction::Decline,
+                    Reply::Cancelled => ElicitationAction::Cancel,
+                }))
+            }
         };
     }
 }

@@ -34,24 +34,27 @@ use tokio::{
 };
 use tokio_util::codec::{FramedRead, FramedWrite, LinesCodec};
 
-use super::{FromHarness, LinkOptions, ToHarness, asks::Asks, start, translate};
+use super::{Ended, FromHarness, LinkOptions, ToHarness, asks::Asks, start, translate};
 
 /// Longest line that is read. Harnesses put whole images into one.
 const MAX_LINE: usize = 64 << 20;
 /// A harness that is not ready by then is taken for broken. The shim may first need to end the one before.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Returns why the connection ended and whether the harness had been ready for prompts.
-pub async fn converse(
+/// One run of the harness.
+pub(super) async fn converse(
     options: &LinkOptions,
     stream: UnixStream,
     commands: &mut UnboundedReceiver<ToHarness>,
     events: &Sender<FromHarness>,
-) -> (String, bool) {
+) -> Ended {
     let launch = options.launch.borrow().clone();
     let (read, write) = match start::start(stream, &launch).await {
         Ok(started) => started,
-        Err(error) => return (error.to_string(), false),
+        Err(error) => {
+            let refused = matches!(error, start::StartError::Refused(_));
+            return Ended { reason: error.to_string(), was_up: false, refused };
+        }
     };
     let incoming = FramedRead::new(read, LinesCodec::new_with_max_length(MAX_LINE)).map_err(io::Error::other);
     let outgoing = FramedWrite::new(write, LinesCodec::new());
@@ -110,7 +113,7 @@ pub async fn converse(
         Ok(reason) => reason,
         Err(error) => format!("the connection to the agent broke: {error}"),
     };
-    (reason, up.load(Ordering::Acquire))
+    Ended { reason, was_up: up.load(Ordering::Acquire), refused: false }
 }
 
 /// Carries out commands until the connection is to end; returns why.

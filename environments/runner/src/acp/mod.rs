@@ -77,6 +77,8 @@ pub enum FromHarness {
         reason: String,
         /// Whether it had been up.
         was_up: bool,
+        /// Whether it cannot be started at all, as far as anybody knows.
+        refused: bool,
     },
     /// Something happened within a turn.
     Update(Update),
@@ -159,6 +161,14 @@ pub async fn reach(socket: &Path, patience: Duration) -> io::Result<UnixStream> 
     }
 }
 
+/// How a connection ended.
+#[derive(Debug, Default)]
+struct Ended {
+    reason: String,
+    was_up: bool,
+    refused: bool,
+}
+
 /// Runs the link until the engine is gone.
 pub async fn run(
     options: LinkOptions,
@@ -169,14 +179,16 @@ pub async fn run(
     loop {
         let reached = reach(&options.socket, backoff).await;
         let missing = reached.is_err();
-        let (reason, was_up) = match reached {
+        let Ended { reason, was_up, refused } = match reached {
             Ok(stream) => connection::converse(&options, stream, &mut commands, &events).await,
-            Err(error) => (format!("cannot reach the agent's socket: {error}"), false),
+            Err(error) => {
+                Ended { reason: format!("cannot reach the agent's socket: {error}"), ..Ended::default() }
+            }
         };
         if was_up {
             backoff = Duration::from_millis(50);
         }
-        if events.send(FromHarness::Down { reason, was_up }).await.is_err() {
+        if events.send(FromHarness::Down { reason, was_up, refused }).await.is_err() {
             return;
         }
         // Commands for a harness that is gone mean nothing to the next one.

@@ -143,9 +143,10 @@ impl Engine {
                         values: closed.answer.values,
                     },
                     Outcome::Refused => {
-                        let theirs = closed.answer.option.filter(|id| {
-                            question.options.iter().any(|option| option.id == *id)
-                        });
+                        let theirs = closed
+                            .answer
+                            .option
+                            .filter(|id| question.options.iter().any(|option| option.id == *id));
                         Reply::Declined(theirs)
                     }
                     Outcome::Expired | Outcome::Cancelled => Reply::Cancelled,

@@ -8,6 +8,8 @@ use crate::{
 
 use a8s_wire::EventBody;
 
+/// What cannot be started is not going to be started by trying; as many attempts as this it counts.
+const REFUSAL: u32 = FAILED_AFTER / 2;
 /// Longest notice of a harness.
 const MAX_NOTICE: usize = 1000;
 
@@ -26,7 +28,7 @@ impl Engine {
                 self.connected.send_replace(true);
             }
             FromHarness::Asked { ask, question } => self.asked(ask, question),
-            FromHarness::Down { reason, was_up } => self.down(reason, was_up),
+            FromHarness::Down { reason, was_up, refused } => self.down(reason, was_up, refused),
             FromHarness::Update(update) if self.history.running.is_some() => self.update(update),
             FromHarness::Update(_) => {}
             FromHarness::Ended { turn, outcome } => {
@@ -48,7 +50,7 @@ impl Engine {
         }
     }
 
-    fn down(&mut self, reason: String, was_up: bool) {
+    fn down(&mut self, reason: String, was_up: bool, refused: bool) {
         self.connected.send_replace(false);
         self.launched = None;
         self.cancel_harness_questions();
@@ -66,7 +68,7 @@ impl Engine {
             self.failures = 0;
             self.failure = None;
         } else {
-            self.failures += 1;
+            self.failures += if refused { REFUSAL } else { 1 };
             if self.failures >= FAILED_AFTER {
                 self.failure = Some(reason);
             }

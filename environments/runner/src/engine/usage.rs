@@ -116,7 +116,8 @@ impl Engine {
 
     fn usage_due(&self) -> Option<Instant> {
         // Time alone is told at the end of the turn.
-        let news = Usage { active_seconds: 0, ..self.meter.counted } != Usage { active_seconds: 0, ..self.history.usage };
+        let news = Usage { active_seconds: 0, ..self.meter.counted }
+            != Usage { active_seconds: 0, ..self.history.usage };
         news.then(|| self.meter.told.map_or_else(Instant::now, |told| told + EVERY))
     }
 
@@ -124,7 +125,9 @@ impl Engine {
     pub(super) fn next_measure(&self) -> Option<Instant> {
         let most = u64::try_from(self.settings().max_active_seconds).unwrap_or_default();
         let end = match (most, self.meter.since, self.cancel_deadline) {
-            (1.., Some(since), None) => Some(since + Duration::from_secs(most).saturating_sub(self.meter.active)),
+            (1.., Some(since), None) => {
+                Some(since + Duration::from_secs(most).saturating_sub(self.meter.active))
+            }
             _ => None,
         };
         end.into_iter().chain(self.usage_due().filter(|_| self.storage_failure.is_none())).min()

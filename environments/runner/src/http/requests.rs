@@ -45,7 +45,10 @@ pub async fn settings(
     let Json(settings) = body?;
     let texts = [&settings.instructions, &settings.requirement];
     if texts.into_iter().flatten().any(|text| text.len() > MAX_TEXT) {
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, "instructions and requirement have at most 64 KiB"));
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "instructions and requirement have at most 64 KiB",
+        ));
     }
     if settings.command.first().is_some_and(String::is_empty) {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "the harness's command needs a program"));

@@ -130,7 +130,9 @@ fn ask_user(arguments: Value) -> Result<NewQuestion, String> {
             "text" | "string" => "Text",
             "number" | "integer" => "Number",
             "boolean" => "Boolean",
-            other => return Err(format!("{other:?} is no type of a field; use text, number, boolean or choice")),
+            other => {
+                return Err(format!("{other:?} is no type of a field; use text, number, boolean or choice"));
+            }
         };
         let Asks { name, title, options, optional, .. } = field;
         Ok(Field { name, title, kind: kind.to_owned(), options, optional })
@@ -139,7 +141,13 @@ fn ask_user(arguments: Value) -> Result<NewQuestion, String> {
     if asked.options.is_empty() && form.is_empty() {
         // A question in words has an answer in words.
         let title = Some("Answer".to_owned());
-        form.push(Field { name: "answer".into(), title, kind: "Text".into(), options: vec![], optional: false });
+        form.push(Field {
+            name: "answer".into(),
+            title,
+            kind: "Text".into(),
+            options: vec![],
+            optional: false,
+        });
     }
     Ok(NewQuestion {
         kind: "Question",

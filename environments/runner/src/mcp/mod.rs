@@ -3,6 +3,8 @@
 mod asking;
 mod desk;
 mod own;
+mod remote;
+mod streamable;
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
@@ -17,6 +19,7 @@ use rmcp::{
 use tokio::net::UnixListener;
 
 pub use desk::Desk;
+pub use remote::Remotes;
 
 use crate::{artifacts::Blobs, handle::Handle};
 
@@ -26,13 +29,14 @@ pub struct Server {
     engine: Handle,
     blobs: Blobs,
     desk: Desk,
+    remotes: Remotes,
     patience: Duration,
 }
 
 impl Server {
     /// A server over these parts. Tools that ask a person wait for the answer for at most `patience`.
-    pub fn new(engine: Handle, blobs: Blobs, desk: Desk, patience: Duration) -> Self {
-        Self { engine, blobs, desk, patience }
+    pub fn new(engine: Handle, blobs: Blobs, desk: Desk, remotes: Remotes, patience: Duration) -> Self {
+        Self { engine, blobs, desk, remotes, patience }
     }
 
     /// Accepts connections for ever.
@@ -47,9 +51,19 @@ impl Server {
             let (stream, _) = listener.accept().await?;
             let server = self.clone();
             tokio::spawn(async move {
+                let mut changes = server.remotes.changes();
                 match server.serve(stream).await {
                     Ok(running) => {
+                        let peer = running.peer().clone();
+                        let telling = tokio::spawn(async move {
+                            while changes.changed().await.is_ok() {
+                                if peer.notify_tool_list_changed().await.is_err() {
+                                    break;
+                                }
+                            }
+                        });
                         let _ = running.waiting().await;
+                        telling.abort();
                     }
                     Err(error) => tracing::info!(%error, "an MCP client left before it was ready"),
                 }
@@ -65,7 +79,9 @@ fn refusal(text: impl Into<String>) -> CallToolResult {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> InitializeResult {
-        let mut info = InitializeResult::new(ServerCapabilities::builder().enable_tools().build());
+        let mut info = InitializeResult::new(
+            ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build(),
+        );
         info.server_info = Implementation::new("a8s-runner", env!("CARGO_PKG_VERSION"));
         info
     }
@@ -78,6 +94,8 @@ impl ServerHandler for Server {
         let mut tools = own::tools();
         tools.extend(asking::tools());
         tools.extend(self.desk.tools().await);
+        tools.extend(remote::tools());
+        tools.extend(self.remotes.tools());
         Ok(ListToolsResult::with_all_items(tools))
     }
 
@@ -90,6 +108,8 @@ impl ServerHandler for Server {
             result
         } else if let Some(result) = asking::call(&self.engine, self.patience, &request).await {
             result.unwrap_or_else(refusal)
+        } else if let Some(result) = self.remotes.call(&request).await {
+            result
         } else {
             self.desk.call(request).await
         };

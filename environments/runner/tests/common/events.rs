@@ -81,9 +81,10 @@ impl Events {
     /// Reads until this question is closed; returns how.
     pub async fn closed(&mut self, id: &str) -> String {
         let event = self
-            .until(&format!("end of question {id}"), |event| {
-                matches!(&event.body, EventBody::QuestionClosed { id: closed, .. } if closed == id)
-            })
+            .until(
+                &format!("end of question {id}"),
+                |event| matches!(&event.body, EventBody::QuestionClosed { id: closed, .. } if closed == id),
+            )
             .await;
         let EventBody::QuestionClosed { outcome, .. } = event.body else { unreachable!() };
         outcome

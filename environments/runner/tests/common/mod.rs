@@ -5,13 +5,14 @@
 
 pub mod desk;
 pub mod events;
+pub mod tools;
 
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex},
 };
 
 use a8s_wire::{Claims, Prompt, PromptAccepted, RunnerState, Scope, token};
@@ -23,18 +24,20 @@ pub use self::{desk::FakeDesk, events::Events};
 
 pub const UID: &str = "11111111-2222-3333-4444-555555555555";
 
-/// The other two programs of the pod. A test of one package does not build another's programs, so this does.
-pub fn programs() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--offline", "-p", "a8s-shim", "-p", "a8s-agent"])
+/// Another program of the pod. A test of one package does not build another's programs, so this does.
+fn program(package: &str) -> PathBuf {
+    static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap();
+    if !built.iter().any(|name| name == package) {
+        let done = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--offline", "-p", package])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()
             .unwrap();
-        assert!(built.success(), "the shim and the agent do not build");
-        Path::new(env!("CARGO_BIN_EXE_a8s-runner")).parent().unwrap().to_owned()
-    })
+        assert!(done.success(), "{package} does not build");
+        built.push(package.to_owned());
+    }
+    Path::new(env!("CARGO_BIN_EXE_a8s-runner")).with_file_name(package)
 }
 
 /// A process that does not outlive the test.
@@ -81,7 +84,7 @@ impl Drop for Pod {
 impl Pod {
     /// A pod with the built-in agent.
     pub fn start() -> Self {
-        let agent = programs().join("a8s-agent").display().to_string();
+        let agent = program("a8s-agent").display().to_string();
         Self::with_harness(&[&agent], &[])
     }
 
@@ -89,6 +92,12 @@ impl Pod {
     pub fn with_stub() -> Self {
         let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stub_harness.py").display().to_string();
         Self::with_harness(&["python3", &stub], &["--cancel-grace", "0.3"])
+    }
+
+    /// A pod with the stub harness that can do this, too.
+    pub fn with_stub_that(can: &str) -> Self {
+        let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stub_harness.py").display().to_string();
+        Self::with_harness(&["python3", &stub, can], &["--cancel-grace", "0.3"])
     }
 
     /// A pod with the stub harness and more arguments for the runner.
@@ -99,12 +108,10 @@ impl Pod {
 
     /// A pod with the built-in agent and a real desktop: deskd, Xvnc, openbox, xterm and Chromium.
     pub fn with_real_desktop() -> Self {
-        let agent = programs().join("a8s-agent").display().to_string();
+        let agent = program("a8s-agent").display().to_string();
         let mut pod = Self::prepare(&[&agent], &[]);
         let folder = pod.folder.path().to_owned();
         let at = |name: &str| folder.join(name);
-        let cargo = ["build", "--quiet", "--offline", "-p", "a8s-deskd"];
-        assert!(Command::new(env!("CARGO")).args(cargo).status().unwrap().success(), "deskd does not build");
         let browser = ["chromium", "--no-sandbox", "--no-first-run", "--disable-gpu", "--user-data-dir"];
         let profile = at("profile").display().to_string();
         let browser: Vec<&str> = browser.into_iter().chain([profile.as_str()]).collect();
@@ -113,7 +120,7 @@ impl Pod {
             "applications": {"terminal": ["xterm"], "browser": browser}
         });
         std::fs::write(at("desktop.json"), config.to_string()).unwrap();
-        let deskd = Command::new(programs().join("a8s-deskd"))
+        let deskd = Command::new(program("a8s-deskd"))
             .args(["--listen", "127.0.0.1:0", "--display", ":87", "--workspace-uid", UID])
             .args([
                 "--tls".into(),
@@ -166,7 +173,7 @@ impl Pod {
         std::fs::write(at("tls/tls.key"), made.signing_key.serialize_pem()).unwrap();
         let public = key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
         std::fs::write(at("tls/tokens.pub"), public).unwrap();
-        let shim = Command::new(programs().join("a8s-shim"))
+        let shim = Command::new(program("a8s-shim"))
             .args(["serve", "--grace", "0.5", "--socket"])
             .arg(at("agent.sock"))
             .arg("--directory")
@@ -210,7 +217,7 @@ impl Pod {
             .arg(at("secrets"))
             .args(["--gateway", "127.0.0.1:0"])
             .arg("--mcp-command")
-            .arg(programs().join("a8s-shim"))
+            .arg(program("a8s-shim"))
             .args(&self.extra)
             .stderr(Stdio::piped())
             .spawn()
@@ -358,4 +365,4 @@ impl Pod {
 }
 
 /// Shared state of a test's fakes.
-pub type Shared<T> = Arc<std::sync::Mutex<T>>;
+pub type Shared<T> = Arc<Mutex<T>>;
