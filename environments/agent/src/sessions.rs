@@ -1,5 +1,5 @@
-//! Session ids that outlive the process. The scripted brain keeps what it must remember in the files it makes, so a session is no more
-//! than the fact that it exists.
+//! Session ids that outlive the process. The scripted brain keeps what it must remember in the files it makes, so for it a session is no
+//! more than the fact that it exists; the other brain keeps the conversation under the same id.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ fn directory(home: &Path) -> PathBuf {
 pub fn create(home: &Path) -> io::Result<String> {
     let directory = directory(home);
     std::fs::create_dir_all(&directory)?;
-    let id = format!("scripted-{:x}-{:x}", jiff::Timestamp::now().as_nanosecond(), std::process::id());
+    let id = format!("session-{:x}-{:x}", jiff::Timestamp::now().as_nanosecond(), std::process::id());
     std::fs::write(directory.join(&id), "")?;
     Ok(id)
 }

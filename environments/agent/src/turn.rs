@@ -18,10 +18,11 @@ use agent_client_protocol::{
             ContentBlock, ContentChunk, MessageId, PermissionOption, PermissionOptionKind, Plan, PlanEntry,
             PlanEntryPriority, PlanEntryStatus, RequestPermissionOutcome, RequestPermissionRequest,
             SessionId, SessionNotification, SessionUpdate, TextContent, ToolCall, ToolCallStatus,
-            ToolCallUpdate, ToolCallUpdateFields, ToolKind,
+            ToolCallUpdate, ToolCallUpdateFields, ToolKind, UsageUpdate,
         },
     },
 };
+use rmcp::model::{CallToolResult, Tool};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -60,6 +61,8 @@ pub struct Turn {
     pub text: String,
     /// Attached files.
     pub attachments: Vec<PathBuf>,
+    /// Pictures in the message: media type and base64.
+    pub images: Vec<(String, String)>,
     /// The home directory.
     pub home: PathBuf,
     connection: ConnectionTo<Client>,
@@ -83,7 +86,18 @@ impl Turn {
     ) -> Self {
         let prefix = format!("{:x}", jiff::Timestamp::now().as_nanosecond());
         let (counter, told_held) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { text, attachments, home, connection, session, tools, counter, prefix, told_held }
+        Self {
+            text,
+            attachments,
+            images: Vec::new(),
+            home,
+            connection,
+            session,
+            tools,
+            counter,
+            prefix,
+            told_held,
+        }
     }
 
     fn id(&self) -> String {
@@ -100,6 +114,22 @@ impl Turn {
         let chunk = ContentChunk::new(ContentBlock::Text(TextContent::new(text.into())))
             .message_id(MessageId::new(self.id()));
         self.update(SessionUpdate::AgentMessageChunk(chunk));
+    }
+
+    /// A new message in the chat, to be said in pieces.
+    pub fn message(&self) -> MessageId {
+        MessageId::new(self.id())
+    }
+
+    /// Says a piece of a message.
+    pub fn piece(&self, message: &MessageId, text: impl Into<String>) {
+        let chunk = ContentChunk::new(ContentBlock::Text(TextContent::new(text.into())));
+        self.update(SessionUpdate::AgentMessageChunk(chunk.message_id(message.clone())));
+    }
+
+    /// Says how much of the context is used.
+    pub fn usage(&self, used: u64, size: u64) {
+        self.update(SessionUpdate::UsageUpdate(UsageUpdate::new(used, size)));
     }
 
     /// Thinks aloud.
@@ -127,9 +157,18 @@ impl Turn {
         title: impl Into<String>,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
+        self.step_of(ToolKind::Execute, title, work).await
+    }
+
+    /// Does something of a kind that people see as one step.
+    pub async fn step_of<T, E>(
+        &self,
+        kind: ToolKind,
+        title: impl Into<String>,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let id = self.id();
-        let call =
-            ToolCall::new(id.clone(), title).kind(ToolKind::Execute).status(ToolCallStatus::InProgress);
+        let call = ToolCall::new(id.clone(), title).kind(kind).status(ToolCallStatus::InProgress);
         self.update(SessionUpdate::ToolCall(call));
         let result = work.await;
         let status = if result.is_ok() { ToolCallStatus::Completed } else { ToolCallStatus::Failed };
@@ -140,10 +179,27 @@ impl Turn {
 
     /// Calls an MCP tool. While a person holds the desktop it waits, and says so once.
     pub async fn tool(&self, name: &str, arguments: Value) -> Result<(String, Value), ToolError> {
+        self.patiently(|| self.tools.call(name, arguments.clone())).await
+    }
+
+    /// Calls an MCP tool as [`Turn::tool`] does, and returns everything that it said.
+    pub async fn request(&self, name: &str, arguments: Value) -> Result<CallToolResult, ToolError> {
+        self.patiently(|| self.tools.request(name, arguments.clone())).await
+    }
+
+    /// The MCP tools that there are now.
+    pub async fn list_tools(&self) -> Result<Vec<Tool>, ToolError> {
+        self.tools.list().await
+    }
+
+    async fn patiently<T, F>(&self, call: impl Fn() -> F) -> Result<T, ToolError>
+    where
+        F: Future<Output = Result<T, ToolError>>,
+    {
         let give_up = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(500);
         loop {
-            match self.tools.call(name, arguments.clone()).await {
+            match call().await {
                 Err(ToolError::Held) if Instant::now() < give_up => {
                     if !self.told_held.swap(true, Ordering::Relaxed) {
                         self.say(

@@ -1,21 +1,19 @@
 //! The scenario language: one action a line, for tests and demonstrations.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
 use serde_json::json;
-use tokio::{process::Command, time::sleep};
+use tokio::time::sleep;
 
 use crate::{
-    files,
+    command, files,
     turn::{Failure, Turn},
 };
 
 /// The most output of a command that is said in the chat, in characters.
 const MAX_OUTPUT: usize = 4000;
+/// Longest run of a command.
+const MAX_TIME: Duration = Duration::from_hours(1);
 
 /// Runs every line that starts with a slash.
 pub async fn run(turn: &Turn) -> Result<(), Failure> {
@@ -93,35 +91,10 @@ async fn act(turn: &Turn, command: &str, rest: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Kills a command's process group when it is dropped, so that a cancelled command leaves nothing behind.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            let _ = killpg(pid, Signal::SIGKILL);
-        }
+async fn shell(turn: &Turn, line: &str) -> Result<String, Failure> {
+    let outcome = command::run(&turn.home, line, MAX_TIME, MAX_OUTPUT).await?;
+    if outcome.success {
+        return Ok(format!("```\n{}\n```", outcome.output));
     }
-}
-
-async fn shell(turn: &Turn, command: &str) -> Result<String, Failure> {
-    let child = Command::new("/bin/sh")
-        .args(["-c", command])
-        .current_dir(&turn.home)
-        .env("HOME", &turn.home)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    let _group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
-    let output = child.wait_with_output().await?;
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
-    let text: String = text.trim_end().chars().take(MAX_OUTPUT).collect();
-    if output.status.success() {
-        return Ok(format!("```\n{text}\n```"));
-    }
-    Err(Failure::new(format!("`{command}` ended with {}:\n```\n{text}\n```", output.status)))
+    Err(Failure::new(format!("`{line}` ended with {}:\n```\n{}\n```", outcome.ended, outcome.output)))
 }

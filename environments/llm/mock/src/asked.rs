@@ -10,6 +10,8 @@ pub enum Wire {
     Anthropic,
     OpenAi,
     Chat,
+    /// Only for harnesses of others; our own client does not speak it.
+    Gemini,
 }
 
 /// What is asked.
@@ -44,6 +46,7 @@ pub fn read(wire: Wire, body: &Value, bytes: usize) -> Asked {
     match wire {
         Wire::Anthropic => list(&body["messages"]).for_each(|message| anthropic(message, &mut items)),
         Wire::Chat => list(&body["messages"]).for_each(|message| chat(message, &mut items)),
+        Wire::Gemini => list(&body["contents"]).for_each(|message| gemini(message, &mut items)),
         Wire::OpenAi => match &body["input"] {
             Value::String(text) => items.push(Item::User(text.clone())),
             input => list(input).for_each(|item| openai(item, &mut items)),
@@ -80,6 +83,8 @@ pub fn read(wire: Wire, body: &Value, bytes: usize) -> Asked {
             asked.tools.push(name.to_owned());
         }
     }
+    let declared = list(&body["tools"]).flat_map(|tool| list(&tool["functionDeclarations"]));
+    asked.tools.extend(declared.filter_map(|tool| tool["name"].as_str().map(str::to_owned)));
     let choice = &body["tool_choice"];
     asked.forced = choice["name"].as_str().or(choice["function"]["name"].as_str()).map(str::to_owned);
     asked
@@ -119,6 +124,17 @@ fn chat(message: &Value, items: &mut Vec<Item>) {
         "tool" => items.push(Item::Result(content(&message["content"]))),
         _ => {}
     }
+}
+
+fn gemini(message: &Value, items: &mut Vec<Item>) {
+    if message["role"] == "model" {
+        items.push(Item::Model);
+        return;
+    }
+    for part in list(&message["parts"]).filter(|part| part["functionResponse"].is_object()) {
+        items.push(Item::Result(part["functionResponse"]["response"].to_string()));
+    }
+    items.push(Item::User(content(&message["parts"])));
 }
 
 fn openai(item: &Value, items: &mut Vec<Item>) {

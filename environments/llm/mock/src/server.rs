@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Path, State},
     http::HeaderMap,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -123,14 +123,46 @@ fn routes(inner: Arc<Inner>) -> Router {
         routes = routes.route(&format!("{base}/models"), get(models));
         routes = routes.route(&format!("{base}/messages/count_tokens"), post(count));
     }
+    for base in ["", "/v1beta"] {
+        let gemini = |State(inner): State<Arc<Inner>>,
+                      Path(model): Path<String>,
+                      headers: HeaderMap,
+                      body: Bytes| async move { gemini(&inner, &model, headers, &body) };
+        routes = routes.route(&format!("{base}/models/{{model}}"), post(gemini));
+    }
     routes.layer(DefaultBodyLimit::max(256 << 20)).with_state(inner)
 }
 
+/// Google puts model and method into the path: `gemini-pro:streamGenerateContent`.
+fn gemini(inner: &Inner, path: &str, headers: HeaderMap, body: &Bytes) -> Response {
+    let (model, method) = path.split_once(':').unwrap_or((path, ""));
+    if method == "countTokens" {
+        return Json(json!({"totalTokens": body.len() / 4})).into_response();
+    }
+    let mut value: Value = serde_json::from_slice(body).unwrap_or_default();
+    value["model"] = json!(model);
+    value["stream"] = json!(method == "streamGenerateContent");
+    answer_value(inner, Wire::Gemini, path.to_owned(), headers, value, body.len())
+}
+
 fn answer(inner: &Inner, wire: Wire, path: String, headers: HeaderMap, body: &Bytes) -> Response {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return send::refusal(400, refuse::body(wire, "invalid_request_error", "the body is no JSON"), None);
-    };
-    let asked = asked::read(wire, &value, body.len());
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) => answer_value(inner, wire, path, headers, value, body.len()),
+        Err(_) => {
+            send::refusal(400, refuse::body(wire, "invalid_request_error", "the body is no JSON"), None)
+        }
+    }
+}
+
+fn answer_value(
+    inner: &Inner,
+    wire: Wire,
+    path: String,
+    headers: HeaderMap,
+    value: Value,
+    bytes: usize,
+) -> Response {
+    let asked = asked::read(wire, &value, bytes);
     let allowed = inner.key.as_deref().is_none_or(|key| given(&headers) == Some(key));
     {
         let mut seen = lock(&inner.seen);
@@ -172,7 +204,9 @@ fn answer(inner: &Inner, wire: Wire, path: String, headers: HeaderMap, body: &By
 
 fn given(headers: &HeaderMap) -> Option<&str> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    text("x-api-key").or_else(|| text("authorization").and_then(|value| value.strip_prefix("Bearer ")))
+    text("x-api-key")
+        .or_else(|| text("x-goog-api-key"))
+        .or_else(|| text("authorization").and_then(|value| value.strip_prefix("Bearer ")))
 }
 
 fn step(inner: &Inner, asked: &Asked) -> Step {

@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod chat;
+mod gemini;
 mod openai;
 
 use serde_json::Value;
@@ -20,6 +21,7 @@ pub fn events(wire: Wire, asked: &Asked, step: &Step) -> Events {
         Wire::Anthropic => anthropic::events(asked, step),
         Wire::OpenAi => openai::events(asked, step),
         Wire::Chat => chat::events(asked, step),
+        Wire::Gemini => gemini::events(asked, step),
     }
 }
 
@@ -29,6 +31,7 @@ pub fn whole(wire: Wire, asked: &Asked, step: &Step) -> Value {
         Wire::Anthropic => anthropic::whole(asked, step),
         Wire::OpenAi => openai::whole(asked, step),
         Wire::Chat => chat::whole(asked, step),
+        Wire::Gemini => gemini::whole(asked, step),
     }
 }
 
