@@ -70,6 +70,13 @@ impl Request {
         self.operation == "UPDATE" && self.is_ours()
     }
 
+    /// Whether it changes the status of an object of our group.
+    pub fn changes_status(&self) -> bool {
+        self.operation == "UPDATE"
+            && self.kind.group == "a8s.dev"
+            && self.sub_resource.as_deref() == Some("status")
+    }
+
     fn is_ours(&self) -> bool {
         self.kind.group == "a8s.dev" && self.sub_resource.as_deref().is_none_or(str::is_empty)
     }

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod admission;
+pub mod decide;
 pub mod metrics;
 pub mod mutate;
 pub mod options;

@@ -1,4 +1,4 @@
-//! What is stamped from the request: the author of a Message, the creator of a Session, the person who holds the mouse. All of it is
+//! What is stamped from the request: the author of a Message, the creator of a Session, the person who holds the mouse, or who decides. All of it is
 //! decided by who the API server says the requester is, never by what the client wrote.
 
 use a8s_crds::labels::CREATED_BY;
@@ -17,6 +17,7 @@ pub fn mutate(request: &Request, controller: &str) -> Verdict {
             created_by(&request.object, annotation(&request.old_object, CREATED_BY))
         }
         "Workspace" if request.creates() || request.updates() => control(request, controller),
+        "Request" => crate::decide::stamp(request, jiff::Timestamp::now()),
         _ => Vec::new(),
     })
 }

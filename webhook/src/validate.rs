@@ -32,10 +32,20 @@ pub enum Answer {
 
 /// What must be asked before `request` may pass. Changes are asked about only what they add.
 pub fn needs(request: &Request, controller: &str) -> Vec<Need> {
-    if request.user_info.username == controller || !(request.creates() || request.updates()) {
+    if request.user_info.username == controller {
+        return Vec::new();
+    }
+    if request.changes_status() {
+        return crate::decide::needs(request);
+    }
+    if !(request.creates() || request.updates()) {
         return Vec::new();
     }
     let mut all = references(request, &request.object);
+    if request.kind.kind == "Connection" {
+        // Whoever can change where a key is sent can have it.
+        return all;
+    }
     let had = references(request, &request.old_object);
     all.retain(|need| {
         !had.iter().any(|h| (h.group, h.resource, &h.name) == (need.group, need.resource, &need.name))
@@ -53,23 +63,44 @@ fn references(request: &Request, object: &Value) -> Vec<Need> {
     };
     match request.kind.kind.as_str() {
         "Session" => {
-            for (i, attachment) in spec["attachments"].as_array().into_iter().flatten().enumerate() {
-                let at = format!("spec.attachments[{i}]");
-                need(format!("{at}.configMap.name"), "", "configmaps", &attachment["configMap"]["name"]);
-                need(format!("{at}.artifact.name"), "a8s.dev", "artifacts", &attachment["artifact"]["name"]);
-            }
+            attachments(spec, &mut need);
+            let model = &spec["agent"]["model"]["connection"];
+            need("spec.agent.model.connection".into(), "a8s.dev", "connections", model);
             need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"]);
             need("spec.source.workspace".into(), "a8s.dev", "workspaces", &spec["source"]["workspace"]);
+        }
+        "Message" => attachments(spec, &mut need),
+        "Connection" => {
+            need("spec.model.secretRef.name".into(), "", "secrets", &spec["model"]["secretRef"]["name"]);
+            need("spec.secret.secretRef.name".into(), "", "secrets", &spec["secret"]["secretRef"]["name"]);
+            for kind in ["mcp", "http", "documents"] {
+                let name = &spec[kind]["auth"]["secretRef"]["name"];
+                need(format!("spec.{kind}.auth.secretRef.name"), "", "secrets", name);
+            }
+            let map = &spec["documents"]["configMap"]["name"];
+            need("spec.documents.configMap.name".into(), "", "configmaps", map);
         }
         "Workspace" => {
             need("spec.source.snapshot".into(), "a8s.dev", "snapshots", &spec["source"]["snapshot"]);
             need("spec.source.workspace".into(), "a8s.dev", "workspaces", &spec["source"]["workspace"]);
             need("spec.restore.snapshot".into(), "a8s.dev", "snapshots", &spec["restore"]["snapshot"]);
+            for (i, name) in spec["grants"].as_array().into_iter().flatten().enumerate() {
+                need(format!("spec.grants[{i}]"), "a8s.dev", "connections", name);
+            }
         }
         // Who may make Snapshots, and of what, is said by a policy: that needs no lookup of ours.
         _ => {}
     }
     found
+}
+
+fn attachments(spec: &Value, need: &mut impl FnMut(String, &'static str, &'static str, &Value)) {
+    for (i, attachment) in spec["attachments"].as_array().into_iter().flatten().enumerate() {
+        let at = format!("spec.attachments[{i}]");
+        need(format!("{at}.configMap.name"), "", "configmaps", &attachment["configMap"]["name"]);
+        need(format!("{at}.artifact.name"), "a8s.dev", "artifacts", &attachment["artifact"]["name"]);
+        need(format!("{at}.connection.name"), "a8s.dev", "connections", &attachment["connection"]["name"]);
+    }
 }
 
 /// What is wrong with the object and no schema can say: a schedule that no clock shows.
@@ -165,6 +196,40 @@ mod tests {
             .insert(0, json!({"name": "d", "configMap": {"name": "secret-plans", "key": "k"}}));
         let added = needs(&request("Session", "omar", session(), more), CONTROLLER);
         assert_eq!(brief(&added), ["spec.attachments[0].configMap.name /configmaps secret-plans"]);
+    }
+
+    #[test]
+    fn who_uses_a_connection_must_be_allowed_to_see_it() {
+        let object = json!({"spec": {"agent": {"model": {"connection": "llm"}},
+            "attachments": [{"name": "crm", "connection": {"name": "crm"}}]}});
+        assert_eq!(
+            brief(&needs(&request("Session", "jane", Value::Null, object), CONTROLLER)),
+            [
+                "spec.attachments[0].connection.name a8s.dev/connections crm",
+                "spec.agent.model.connection a8s.dev/connections llm"
+            ]
+        );
+        let before = json!({"spec": {"environment": "desktop", "grants": ["a"]}});
+        let after = json!({"spec": {"environment": "desktop", "grants": ["a", "b"]}});
+        assert_eq!(
+            brief(&needs(&request("Workspace", "jane", before, after), CONTROLLER)),
+            ["spec.grants[1] a8s.dev/connections b"]
+        );
+        let message = json!({"spec": {"session": "s", "attachments": [{"name": "a", "artifact": {"name": "figures"}}]}});
+        assert_eq!(
+            brief(&needs(&request("Message", "jane", Value::Null, message), CONTROLLER)),
+            ["spec.attachments[0].artifact.name a8s.dev/artifacts figures"]
+        );
+    }
+
+    #[test]
+    fn who_says_where_a_key_is_sent_must_be_allowed_to_read_it_each_time() {
+        let connection = |url: &str| json!({"spec": {"http": {"baseUrl": url, "auth": {"secretRef": {"name": "keys", "key": "k"}}}}});
+        let expected = ["spec.http.auth.secretRef.name /secrets keys"];
+        let made = request("Connection", "jane", Value::Null, connection("https://a"));
+        assert_eq!(brief(&needs(&made, CONTROLLER)), expected);
+        let moved = request("Connection", "omar", connection("https://a"), connection("https://evil"));
+        assert_eq!(brief(&needs(&moved, CONTROLLER)), expected, "the name is the old one, the way is not");
     }
 
     #[test]

@@ -75,7 +75,9 @@ async fn main() -> anyhow::Result<()> {
 
 /// Each controller and each watch is a task of its own, so that none waits for another's turn.
 async fn run(ctx: Arc<Context>, watches: Vec<BoxFuture<'static, ()>>) {
-    use a8s_controller::{artifact, environment, message, session, snapshot, warm_pool, workspace};
+    use a8s_controller::{
+        artifact, connection, environment, grants, message, request, session, snapshot, warm_pool, workspace,
+    };
     let mut tasks = JoinSet::new();
     for watch in watches {
         tasks.spawn(watch);
@@ -86,6 +88,9 @@ async fn run(ctx: Arc<Context>, watches: Vec<BoxFuture<'static, ()>>) {
     tasks.spawn(message::run(ctx.clone()));
     tasks.spawn(snapshot::run(ctx.clone()));
     tasks.spawn(artifact::run(ctx.clone()));
+    tasks.spawn(request::run(ctx.clone()));
+    tasks.spawn(connection::run(ctx.clone()));
+    tasks.spawn(grants::run(ctx.clone()));
     tasks.spawn(environment::run(ctx));
     tasks.join_next().await;
 }

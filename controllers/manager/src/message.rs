@@ -1,10 +1,16 @@
 //! Messages: wakes the bridge of their Session, and says what became of those that no bridge will take. Everything else about a Message
 //! is written by the bridge.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use a8s_crds::{Message, Session};
-use a8s_plan::message::{Observed, plan};
+use a8s_plan::{
+    Op, Target,
+    message::{
+        Observed, plan,
+        retention::{Keep, surplus},
+    },
+};
 use futures::StreamExt;
 use kube::{
     Api, ResourceExt,
@@ -19,15 +25,21 @@ use kube::{
 use crate::{
     context::Context,
     errors::{Error, error_policy},
-    execute::{carry_out, write_status_if_unchanged},
+    execute::{carry_out, step, write_status_if_unchanged},
 };
+
+/// How often Messages that nobody needs are looked for.
+const SWEEP: Duration = Duration::from_mins(1);
+/// So many of one Session go at a time.
+const AT_ONCE: usize = 50;
 
 /// Reconciles Messages until the process ends.
 pub async fn run(ctx: Arc<Context>) {
     let all = watcher::Config::default;
     let controller = Controller::new(Api::<Message>::all(ctx.client.clone()), all());
     let messages = controller.store();
-    controller
+    let kept = sweep(ctx.clone(), messages.clone());
+    let reconciled = controller
         .watches(Api::<Session>::all(ctx.client.clone()), all(), move |session| {
             of_session(&messages, &session)
         })
@@ -37,8 +49,45 @@ pub async fn run(ctx: Arc<Context>) {
             if let Err(error) = result {
                 tracing::debug!(%error, "message pass");
             }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = reconciled => {}
+        () = kept => {}
+    }
+}
+
+/// Deletes Messages that nobody looks at any more, now and then.
+async fn sweep(ctx: Arc<Context>, messages: Store<Message>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let mut by_session: HashMap<ObjectRef<Session>, Vec<Arc<Message>>> = HashMap::new();
+        for message in messages.state() {
+            let session =
+                ObjectRef::new(&message.spec.session).within(&message.namespace().unwrap_or_default());
+            by_session.entry(session).or_default().push(message);
+        }
+        let sessions = ctx.stores.sessions.store();
+        for (session, theirs) in by_session {
+            let Some(session) = sessions.get(&session) else { continue };
+            let (keep, now) = (Keep::default(), ctx.env().now);
+            for message in
+                surplus(&session, theirs.iter().map(AsRef::as_ref), keep, now).into_iter().take(AT_ONCE)
+            {
+                let target = Target {
+                    api_version: "a8s.dev/v1alpha1".into(),
+                    kind: "Message".into(),
+                    namespace: message.namespace().unwrap_or_default(),
+                    name: message.name_any(),
+                    uid: message.uid().unwrap_or_default(),
+                };
+                // What was seen settled is settled for good; what has changed since is looked at again.
+                let version = message.resource_version().unwrap_or_default();
+                if let Err(error) = step(&ctx, &Op::DeleteUnchanged { target, version }).await {
+                    tracing::debug!(%error, "a Message stays a little longer");
+                }
+            }
+        }
+    }
 }
 
 /// People's Messages that a change of their Session may concern.

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use a8s_wire::{
-    Claims, ControlState, DeskState, Event, EventId, Interrupt, Interrupted, Prompt, PromptAccepted,
-    RunnerState, Scope, SessionIdentity, SetControl, paths, token,
+    Answer, Answered, Claims, ControlState, DeskState, Event, EventId, Interrupt, Interrupted, Prompt,
+    PromptAccepted, RunnerState, Scope, SessionIdentity, SetControl, Settings, paths, token,
 };
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -168,6 +168,22 @@ impl PodClient {
     pub async fn prompt(&self, at: &PodAddress, prompt: &Prompt) -> Result<PromptAccepted, PodError> {
         let request = self.request(at, Method::POST, paths::RUNNER_PORT, "/v1/prompt", Scope::Admin);
         Self::json(request.json(prompt)).await
+    }
+
+    /// Tells the runner how to run the agent.
+    pub async fn put_settings(&self, at: &PodAddress, settings: &Settings) -> Result<(), PodError> {
+        let request = self.request(at, Method::PUT, paths::RUNNER_PORT, "/v1/settings", Scope::Admin);
+        Self::send(request.json(settings).timeout(DEADLINE)).await.map(drop)
+    }
+
+    /// Answers a question of the agent; doing it twice has the effect of once.
+    pub async fn answer(&self, at: &PodAddress, id: &str, answer: &Answer) -> Result<Answered, PodError> {
+        // The id is made of digits and dashes; whatever else comes is not sent as a path.
+        let id: String =
+            id.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
+        let request =
+            self.request(at, Method::POST, paths::RUNNER_PORT, &format!("/v1/requests/{id}"), Scope::Admin);
+        Self::json(request.json(answer)).await
     }
 
     /// Stops a turn.

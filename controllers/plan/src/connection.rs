@@ -81,7 +81,11 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<ConnectionStatus> {
         None => (Status::True, Reason::Ready, String::new()),
         Some(text) => {
             let map = connection.spec.documents.as_ref().is_some_and(|d| d.config_map.is_some());
-            (Status::False, if map { Reason::ConfigMapNotFound } else { Reason::SecretNotFound }, text.clone())
+            (
+                Status::False,
+                if map { Reason::ConfigMapNotFound } else { Reason::SecretNotFound },
+                text.clone(),
+            )
         }
     };
     if was.as_deref() != Some(status.as_str()) && (status == Status::False || was.is_some()) {

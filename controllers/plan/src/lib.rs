@@ -3,9 +3,15 @@
 //! in memory. Whatever a plan says leaves no choice to the one who executes it.
 
 pub mod artifact;
+pub mod chat;
+pub mod connection;
 pub mod environment;
+pub mod grants;
 pub mod message;
+pub mod overseer;
+pub mod request;
 pub mod session;
+pub mod settings;
 pub mod snapshot;
 pub mod warm_pool;
 pub mod workspace;
@@ -22,6 +28,13 @@ pub struct Env {
     pub runner_image: String,
     /// Namespace of the control plane: its pods may reach the desktops.
     pub system_namespace: String,
+}
+
+impl Env {
+    /// The user that the controller is to the API server.
+    pub fn controller_user(&self) -> String {
+        format!("system:serviceaccount:{}:a8s-controller", self.system_namespace)
+    }
 }
 
 /// An object that somebody owns.

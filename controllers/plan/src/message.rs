@@ -2,6 +2,8 @@
 //! others are the bridge's: order, delivery and every further status is written by it alone, so that nobody overwrites a place in the
 //! order. What is written here is written only to a Message that is as it was seen.
 
+pub mod retention;
+
 use a8s_crds::{
     Message, MessageState, MessageStatus, Session, SessionState,
     conditions::{self, ConditionType, Reason, Status},

@@ -31,6 +31,13 @@ pub fn is_open(request: &Request) -> bool {
         && request.status.as_ref().is_none_or(|s| matches!(s.state, None | Some(RequestState::Open)))
 }
 
+/// Whether somebody decided, and the agent does not know it yet.
+pub fn is_for_the_agent(request: &Request) -> bool {
+    let decided =
+        request.status.as_ref().is_some_and(|s| s.decision.as_ref().is_some_and(|d| d.by.is_some()));
+    is_open(request) && decided && request.spec.id.is_some()
+}
+
 /// Status of a Request that waits; `outcome` is what has happened so far.
 pub fn waiting(request: &Request, outcome: Option<String>, now: Timestamp) -> RequestStatus {
     let mut status = request.status.clone().unwrap_or_default();
@@ -42,12 +49,25 @@ pub fn waiting(request: &Request, outcome: Option<String>, now: Timestamp) -> Re
         None => "waits for a decision in status.decision".to_owned(),
     };
     let (generation, reason) = (status.observed_generation, Reason::WaitingForDecision);
-    conditions::set(&mut status.conditions, ConditionType::Ready, Status::False, reason, text, generation, now);
+    conditions::set(
+        &mut status.conditions,
+        ConditionType::Ready,
+        Status::False,
+        reason,
+        text,
+        generation,
+        now,
+    );
     status
 }
 
 /// Status of a Request that is over, and what people are told.
-pub fn closed(request: &Request, state: RequestState, outcome: &str, now: Timestamp) -> (RequestStatus, Notice) {
+pub fn closed(
+    request: &Request,
+    state: RequestState,
+    outcome: &str,
+    now: Timestamp,
+) -> (RequestStatus, Notice) {
     let outcome: String = outcome.chars().take(OUTCOME).collect();
     let mut status = request.status.clone().unwrap_or_default();
     status.observed_generation = request.metadata.generation;
@@ -55,7 +75,15 @@ pub fn closed(request: &Request, state: RequestState, outcome: &str, now: Timest
     let reason = reason(state);
     let generation = status.observed_generation;
     let text = outcome.clone();
-    conditions::set(&mut status.conditions, ConditionType::Ready, Status::True, reason, text, generation, now);
+    conditions::set(
+        &mut status.conditions,
+        ConditionType::Ready,
+        Status::True,
+        reason,
+        text,
+        generation,
+        now,
+    );
     let note = format!("{}: {outcome}", request.spec.title);
     status.outcome = Some(outcome);
     (status, Notice { warning: state == RequestState::Expired, reason, note })

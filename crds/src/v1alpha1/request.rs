@@ -23,6 +23,8 @@ use super::Input;
     derive = "PartialEq",
     selectable = ".spec.session",
     doc = "Something that the agent may not, or cannot, decide by itself. A person answers by writing status.decision.",
+    validation = Rule::new("!has(self.status) || !has(self.status.decision) || (has(self.spec.options) && size(self.spec.options) > 0 ? self.spec.options.exists(o, o.id == self.status.decision.option) : self.status.decision.option in ['allow', 'deny'])").message("status.decision.option must be the id of one of spec.options; without those it is allow or deny"),
+    validation = Rule::new("!has(self.status) || !has(self.status.decision) || !has(self.spec.form) || (has(self.spec.options) && size(self.spec.options) > 0 ? self.spec.options.exists(o, o.id == self.status.decision.option && o.kind.startsWith('Reject')) : self.status.decision.option == 'deny') || self.spec.form.all(f, (has(f.optional) && f.optional) || (has(self.status.decision.values) && f.name in self.status.decision.values && self.status.decision.values[f.name] != ''))").message("status.decision.values needs a value for each field of spec.form that is not optional"),
     printcolumn(name = "Session", type_ = "string", json_path = ".spec.session"),
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
@@ -221,6 +223,7 @@ pub struct Decision {
     pub option: String,
     /// Values of the form, by the name of the field. Never a secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
     pub values: BTreeMap<String, String>,
     /// A word to the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

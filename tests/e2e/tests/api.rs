@@ -16,8 +16,17 @@ static SERVER: LazyLock<ControlPlane> = LazyLock::new(|| {
     kubectl
         .run(&["apply", "--server-side", "-f", &folder.display().to_string()])
         .expect("definitions are accepted");
-    for name in ["artifacts", "environments", "messages", "sessions", "snapshots", "warmpools", "workspaces"]
-    {
+    for name in [
+        "artifacts",
+        "connections",
+        "environments",
+        "messages",
+        "requests",
+        "sessions",
+        "snapshots",
+        "warmpools",
+        "workspaces",
+    ] {
         let crd = format!("crd/{name}.a8s.dev");
         kubectl.run(&["wait", "--for=condition=Established", "--timeout=30s", &crd]).expect("established");
         let path = "-o=jsonpath={.status.conditions[?(@.type==\"NonStructuralSchema\")].message}";
@@ -132,4 +141,53 @@ fn what_is_said_and_decided_cannot_be_changed_afterwards() {
 fn a_message_is_found_by_its_session_on_the_server() {
     let args = ["get", "messages", "--field-selector", "spec.session=nobody", "-o", "name"];
     assert_eq!(SERVER.kubectl().run(&args).expect("a selectable field"), "");
+}
+
+#[test]
+fn a_decision_fits_what_was_asked_and_is_made_once() {
+    let kubectl = SERVER.kubectl();
+    let folder = tempfile::tempdir().expect("a folder");
+    let request = |name: &str, spec: &str| {
+        let file = folder.path().join(name);
+        let text = format!(
+            "{{apiVersion: a8s.dev/v1alpha1, kind: Request, metadata: {{name: {name}}}, spec: {spec}}}"
+        );
+        fs::write(&file, text).expect("written");
+        kubectl.run(&["create", "-f", &file.display().to_string()]).expect("accepted");
+    };
+    request(
+        "choose",
+        "{session: a, type: Permission, title: t, options: [{id: once, kind: AllowOnce}, {id: never, kind: RejectAlways}]}",
+    );
+    request("say", "{session: a, type: Credential, title: t, subject: crm}");
+    request(
+        "fill",
+        "{session: a, type: Question, title: t, form: [{name: city}, {name: note, optional: true}]}",
+    );
+    let decide = |name: &str, decision: &str| {
+        let body = format!(r#"{{"status":{{"decision":{decision}}}}}"#);
+        let args = ["patch", &format!("request/{name}"), "--subresource=status", "--type=merge", "-p", &body];
+        kubectl.run(&args).map_err(|error| format!("{error:#}"))
+    };
+    for (name, decision, expected) in [
+        ("choose", r#"{"option":"allow"}"#, "must be the id of one of spec.options"),
+        ("say", r#"{"option":"yes"}"#, "without those it is allow or deny"),
+        ("fill", r#"{"option":"allow"}"#, "needs a value for each field"),
+        ("fill", r#"{"option":"allow","values":{"city":"","note":"n"}}"#, "needs a value for each field"),
+    ] {
+        let said = decide(name, decision).expect_err(decision);
+        assert!(said.contains(expected), "{name} {decision}: {said}");
+    }
+    decide("choose", r#"{"option":"never"}"#).expect("a refusal");
+    decide("say", r#"{"option":"allow"}"#).expect("a yes");
+    decide("fill", r#"{"option":"allow","values":{"city":"Turin"}}"#).expect("filled in");
+    let again = decide("say", r#"{"option":"deny"}"#).expect_err("decided");
+    assert!(again.contains("it is decided already"), "{again}");
+    let mine = kubectl
+        .run(&["get", "requests", "--field-selector", "spec.session=a", "-o", "name"])
+        .expect("a list");
+    assert_eq!(
+        mine.lines().filter(|l| l.contains("/choose") || l.contains("/say") || l.contains("/fill")).count(),
+        3
+    );
 }

@@ -80,7 +80,7 @@ fn a_read_only_console_is_told_so_and_others_are_not() {
 fn definitions_stay_when_the_chart_goes_and_can_be_left_out() {
     let objects = template(&[]);
     let definitions = of_kind(&objects, "CustomResourceDefinition");
-    assert_eq!(definitions.len(), 7);
+    assert_eq!(definitions.len(), 9);
     assert!(definitions.iter().all(|d| d["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"));
     assert!(of_kind(&template(&["--set", "crds.enabled=false"]), "CustomResourceDefinition").is_empty());
 }
@@ -146,6 +146,7 @@ fn installed_upgraded_and_kept_honest() {
         assert_eq!(kubectl.run(&uid).expect("a UID"), before, "an upgrade never takes the Environment away");
     }
     nobody_speaks_in_anothers_name(kubectl);
+    nobody_decides_for_another(kubectl);
     without_a_webhook_only_what_it_does_not_judge_is_changed(kubectl);
     who_names_data_of_the_backend_must_be_allowed_to_import(kubectl);
 }
@@ -267,4 +268,99 @@ fn nobody_speaks_in_anothers_name(kubectl: &a8s_cluster::Kubectl) {
     let controller = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:a8s-controller");
     message(&controller, &json!({"kind": "Agent", "name": "builtin"}))
         .expect("the controller speaks for the agent");
+}
+
+/// In the system namespace the webhook is not asked, so this is the policy alone: as it is while the webhook is away.
+fn nobody_decides_for_another(kubectl: &a8s_cluster::Kubectl) {
+    let controller = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:a8s-controller");
+    let console = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:a8s-console");
+    // Whatever RBAC allows: these may do everything that no policy forbids.
+    let run = |user: &str, args: &[&str]| {
+        let user = format!("--as={user}");
+        let more = ["-n", SYSTEM_NAMESPACE, &user, "--as-group=system:masters"];
+        kubectl.run(&[args, &more[..]].concat()).map_err(|error| format!("{error:#}"))
+    };
+    let create = |user: &str, name: &str, policy: &str| {
+        let options = json!([{"id": "yes", "kind": "AllowOnce"}, {"id": "no", "kind": "RejectOnce"}]);
+        let request = json!({
+            "apiVersion": "a8s.dev/v1alpha1", "kind": "Request", "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE},
+            "spec": {"session": "a", "type": "Permission", "title": "t", "options": options, "id": "0-1", "policy": policy},
+        });
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), request.to_string()).expect("written");
+        run(user, &["create", "-f", &file.path().display().to_string()])
+    };
+    let patch = |user: &str, name: &str, status: &Value| {
+        let (object, body) = (format!("request/{name}"), json!({"status": status}).to_string());
+        run(user, &["patch", &object, "--subresource=status", "--type=merge", "-p", &body])
+    };
+    let decide = |user: &str, name: &str, by: &str| {
+        patch(user, name, &json!({"decision": {"option": "yes", "by": by}}))
+    };
+    let refused = |said: Result<String, String>, words: &str| {
+        let said = said.expect_err(words);
+        assert!(said.contains(words), "{said}");
+    };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    // A policy takes a moment to be in force.
+    while create("jane", "forged", "Auto").is_ok() {
+        run("jane", &["delete", "request/forged"]).expect("deleted");
+        assert!(std::time::Instant::now() < until, "the policy is not in force");
+    }
+    refused(create("jane", "forged", "Auto"), "Requests are made by a8s");
+    create(&controller, "ask", "Ask").expect("the controller asks for the agent");
+    create(&controller, "auto", "Auto").expect("the controller asks for the agent");
+
+    refused(
+        patch("jane", "ask", &json!({"decision": {"option": "yes"}})),
+        "must be the user who makes the request",
+    );
+    refused(decide("jane", "ask", "omar"), "must be the user who makes the request");
+    for account in [&console, &controller] {
+        refused(decide(account, "ask", account), "this is a person's to decide");
+        refused(decide(account, "ask", "jane"), "must be the user who makes the request");
+    }
+    refused(
+        patch("jane", "ask", &json!({"decision": {"option": "maybe", "by": "jane"}})),
+        "must be the id of one of spec.options",
+    );
+    refused(patch("jane", "ask", &json!({"state": "Granted"})), "of the status only decision may be written");
+    refused(
+        patch("jane", "ask", &json!({"outcome": "fine", "decision": {"option": "yes", "by": "jane"}})),
+        "of the status only decision may be written",
+    );
+    // What runs in a desktop has no account; one that somebody lends it has no rights here.
+    let agent = [
+        "patch",
+        "request/ask",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        r#"{"status":{"decision":{"option":"yes"}}}"#,
+    ];
+    let agent =
+        [&agent[..], &["-n", SYSTEM_NAMESPACE, "--as=system:serviceaccount:default:desktop"]].concat();
+    refused(kubectl.run(&agent).map_err(|e| format!("{e:#}")), "cannot patch resource \"requests/status\"");
+
+    decide("jane", "ask", "jane").expect("her own decision");
+    refused(patch("jane", "ask", &json!({"decision": {"option": "no"}})), "it is decided already");
+    refused(patch("jane", "ask", &json!({"decision": null})), "it is decided already");
+    decide(&controller, "auto", &controller).expect("a rule may decide what is left to rules");
+    patch(&controller, "ask", &json!({"state": "Granted", "outcome": "granted by jane"}))
+        .expect("the controller closes it");
+    create(&controller, "late", "Ask").expect("the controller asks for the agent");
+    patch(&controller, "late", &json!({"state": "Expired"})).expect("nobody decided");
+    refused(decide("jane", "late", "jane"), "this Request is closed (Expired)");
+
+    // Elsewhere the webhook stamps; without it nothing is decided at all.
+    let can =
+        ["auth", "can-i", "patch", "requests.a8s.dev", "--subresource=status", "-n", "default", "--as=jane"];
+    assert!(kubectl.run(&can).is_err(), "nobody decides who was not given the right");
+    let bind = ["create", "rolebinding", "-n", "default", "decides", "--clusterrole=a8s-user", "--user=jane"];
+    kubectl.run(&bind).expect("a RoleBinding");
+    kubectl.until(std::time::Duration::from_secs(30), &can).expect("users of a8s decide");
+    kubectl.run(&["delete", "rolebinding", "-n", "default", "decides"]).expect("deleted");
+    for name in ["ask", "auto", "late"] {
+        run("jane", &["delete", &format!("request/{name}")]).expect("deleted");
+    }
 }

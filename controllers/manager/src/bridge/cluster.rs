@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
-use a8s_crds::{Artifact, Attachment, Message, MessageStatus, Session, Workspace, labels};
-use a8s_plan::Notice;
-use a8s_wire::{Event, EventId, Prompt, PromptAccepted, RunnerState, SessionIdentity};
+use a8s_crds::{
+    Approval, Artifact, Attachment, ConfigMapKey, Connection, ControlHolder, ControlStatus, Message,
+    MessageStatus, Request, RequestStatus, RequestType, Session, Workspace, labels,
+};
+use a8s_plan::{Notice, overseer};
+use a8s_wire::{
+    Answer, Answered, Event, EventId, Prompt, PromptAccepted, Question, RunnerState, SessionIdentity,
+    Settings,
+};
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -70,6 +76,34 @@ impl Cluster {
     }
 }
 
+/// How the Session's agent is to be run.
+pub(super) fn settings(ctx: &Context, session: &Session, workspace: &Workspace) -> Settings {
+    let environment = ctx.stores.environments.get(None, &workspace.spec.environment);
+    a8s_plan::settings::settings(session, environment.as_deref())
+}
+
+/// The person who has mouse and keyboard, as deskd confirmed it.
+pub(super) fn holder(workspace: &Workspace) -> Option<String> {
+    let control = workspace.status.as_ref()?.control.as_ref()?;
+    control.user.clone().filter(|_| control.holder == ControlHolder::User)
+}
+
+impl Cluster {
+    fn workspace(&self) -> Option<Arc<Workspace>> {
+        let subject = &self.subject;
+        let found = self.ctx.stores.workspaces.get(Some(&subject.namespace), &subject.workspace.name);
+        found.filter(|w| w.uid().as_deref() == Some(&subject.workspace.uid))
+    }
+
+    async fn file(&self, source: &ConfigMapKey, gone: impl Fn() -> Error) -> Result<Bytes, Error> {
+        let found = self.api::<ConfigMap>().get_opt(&source.name).await?.ok_or_else(&gone)?;
+        let text = found.data.and_then(|mut data| data.remove(&source.key)).map(Bytes::from);
+        let binary =
+            found.binary_data.and_then(|mut data| data.remove(&source.key)).map(|b| Bytes::from(b.0));
+        text.or(binary).ok_or_else(gone)
+    }
+}
+
 impl World for Cluster {
     async fn messages(&self) -> Result<Vec<Message>, Error> {
         let params = ListParams::default().fields(&format!("spec.session={}", self.subject.name));
@@ -108,26 +142,86 @@ impl World for Cluster {
         execute::write_status(&self.ctx, message, &serde_json::to_value(status)?).await
     }
 
+    async fn requests(&self) -> Result<Vec<Request>, Error> {
+        let params = ListParams::default().fields(&format!("spec.session={}", self.subject.name));
+        Ok(self.api::<Request>().list(&params).await?.items)
+    }
+
+    fn approval(&self, question: &Question) -> Approval {
+        let Ok(kind) = serde_json::from_value::<RequestType>(question.kind.clone().into()) else {
+            return Approval::Ask;
+        };
+        let stores = &self.ctx.stores;
+        let environment = self.workspace().and_then(|w| stores.environments.get(None, &w.spec.environment));
+        let connections = stores.connections_of.get(&self.subject.namespace);
+        overseer::policy(kind, question.subject.as_deref(), environment.as_deref(), &connections)
+    }
+
+    async fn create_request(&self, request: &Request) -> Result<Made<Request>, Error> {
+        self.create(request).await
+    }
+
+    async fn set_request_status(&self, request: &Request, status: &RequestStatus) -> Result<(), Error> {
+        // Whoever decided, or closed it, since: that is looked at again.
+        let status = crate::request::own_fields(status)?;
+        execute::write_status_if_unchanged(&self.ctx, request, &status).await.map(drop)
+    }
+
+    fn control(&self) -> Option<ControlStatus> {
+        self.workspace()?.status.as_ref()?.control.clone()
+    }
+
+    fn settings(&self) -> Settings {
+        let subject = &self.subject;
+        let session = self.ctx.stores.sessions.get(Some(&subject.namespace), &subject.name);
+        let session = session.filter(|s| s.uid().as_deref() == Some(&subject.uid));
+        let session = session.as_deref().unwrap_or(&self.session);
+        let environment =
+            self.workspace().and_then(|w| self.ctx.stores.environments.get(None, &w.spec.environment));
+        a8s_plan::settings::settings(session, environment.as_deref())
+    }
+
     async fn create_artifact(&self, artifact: &Artifact) -> Result<Made<Artifact>, Error> {
         self.create(artifact).await
     }
 
-    async fn attachment(&self, attachment: &Attachment) -> Result<Bytes, Error> {
+    async fn attachment(&self, attachment: &Attachment) -> Result<Option<Bytes>, Error> {
         let gone = || Error::Other(a8s_plan::session::missing(attachment).1);
         if let Some(text) = &attachment.text {
-            return Ok(Bytes::from(text.clone()));
+            return Ok(Some(Bytes::from(text.clone())));
         }
         if let Some(source) = &attachment.config_map {
-            let found = self.api::<ConfigMap>().get_opt(&source.name).await?.ok_or_else(gone)?;
-            let text = found.data.and_then(|mut data| data.remove(&source.key)).map(Bytes::from);
-            let binary =
-                found.binary_data.and_then(|mut data| data.remove(&source.key)).map(|b| Bytes::from(b.0));
-            return text.or(binary).ok_or_else(gone);
+            return self.file(source, gone).await.map(Some);
+        }
+        if let Some(connection) = &attachment.connection {
+            // What has a key, or is elsewhere, is the runner's matter; a ConfigMap it cannot read.
+            let found = self.api::<Connection>().get_opt(&connection.name).await?.ok_or_else(gone)?;
+            let source = found.spec.documents.and_then(|d| d.config_map);
+            return match source {
+                Some(source) => self.file(&source, gone).await.map(Some),
+                None => Ok(None),
+            };
         }
         let name = attachment.artifact.as_ref().ok_or_else(gone)?;
         let found = self.api::<Artifact>().get_opt(&name.name).await?.ok_or_else(gone)?;
         let key = found.status.and_then(|s| s.key).ok_or_else(gone)?;
-        Ok(self.ctx.store.get(&object_store::path::Path::from(key)).await?.bytes().await?)
+        Ok(Some(self.ctx.store.get(&object_store::path::Path::from(key)).await?.bytes().await?))
+    }
+
+    async fn material(&self, subject: &str) -> Result<Option<(String, Bytes)>, Error> {
+        if let Some((name, key)) = subject.split_once('/') {
+            let source = ConfigMapKey { name: name.to_owned(), key: key.to_owned() };
+            let gone = || Error::Other(format!("ConfigMap {name} has no key {key}"));
+            return match self.file(&source, gone).await {
+                Ok(body) => Ok(Some((key.to_owned(), body))),
+                Err(Error::Other(_)) => Ok(None),
+                Err(error) => Err(error),
+            };
+        }
+        let Some(found) = self.api::<Artifact>().get_opt(subject).await? else { return Ok(None) };
+        let Some(key) = found.status.as_ref().and_then(|s| s.key.clone()) else { return Ok(None) };
+        let content = self.ctx.store.get(&object_store::path::Path::from(key)).await?.bytes().await?;
+        Ok(Some((found.spec.file_name, content)))
     }
 
     async fn say(&self, notice: Notice) {
@@ -144,6 +238,18 @@ impl World for Cluster {
             Err(PodError::Refused { status: 404, .. }) => Ok(()),
             bound => bound,
         }
+    }
+
+    async fn put_settings(&self, settings: &Settings) -> Result<(), PodError> {
+        match self.ctx.pods.put_settings(&self.at, settings).await {
+            // A pod from before an upgrade has a runner that knows one agent only.
+            Err(PodError::Refused { status: 404, .. }) => Ok(()),
+            put => put,
+        }
+    }
+
+    async fn answer(&self, id: &str, answer: &Answer) -> Result<Answered, PodError> {
+        self.ctx.pods.answer(&self.at, id, answer).await
     }
 
     async fn prompt(&self, prompt: &Prompt) -> Result<PromptAccepted, PodError> {

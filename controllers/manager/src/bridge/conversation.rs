@@ -6,6 +6,7 @@
 //!
 //! Messages are handed over one at a time, so that a Steer can be next although others wait.
 
+mod asked;
 mod deliver;
 mod lineage;
 mod record;
@@ -14,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use a8s_crds::Message;
 use a8s_plan::session::Live;
-use a8s_wire::{Event, EventBody, EventId, RunnerPhase};
+use a8s_wire::{Event, EventBody, EventId, RunnerPhase, RunnerState, Settings};
 
 use super::{objects::Subject, world::World};
 use crate::errors::Error;
@@ -46,6 +47,14 @@ pub struct Conversation<'w, W> {
     over: HashSet<String>,
     /// People's Messages that are not settled, in order.
     pending: Vec<Message>,
+    /// Ids of questions that wait for an answer.
+    open: HashSet<String>,
+    /// Questions that are closed: how, and by whom.
+    closed: HashMap<String, (String, Option<String>)>,
+    /// Whether the Requests were compared with the questions since the connection.
+    attended: bool,
+    /// How the agent is run, as the runner knows it.
+    settings: Option<Settings>,
 }
 
 impl<'w, W: World> Conversation<'w, W> {
@@ -69,7 +78,13 @@ impl<'w, W: World> Conversation<'w, W> {
         } else {
             EventId { epoch: state.epoch, seq: 0 }
         };
-        let live = Live { recorded, last_message: subject.last_message, ..Live::default() };
+        let live = Live {
+            recorded,
+            last_message: subject.last_message,
+            usage: state.usage,
+            limit: state.limit,
+            ..Live::default()
+        };
         Ok(Self {
             world,
             live,
@@ -84,6 +99,10 @@ impl<'w, W: World> Conversation<'w, W> {
             marked: subject.restored_from.is_none(),
             over: state.consumed.into_iter().collect(),
             pending: Vec::new(),
+            open: state.questions.into_iter().map(|question| question.id).collect(),
+            closed: HashMap::new(),
+            attended: false,
+            settings: state.settings,
             subject,
         })
     }
@@ -91,6 +110,12 @@ impl<'w, W: World> Conversation<'w, W> {
     /// Whether everything that happened before the connection is known. Nothing is handed over earlier.
     pub fn caught_up(&self) -> bool {
         self.read >= self.horizon
+    }
+
+    /// What no event tells: a limit that was raised.
+    pub fn refresh(&mut self, state: RunnerState) {
+        self.live.limit = state.limit;
+        self.live.usage = state.usage;
     }
 
     /// Takes an event in; returns whether people should see it at once.
@@ -121,6 +146,7 @@ impl<'w, W: World> Conversation<'w, W> {
                 self.live.turn = event.turn;
                 self.live.running = true;
                 self.live.step = None;
+                self.live.limit.take_if(|_| event.id.seq > self.horizon);
                 self.live.finished = None;
                 self.live.goal_given |= message_id == self.subject.goal_id();
                 self.turns.insert(message_id.clone(), event.turn);
@@ -133,9 +159,23 @@ impl<'w, W: World> Conversation<'w, W> {
                 self.over.insert(message_id);
             }
             EventBody::Step { title, .. } => {
+                self.live.last_step = Some(title.clone());
                 self.live.step = Some(title);
                 return false;
             }
+            // What was asked, used and reached before the connection is as the runner's state says.
+            EventBody::Question(question) if event.id.seq > self.horizon => {
+                drop(self.open.insert(question.id))
+            }
+            EventBody::QuestionClosed { id, outcome, by } => {
+                self.open.remove(&id);
+                self.closed.insert(id, (outcome, by));
+            }
+            EventBody::Usage(usage) if event.id.seq > self.horizon => {
+                self.live.usage = usage;
+                return false;
+            }
+            EventBody::LimitReached { limit } if event.id.seq > self.horizon => self.live.limit = Some(limit),
             EventBody::Plan { entries } => {
                 self.live.plan = entries.into_iter().map(|e| (e.title, e.status)).collect();
                 return false;
@@ -146,10 +186,9 @@ impl<'w, W: World> Conversation<'w, W> {
             | EventBody::Notice { .. }
             | EventBody::Delta { .. }
             | EventBody::Thinking { .. }
-            | EventBody::Question(_)
-            | EventBody::QuestionClosed { .. }
             | EventBody::Usage(_)
-            | EventBody::LimitReached { .. } => return false,
+            | EventBody::LimitReached { .. }
+            | EventBody::Question(_) => return false,
             EventBody::Message { .. } => drop(self.said.insert(event.id)),
             EventBody::Artifact(_) => {}
         }

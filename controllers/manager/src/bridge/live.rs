@@ -8,6 +8,7 @@ use std::{
 
 use a8s_crds::Session;
 use a8s_plan::session::Live;
+use a8s_wire::Settings;
 use futures::{Stream, channel::mpsc};
 use kube::runtime::reflector::ObjectRef;
 use tokio::{sync::Notify, task::AbortHandle};
@@ -23,6 +24,15 @@ pub struct Volume {
     pub restored_from: Option<String>,
 }
 
+/// What a bridge is told besides: a change of it is a reason to look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How the agent is to be run.
+    pub settings: Settings,
+    /// The person who has mouse and keyboard.
+    pub control: Option<String>,
+}
+
 /// A running bridge.
 #[derive(Debug)]
 pub struct Bridge {
@@ -31,6 +41,7 @@ pub struct Bridge {
     pub(super) drain: bool,
     /// Epoch and origin of the volume: with another volume it is another conversation, even at the same address.
     pub(super) volume: Volume,
+    pub(super) terms: Terms,
     pub(super) facts: Option<Live>,
     pub(super) wake: Arc<Notify>,
     pub(super) task: AbortHandle,
@@ -120,6 +131,7 @@ mod tests {
             at: PodAddress { uid: "uid-w".into(), host: "10.0.0.1".into() },
             drain: false,
             volume: Volume::default(),
+            terms: Terms::default(),
             facts: None,
             wake: wake.clone(),
             task: tokio::spawn(std::future::pending::<()>()).abort_handle(),

@@ -26,10 +26,12 @@ pub use world::{Made, World};
 
 use crate::{context::Context, errors::Error, pods::PodAddress};
 use cluster::Cluster;
-use live::{Bridge, LiveSessions, Volume};
+use live::{Bridge, LiveSessions, Terms, Volume};
 
-/// Steps and plans reach the status at most this often.
-const COALESCE: Duration = Duration::from_secs(2);
+/// Steps, plans and usage reach the status at most this often.
+const COALESCE: Duration = Duration::from_secs(10);
+/// What happens within this time is one write: a message, its artifact and the end of the turn come together.
+const SETTLE: Duration = Duration::from_millis(100);
 /// Messages are looked at again after this time even if nobody told of a change.
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 /// Longest pause between two attempts to connect.
@@ -45,10 +47,16 @@ pub fn ensure(ctx: &Arc<Context>, session: &Session, workspace: Option<&Workspac
     let known = workspace.status.as_ref();
     let restored_from = known.and_then(|s| s.storage.as_ref()?.restored_from.clone());
     let volume = Volume { epoch: known.and_then(|s| s.epoch), restored_from };
+    let terms =
+        Terms { settings: cluster::settings(ctx, session, workspace), control: cluster::holder(workspace) };
     let mut bridges = ctx.live.bridges();
     let mut facts = None;
-    if let Some(running) = bridges.get(&uid) {
+    if let Some(running) = bridges.get_mut(&uid) {
         if running.at == at && running.drain == drain && running.volume == volume {
+            if running.terms != terms {
+                running.terms = terms;
+                running.wake.notify_one();
+            }
             return;
         }
         running.task.abort();
@@ -58,8 +66,10 @@ pub fn ensure(ctx: &Arc<Context>, session: &Session, workspace: Option<&Workspac
     let wake = Arc::new(Notify::new());
     let cluster = Cluster { ctx: ctx.clone(), session: session.clone(), subject, at: at.clone() };
     let task = tokio::spawn(keep(cluster, wake.clone(), drain)).abort_handle();
-    bridges
-        .insert(uid, Bridge { session: ObjectRef::from_obj(session), at, drain, volume, facts, wake, task });
+    bridges.insert(
+        uid,
+        Bridge { session: ObjectRef::from_obj(session), at, drain, volume, terms, facts, wake, task },
+    );
 }
 
 fn subject(session: &Session, workspace: &Workspace) -> Subject {
@@ -73,7 +83,7 @@ fn subject(session: &Session, workspace: &Workspace) -> Subject {
             .get(labels::CREATED_BY)
             .cloned()
             .unwrap_or_else(|| "unknown".into()),
-        goal: session.spec.goal.clone(),
+        goal: a8s_plan::chat::first_prompt(session).map(str::to_owned),
         goal_epoch: status.goal_epoch,
         attachments: session.spec.attachments.clone(),
         workspace: Reference { name: workspace.name_any(), uid: workspace.uid().unwrap_or_default() },
@@ -118,12 +128,15 @@ pub async fn serve<W: World>(
     let mut conversation = Conversation::open(world, subject.clone(), drain).await?;
     let mut events = world.events(EventId::default()).await?;
     let mut publish_at: Option<Instant> = None;
-    let mut deliver = true;
+    let (mut deliver, mut published) = (true, false);
     loop {
         if conversation.caught_up() && deliver {
             conversation.deliver().await?;
-            live.publish(&subject.uid, Some(conversation.live.clone()));
-            (deliver, publish_at) = (false, None);
+            deliver = false;
+            // The first facts are waited for.
+            let soon = if published { Instant::now() + SETTLE } else { Instant::now() };
+            publish_at = Some(publish_at.map_or(soon, |at| at.min(soon)));
+            published = true;
         }
         tokio::select! {
             event = events.next() => {
@@ -142,7 +155,7 @@ pub async fn serve<W: World>(
             }
             () = sleep(LOOK_AGAIN) => {
                 // A node that vanished closes no connection; only a question that nobody answers tells.
-                world.runner_state().await?;
+                conversation.refresh(world.runner_state().await?);
                 deliver = true;
             }
         }

@@ -1,10 +1,11 @@
 //! The objects that events become. They are functions of Session and event alone, so that a replay makes the same ones.
 
 use a8s_crds::{
-    Artifact, ArtifactSpec, Author, AuthorKind, Delivery, Message, MessageSpec, ObjectRef, labels, names,
+    Approval, Artifact, ArtifactSpec, Author, AuthorKind, ContentRef, Delivery, Input, InputType, Message,
+    MessageSpec, ObjectRef, OptionKind, Request, RequestOption, RequestSpec, RequestType, labels, names,
 };
-use a8s_wire::{ArtifactInfo, EventId, SessionIdentity};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use a8s_wire::{ArtifactInfo, EventId, Field, Question, SessionIdentity, event::LongText};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::ResourceExt;
 
 /// The Session that a bridge serves; what does not change while it runs.
@@ -58,7 +59,7 @@ impl Subject {
     }
 
     /// What the agent said. A person's Message may have taken the name; then it gets the Session's hash.
-    pub fn message(&self, id: EventId, text: &str, taken: bool) -> Message {
+    pub fn message(&self, id: EventId, text: &str, more: Option<&LongText>, taken: bool) -> Message {
         let mut name = names::message(&self.name, id.epoch, id.seq);
         if taken {
             name = format!("{name}-{}", names::short_hash(&self.uid));
@@ -67,7 +68,7 @@ impl Subject {
         let spec = MessageSpec {
             session: self.name.clone(),
             content: Some(bounded(text, 32_768)),
-            content_ref: None,
+            content_ref: more.map(|more| ContentRef { sha256: more.sha256.clone(), size: more.size }),
             attachments: Vec::new(),
             delivery: Delivery::Queue,
             turn: None,
@@ -78,6 +79,50 @@ impl Subject {
         message.metadata.owner_references = Some(vec![self.owner(true)]);
         message.labels_mut().extend(self.labels());
         message
+    }
+
+    /// What the agent asks; nothing if it cannot be said in the words of the API.
+    pub fn request(&self, question: &Question, epoch: i64, policy: Approval, taken: bool) -> Option<Request> {
+        let kind: RequestType = serde_json::from_value(question.kind.clone().into()).ok()?;
+        let title = if question.title.trim().is_empty() { &question.kind } else { &question.title };
+        // The question's id is the place of the event that asked it.
+        let mut name = format!("{}-{}", self.name, names::slug(&question.id));
+        if taken {
+            name = format!("{name}-{}", names::short_hash(&self.uid));
+        }
+        let options = question.options.iter().map(|choice| RequestOption {
+            id: choice.id.clone(),
+            title: Some(bounded(&choice.title, 256)),
+            // What is not understood permits nothing.
+            kind: serde_json::from_value(choice.kind.clone().into()).unwrap_or(OptionKind::RejectOnce),
+        });
+        let spec = RequestSpec {
+            session: self.name.clone(),
+            kind,
+            title: bounded(title, 256),
+            detail: question.detail.as_deref().map(|text| bounded(text, 4_096)),
+            options: options.collect(),
+            form: question.form.iter().map(input).collect(),
+            subject: question.subject.clone(),
+            handoff: None,
+            policy,
+            turn: Some(question.turn),
+            epoch,
+            id: Some(question.id.clone()),
+            expires: question.expires.parse().ok().map(Time),
+        };
+        let mut request = Request::new(&name, spec);
+        request.metadata.namespace = Some(self.namespace.clone());
+        request.metadata.owner_references = Some(vec![self.owner(true)]);
+        request.labels_mut().extend(self.labels());
+        // Whom it was asked of is gone when a backup comes back, and only the controller may make one.
+        request.labels_mut().insert(labels::VELERO_EXCLUDE.into(), "true".into());
+        Some(request)
+    }
+
+    /// Whether this Session made the Request.
+    pub fn made(&self, request: &Request) -> bool {
+        request.owner_references().iter().any(|r| r.controller == Some(true) && r.uid == self.uid)
     }
 
     /// A published file.
@@ -127,6 +172,16 @@ impl Subject {
 /// Whether the Message was said to an earlier Session of the same name.
 pub fn is_for_another(message: &Message, session_uid: &str) -> bool {
     message.owner_references().iter().any(|r| r.kind == "Session" && r.uid != session_uid)
+}
+
+fn input(field: &Field) -> Input {
+    Input {
+        name: field.name.clone(),
+        title: field.title.as_deref().map(|title| bounded(title, 256)),
+        kind: serde_json::from_value(field.kind.clone().into()).unwrap_or(InputType::Text),
+        options: field.options.clone(),
+        optional: field.optional,
+    }
 }
 
 /// At most `max` characters, which is what the API counts.

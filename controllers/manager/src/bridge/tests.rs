@@ -1,13 +1,17 @@
+mod asked;
 mod lineage;
+mod talk;
 
 use std::sync::Mutex;
 
 use a8s_crds::{
-    Artifact, Attachment, Author, AuthorKind, Delivery, Message, MessageSpec, MessageState, MessageStatus,
+    Approval, Artifact, Attachment, Author, AuthorKind, ControlStatus, Delivery, Message, MessageSpec,
+    MessageState, MessageStatus, Request, RequestStatus,
 };
 use a8s_plan::Notice;
 use a8s_wire::{
-    ArtifactInfo, Event, EventBody, Prompt, PromptAccepted, RunnerPhase, RunnerState, SessionIdentity,
+    Answer, Answered, ArtifactInfo, Event, EventBody, Prompt, PromptAccepted, Question, RunnerPhase,
+    RunnerState, SessionIdentity, Settings,
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -43,6 +47,20 @@ struct State {
     bound: Vec<SessionIdentity>,
     /// The runner works for somebody else.
     taken: bool,
+    requests: Vec<Request>,
+    /// Questions that wait for an answer.
+    questions: Vec<Question>,
+    answers: Vec<(String, Answer)>,
+    /// Kind of the question that each turn asks before it ends.
+    asks: Option<&'static str>,
+    /// How the agent shall be run, and what the runner was told.
+    wanted: Settings,
+    settings: Vec<Settings>,
+    limit: Option<String>,
+    control: Option<ControlStatus>,
+    /// The API server does not take what is asked.
+    unfit: bool,
+    said: Vec<Notice>,
 }
 
 impl State {
@@ -58,10 +76,44 @@ impl State {
             self.turn += 1;
             self.running = Some(id.clone());
             self.event(EventBody::TurnStarted { message_id: id, content: "c".into(), author: "jane".into() });
-            if !self.slow {
+            if let Some(kind) = self.asks {
+                self.ask(kind);
+            } else if !self.slow {
                 self.end("end_turn");
             }
         }
+    }
+
+    fn ask(&mut self, kind: &str) {
+        let id = format!("{}-{}", self.epoch, self.transcript.last().map_or(0, |e| e.id.seq) + 1);
+        let choice =
+            |id: &str, kind: &str| a8s_wire::Choice { id: id.into(), title: id.into(), kind: kind.into() };
+        let options = vec![choice("yes", "AllowOnce"), choice("no", "RejectOnce")];
+        let question = Question {
+            id,
+            kind: kind.into(),
+            title: format!("{kind} please"),
+            options: if kind == "Permission" { options } else { Vec::new() },
+            turn: self.turn,
+            expires: "2099-01-01T00:00:00Z".into(),
+            ..Question::default()
+        };
+        self.questions.push(question.clone());
+        self.event(EventBody::Question(question));
+    }
+
+    /// The runner takes an answer once.
+    fn answer(&mut self, id: &str, answer: &Answer) -> bool {
+        let Some(at) = self.questions.iter().position(|q| q.id == id) else { return false };
+        self.questions.remove(at);
+        self.answers.push((id.to_owned(), answer.clone()));
+        let yes = matches!(answer.option.as_deref(), Some("yes" | "allow"));
+        let outcome = if yes { "granted" } else { "refused" };
+        let by = Some(answer.by.clone());
+        self.event(EventBody::QuestionClosed { id: id.into(), outcome: outcome.into(), by });
+        self.end("end_turn");
+        self.work();
+        true
     }
 
     fn end(&mut self, stop_reason: &str) {
@@ -180,14 +232,71 @@ impl World for Fake {
         })?)
     }
 
-    async fn attachment(&self, attachment: &Attachment) -> Result<Bytes, Error> {
+    async fn requests(&self) -> Result<Vec<Request>, Error> {
+        Ok(self.state().requests.clone())
+    }
+
+    fn approval(&self, _: &Question) -> Approval {
+        Approval::Ask
+    }
+
+    async fn create_request(&self, request: &Request) -> Result<Made<Request>, Error> {
+        if self.state().unfit {
+            let status = kube::core::Status::failure("spec is invalid", "Invalid").with_code(422);
+            return Err(kube::Error::Api(status.boxed()).into());
+        }
+        Ok(self.call(|state| {
+            if let Some(found) = state.requests.iter().find(|r| r.name_any() == request.name_any()) {
+                return Made::Exists(found.clone());
+            }
+            state.requests.push(request.clone());
+            Made::New(request.clone())
+        })?)
+    }
+
+    async fn set_request_status(&self, request: &Request, status: &RequestStatus) -> Result<(), Error> {
+        Ok(self.call(|state| {
+            let found = state.requests.iter_mut().find(|r| r.name_any() == request.name_any()).unwrap();
+            // As with a resource version: what is not as it was read is not written.
+            if found.status == request.status {
+                found.status = Some(status.clone());
+            }
+        })?)
+    }
+
+    fn control(&self) -> Option<ControlStatus> {
+        self.state().control.clone()
+    }
+
+    fn settings(&self) -> Settings {
+        self.state().wanted.clone()
+    }
+
+    async fn put_settings(&self, settings: &Settings) -> Result<(), PodError> {
+        self.call(|state| {
+            state.settings.push(settings.clone());
+            state.limit = None;
+        })
+    }
+
+    async fn answer(&self, id: &str, answer: &Answer) -> Result<Answered, PodError> {
+        self.call(|state| Answered { applied: state.answer(id, answer) })
+    }
+
+    async fn attachment(&self, attachment: &Attachment) -> Result<Option<Bytes>, Error> {
         if self.state().bare {
             return Err(Error::Other("attachment a.csv: ConfigMap c with key k does not exist".into()));
         }
-        Ok(Bytes::from(attachment.text.clone().unwrap_or_default()))
+        Ok(attachment.text.clone().map(Bytes::from))
     }
 
-    async fn say(&self, _: Notice) {}
+    async fn material(&self, subject: &str) -> Result<Option<(String, Bytes)>, Error> {
+        Ok((subject == "q3-v1").then(|| ("../q3.csv".to_owned(), Bytes::from("figures"))))
+    }
+
+    async fn say(&self, notice: Notice) {
+        self.state().said.push(notice);
+    }
 
     async fn runner_state(&self) -> Result<RunnerState, PodError> {
         let state = self.state();
@@ -198,6 +307,9 @@ impl World for Fake {
             state: RunnerPhase::Idle,
             queue: state.queue.clone(),
             session: state.bound.last().cloned(),
+            questions: state.questions.clone(),
+            settings: state.settings.last().cloned(),
+            limit: state.limit.clone(),
             ..RunnerState::default()
         })
     }

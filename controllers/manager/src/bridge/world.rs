@@ -2,9 +2,14 @@
 
 use std::future::Future;
 
-use a8s_crds::{Artifact, Attachment, Message, MessageStatus};
+use a8s_crds::{
+    Approval, Artifact, Attachment, ControlStatus, Message, MessageStatus, Request, RequestStatus,
+};
 use a8s_plan::Notice;
-use a8s_wire::{Event, EventId, Prompt, PromptAccepted, RunnerState, SessionIdentity};
+use a8s_wire::{
+    Answer, Answered, Event, EventId, Prompt, PromptAccepted, Question, RunnerState, SessionIdentity,
+    Settings,
+};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
@@ -39,13 +44,35 @@ pub trait World: Send + Sync {
         message: &Message,
         status: &MessageStatus,
     ) -> impl Future<Output = Result<(), Error>> + Send;
+    /// All Requests of the Session, freshly read.
+    fn requests(&self) -> impl Future<Output = Result<Vec<Request>, Error>> + Send;
+    /// Who may decide what the agent asks; written into the Request when it is made.
+    fn approval(&self, question: &Question) -> Approval;
+    /// Creates a Request.
+    fn create_request(&self, request: &Request) -> impl Future<Output = Result<Made<Request>, Error>> + Send;
+    /// Writes the status of a Request, without the decision, if the Request is as it was read; else nothing is done.
+    fn set_request_status(
+        &self,
+        request: &Request,
+        status: &RequestStatus,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Who has mouse and keyboard, as deskd confirmed it; nothing if it did not say so yet.
+    fn control(&self) -> Option<ControlStatus>;
+    /// How the agent is to be run.
+    fn settings(&self) -> Settings;
     /// Creates an Artifact.
     fn create_artifact(
         &self,
         artifact: &Artifact,
     ) -> impl Future<Output = Result<Made<Artifact>, Error>> + Send;
-    /// The content of an attachment.
-    fn attachment(&self, attachment: &Attachment) -> impl Future<Output = Result<Bytes, Error>> + Send;
+    /// The content of an attachment; nothing if there is no file to put anywhere, as for most Connections.
+    fn attachment(
+        &self,
+        attachment: &Attachment,
+    ) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
+    /// What an agent that asked for more material gets: file name and content; nothing if there is no Artifact of that name, and no key of a
+    /// ConfigMap (`<name>/<key>`).
+    fn material(&self, subject: &str) -> impl Future<Output = Result<Option<(String, Bytes)>, Error>> + Send;
     /// Sends an Event about the Session.
     fn say(&self, notice: Notice) -> impl Future<Output = ()> + Send;
 
@@ -53,10 +80,14 @@ pub trait World: Send + Sync {
     fn runner_state(&self) -> impl Future<Output = Result<RunnerState, PodError>> + Send;
     /// Tells the runner whose conversation it keeps; it refuses if it keeps another one's.
     fn bind(&self, session: &SessionIdentity) -> impl Future<Output = Result<(), PodError>> + Send;
+    /// Tells the runner how to run the agent.
+    fn put_settings(&self, settings: &Settings) -> impl Future<Output = Result<(), PodError>> + Send;
     /// Gives the agent a message.
     fn prompt(&self, prompt: &Prompt) -> impl Future<Output = Result<PromptAccepted, PodError>> + Send;
     /// Stops a turn.
     fn interrupt(&self, turn: i64) -> impl Future<Output = Result<(), PodError>> + Send;
+    /// Answers a question of the agent.
+    fn answer(&self, id: &str, answer: &Answer) -> impl Future<Output = Result<Answered, PodError>> + Send;
     /// Puts a file into `~/Attachments`.
     fn put_attachment(&self, name: &str, body: Bytes) -> impl Future<Output = Result<(), PodError>> + Send;
     /// Events after `after`, replayed and then live.

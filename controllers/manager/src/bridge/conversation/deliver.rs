@@ -2,7 +2,7 @@
 
 use a8s_crds::{
     Delivery, Message, MessageState, MessageStatus,
-    conditions::{Reason, Status},
+    conditions::{self, ConditionType, Reason, Status},
 };
 use a8s_wire::Prompt;
 use jiff::Timestamp;
@@ -13,6 +13,8 @@ use super::{super::world::World, Conversation, record::delivered};
 use crate::{errors::Error, pods::PodError};
 
 const WAITS: &str = "waits for its turn";
+/// So many seconds a Message may wait for what is attached to it.
+const PATIENCE: i64 = 60;
 
 impl<W: World> Conversation<'_, W> {
     /// Hands over what can be handed over now.
@@ -20,6 +22,8 @@ impl<W: World> Conversation<'_, W> {
         if !self.caught_up() || self.drain {
             return Ok(());
         }
+        self.set_up().await?;
+        self.attend().await?;
         self.sort_in().await?;
         self.settle().await?;
         let goal = self.subject.goal_id();
@@ -38,6 +42,20 @@ impl<W: World> Conversation<'_, W> {
         Ok(())
     }
 
+    /// How the agent is run is said before it hears anything, and again when it changes.
+    async fn set_up(&mut self) -> Result<(), Error> {
+        let wanted = self.world.settings();
+        if self.settings.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        self.world.put_settings(&wanted).await?;
+        if self.settings.replace(wanted).is_some() && self.live.limit.is_some() {
+            let state = self.world.runner_state().await?;
+            self.refresh(state);
+        }
+        Ok(())
+    }
+
     pub(super) fn runner_has(&self, id: &str) -> bool {
         self.outstanding.contains(id) || self.turns.contains_key(id) || self.over.contains(id)
     }
@@ -50,6 +68,12 @@ impl<W: World> Conversation<'_, W> {
             self.marked = true;
         }
         all.retain(|m| self.subject.is_addressed(m));
+        // What was attached in the talk before the work belongs to what was agreed on in it.
+        for attachment in all.iter().filter(|m| m.is_of_the_chat()).flat_map(|m| &m.spec.attachments) {
+            if !self.subject.attachments.iter().any(|a| a.name == attachment.name) {
+                self.subject.attachments.push(attachment.clone());
+            }
+        }
         let mut new: Vec<Message> = all.iter().filter(|m| seq(m).is_none()).cloned().collect();
         new.sort_by_key(|m| (m.metadata.creation_timestamp.clone().map(|t| t.0), m.name_any()));
         for message in new {
@@ -86,7 +110,7 @@ impl<W: World> Conversation<'_, W> {
                 a8s_plan::message::turn_lost(&mut status, Timestamp::now());
                 self.write(&message, status).await?;
                 continue;
-            } else {
+            } else if !lacks_something(&status) {
                 // Whatever it was told to wait for, such as a suspended Session, is over.
                 delivered(&mut status, Status::False, Reason::Queued, WAITS);
             }
@@ -127,7 +151,9 @@ impl<W: World> Conversation<'_, W> {
                 }
                 other => other?,
             };
-            self.world.put_attachment(&attachment.name, body).await?;
+            if let Some(body) = body {
+                self.world.put_attachment(&attachment.name, body).await?;
+            }
         }
         Ok(())
     }
@@ -146,13 +172,13 @@ impl<W: World> Conversation<'_, W> {
                 return Ok(false);
             }
             let message = self.interrupt(message).await?;
-            return self.hand_over(&message).await.map(|()| true);
+            return self.hand_over(&message).await;
         }
         let Some(message) = self.pending.iter().find(waits).cloned() else { return Ok(false) };
         if self.live.running || !self.outstanding.is_empty() {
             return Ok(false);
         }
-        self.hand_over(&message).await.map(|()| true)
+        self.hand_over(&message).await
     }
 
     /// Stops the turn that the Message means. The turn is written down first: after a crash the same one is meant, and no later one.
@@ -185,11 +211,16 @@ impl<W: World> Conversation<'_, W> {
         Ok(())
     }
 
-    async fn hand_over(&mut self, message: &Message) -> Result<(), Error> {
+    /// False if it has to wait for something.
+    async fn hand_over(&mut self, message: &Message) -> Result<bool, Error> {
         let id = id(message);
+        let attachments = match self.enclose(message).await? {
+            Ok(names) => names,
+            Err((reason, text)) => return self.incomplete(message, reason, &text).await,
+        };
         let author = message.spec.author.as_ref().map_or_else(|| "unknown".to_owned(), |a| a.name.clone());
         let content = message.spec.content.clone().unwrap_or_default();
-        let prompt = Prompt { message_id: id.clone(), content, author, attachments: Vec::new() };
+        let prompt = Prompt { message_id: id.clone(), content, author, attachments };
         let mut status = message.status.clone().unwrap_or_default();
         match self.world.prompt(&prompt).await {
             Ok(accepted) => {
@@ -216,12 +247,56 @@ impl<W: World> Conversation<'_, W> {
         } else if let Some(slot) = self.pending.iter_mut().find(|m| m.uid() == message.uid()) {
             slot.status = Some(status);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Puts what belongs to a Message among the attachments; the names, or what is missing.
+    async fn enclose(&self, message: &Message) -> Result<Result<Vec<String>, (Reason, String)>, Error> {
+        let mut names = Vec::new();
+        for attachment in &message.spec.attachments {
+            let body = match self.world.attachment(attachment).await {
+                Err(Error::Other(text)) => {
+                    return Ok(Err((a8s_plan::session::missing(attachment).0, text)));
+                }
+                other => other?,
+            };
+            if let Some(body) = body {
+                self.world.put_attachment(&attachment.name, body).await?;
+                names.push(attachment.name.clone());
+            }
+        }
+        Ok(Ok(names))
+    }
+
+    /// What is missing may be on its way with the same `kubectl apply`; after a while the conversation goes on without the Message.
+    async fn incomplete(&mut self, message: &Message, reason: Reason, text: &str) -> Result<bool, Error> {
+        let made = message.metadata.creation_timestamp.as_ref().map_or(0, |t| t.0.as_second());
+        let given_up = Timestamp::now().as_second() - made >= PATIENCE;
+        let mut status = message.status.clone().unwrap_or_default();
+        if given_up {
+            status.state = Some(MessageState::Dropped);
+            delivered(&mut status, Status::False, reason, &format!("{text}; then send the Message again"));
+            self.pending.retain(|m| m.uid() != message.uid());
+        } else {
+            delivered(&mut status, Status::False, reason, text);
+        }
+        self.write(message, status.clone()).await?;
+        if let Some(slot) = self.pending.iter_mut().find(|m| m.uid() == message.uid()) {
+            slot.status = Some(status);
+        }
+        Ok(given_up)
     }
 }
 
 fn id(message: &Message) -> String {
     message.uid().unwrap_or_default()
+}
+
+/// Whether it was told that something attached to it is missing; that is looked at when it is its turn.
+fn lacks_something(status: &MessageStatus) -> bool {
+    let missing = [Reason::ConfigMapNotFound, Reason::ArtifactNotFound, Reason::ConnectionNotFound];
+    conditions::get(&status.conditions, ConditionType::Delivered)
+        .is_some_and(|c| missing.iter().any(|reason| reason.as_str() == c.reason))
 }
 
 fn seq(message: &Message) -> Option<i64> {

@@ -54,6 +54,9 @@ impl<W: World> Conversation<'_, W> {
 
     /// Whether the transcript does not know the Message any more; nothing if it never knew of it.
     fn abandoned(&self, message: &Message) -> Option<bool> {
+        if message.is_of_the_chat() {
+            return None;
+        }
         if self.subject.wrote(message) {
             let name = message.name_any();
             let known = |id: &a8s_wire::EventId| {

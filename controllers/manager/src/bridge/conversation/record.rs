@@ -5,7 +5,7 @@ use a8s_crds::{
     conditions::{self, ConditionType, Reason, Status},
 };
 use a8s_plan::Notice;
-use a8s_wire::{ArtifactInfo, Event, EventBody};
+use a8s_wire::{ArtifactInfo, Event, EventBody, event::LongText};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -20,7 +20,13 @@ impl<W: World> Conversation<'_, W> {
     /// Makes the objects of an event and tells of transitions.
     pub(super) async fn record(&mut self, event: &Event) -> Result<(), Error> {
         match &event.body {
-            EventBody::Message { text, .. } if !text.trim().is_empty() => self.said(event, text).await?,
+            EventBody::Message { text, more } if !text.trim().is_empty() => {
+                self.said(event, text, more.as_ref()).await?
+            }
+            EventBody::Question(question) => self.asked(question).await?,
+            EventBody::QuestionClosed { id, outcome, by } => {
+                self.answered(id, outcome, by.as_deref()).await?
+            }
             EventBody::Artifact(info) => self.published(event.id.epoch, info).await?,
             EventBody::TurnStarted { author, .. } => {
                 self.say(
@@ -41,9 +47,9 @@ impl<W: World> Conversation<'_, W> {
         Ok(())
     }
 
-    async fn said(&mut self, event: &Event, text: &str) -> Result<(), Error> {
+    async fn said(&mut self, event: &Event, text: &str, more: Option<&LongText>) -> Result<(), Error> {
         for taken in [false, true] {
-            let message = self.subject.message(event.id, text, taken);
+            let message = self.subject.message(event.id, text, more, taken);
             let found = match self.world.create_message(&message).await? {
                 Made::New(found) => found,
                 Made::Exists(found) if self.subject.wrote(&found) => found,

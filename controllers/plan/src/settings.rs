@@ -1,0 +1,107 @@
+//! How a Session's agent is run, as its runner is told: what the Environment offers, narrowed by what the Session asks for.
+
+use a8s_crds::{Duration, Environment, Harness, PermissionPolicy, Session};
+use a8s_wire::Settings;
+
+use crate::chat::first_prompt;
+
+/// The settings. Without an Environment, because it was deleted since, the built-in agent is run.
+pub fn settings(session: &Session, environment: Option<&Environment>) -> Settings {
+    let spec = &session.spec;
+    let agent = spec.agent.as_ref();
+    let harness =
+        environment.and_then(|e| harness(&e.spec.harnesses, agent.and_then(|a| a.harness.as_deref())));
+    let own = agent.and_then(|a| a.instructions.as_deref());
+    let instructions: Vec<&str> =
+        [environment.and_then(|e| e.spec.instructions.as_deref()), own].into_iter().flatten().collect();
+    let policy = spec.policy.as_ref();
+    let limits = spec.limits.as_ref();
+    let timeout = policy.and_then(|p| p.request_timeout.as_deref()).and_then(seconds);
+    let active = limits.and_then(|l| l.active_duration.as_deref()).and_then(seconds);
+    Settings {
+        harness: harness.map(|h| h.name.clone()).unwrap_or_default(),
+        command: harness.map(|h| h.command.clone()).unwrap_or_default(),
+        model: agent.and_then(|a| a.model.as_ref()).map(|m| m.connection.clone()),
+        instructions: (!instructions.is_empty()).then(|| instructions.join("\n\n")),
+        requirement: first_prompt(session).map(str::to_owned),
+        permissions: match policy.map(|p| p.permissions).unwrap_or_default() {
+            PermissionPolicy::Ask => a8s_wire::PermissionPolicy::Ask,
+            PermissionPolicy::Allow => a8s_wire::PermissionPolicy::Allow,
+            PermissionPolicy::Deny => a8s_wire::PermissionPolicy::Deny,
+        },
+        request_timeout_seconds: timeout.and_then(|s| u64::try_from(s).ok()).unwrap_or(HALF_AN_HOUR),
+        max_turns: limits.and_then(|l| l.turns).unwrap_or_default(),
+        max_tokens: limits.and_then(|l| l.tokens).unwrap_or_default(),
+        max_active_seconds: active.unwrap_or_default(),
+    }
+}
+
+fn seconds(text: &str) -> Option<i64> {
+    Duration(text.to_owned()).seconds()
+}
+
+/// What an unanswered Request waits where nobody says otherwise.
+const HALF_AN_HOUR: u64 = 1_800;
+
+/// The harness of this name; without one the default, or the first that there is.
+fn harness<'a>(all: &'a [Harness], name: Option<&str>) -> Option<&'a Harness> {
+    match name {
+        Some(name) => all.iter().find(|h| h.name == name),
+        None => all.iter().find(|h| h.default).or_else(|| all.first()),
+    }
+}
+
+/// Why the Session's agent cannot be run, if the Environment does not have what it asks for.
+pub fn unknown_harness(session: &Session, environment: &Environment) -> Option<String> {
+    let name = session.spec.agent.as_ref()?.harness.as_deref()?;
+    let all = &environment.spec.harnesses;
+    if all.iter().any(|h| h.name == name) {
+        return None;
+    }
+    let names: Vec<&str> = all.iter().map(|h| h.name.as_str()).collect();
+    let there = if names.is_empty() {
+        "it has only the built-in agent".into()
+    } else {
+        format!("it has {}", names.join(", "))
+    };
+    let environment = kube::ResourceExt::name_any(environment);
+    Some(format!("spec.agent.harness: Environment {environment} has no harness {name}; {there}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_session_narrows_what_the_environment_offers() {
+        let environment = Environment::new("e", from_value(json!({"title": "t", "image": "i", "instructions": "Be tidy.",
+            "harnesses": [{"name": "a", "command": ["/a"]}, {"name": "b", "default": true, "command": ["/b", "--acp"]}]})).unwrap());
+        let session = |spec| Session::new("s", from_value(spec).unwrap());
+        let plain = settings(&session(json!({"goal": "g"})), Some(&environment));
+        assert_eq!(
+            (plain.harness.as_str(), plain.command.len(), plain.request_timeout_seconds),
+            ("b", 2, 1_800)
+        );
+        assert_eq!(
+            plain.permissions,
+            a8s_wire::PermissionPolicy::Ask,
+            "nothing is allowed that nobody allowed"
+        );
+        let spec = json!({"goal": "g", "agent": {"harness": "a", "instructions": "Be quick.", "model": {"connection": "llm"}},
+            "policy": {"permissions": "Deny", "requestTimeout": "90s"},
+            "limits": {"turns": 3, "tokens": 1000, "activeDuration": "1h30m"}});
+        let asked = settings(&session(spec.clone()), Some(&environment));
+        assert_eq!((asked.harness.as_str(), asked.model.as_deref()), ("a", Some("llm")));
+        assert_eq!(asked.instructions.as_deref(), Some("Be tidy.\n\nBe quick."));
+        assert_eq!((asked.max_turns, asked.max_tokens, asked.max_active_seconds), (3, 1_000, 5_400));
+        assert_eq!((asked.request_timeout_seconds, asked.requirement.as_deref()), (90, Some("g")));
+        assert_eq!(unknown_harness(&session(spec), &environment), None);
+        let other = session(json!({"goal": "g", "agent": {"harness": "c"}}));
+        assert_eq!(
+            unknown_harness(&other, &environment).unwrap(),
+            "spec.agent.harness: Environment e has no harness c; it has a, b"
+        );
+    }
+}
