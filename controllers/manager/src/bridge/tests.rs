@@ -1,4 +1,5 @@
 mod asked;
+mod budget;
 mod lineage;
 mod talk;
 
@@ -61,6 +62,8 @@ struct State {
     /// The API server does not take what is asked.
     unfit: bool,
     said: Vec<Notice>,
+    /// Steps that each turn takes.
+    steps: usize,
 }
 
 impl State {
@@ -76,6 +79,12 @@ impl State {
             self.turn += 1;
             self.running = Some(id.clone());
             self.event(EventBody::TurnStarted { message_id: id, content: "c".into(), author: "jane".into() });
+            for n in 0..self.steps {
+                let (id, title) = (format!("{n}"), format!("step {n}"));
+                self.event(EventBody::Step { id, title, status: "completed".into() });
+                let usage = a8s_wire::Usage { requests: i64::try_from(n).unwrap(), ..a8s_wire::Usage::default() };
+                self.event(EventBody::Usage(usage));
+            }
             if let Some(kind) = self.asks {
                 self.ask(kind);
             } else if !self.slow {
