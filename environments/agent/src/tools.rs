@@ -70,7 +70,11 @@ impl Toolbox {
 
     /// Calls a tool and returns its text and structured content.
     pub async fn call(&self, name: &str, arguments: Value) -> Result<(String, Value), ToolError> {
-        let result = self.request(name, arguments).await?;
+        let mut result = self.request(name, arguments.clone()).await?;
+        if text_of(&result).starts_with("control_handed_back") {
+            // A script does not decide by what it sees; being told once is enough.
+            result = self.request(name, arguments).await?;
+        }
         let text = text_of(&result);
         if result.is_error == Some(true) {
             return Err(ToolError::Refused(text));
@@ -84,8 +88,10 @@ impl Toolbox {
         request.arguments = arguments.as_object().cloned();
         match self.peer().await?.call_tool_once(request).await {
             Ok(CallToolResponse::Complete(result)) => {
-                let held =
-                    result.is_error == Some(true) && text_of(&result).starts_with("control_held_by_user");
+                let text = text_of(&result);
+                let later =
+                    ["control_held_by_user", "control_pending"].iter().any(|code| text.starts_with(code));
+                let held = result.is_error == Some(true) && later;
                 if held { Err(ToolError::Held) } else { Ok(result) }
             }
             Ok(_) => Err(ToolError::Refused(format!("{name} gave an answer of an unknown kind"))),
