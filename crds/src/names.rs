@@ -43,6 +43,16 @@ pub fn request(session: &str, epoch: i64, seq: i64) -> String {
     format!("{session}-{epoch}-{seq}")
 }
 
+/// What the chat agent says about something that was said or decided; `key` is the UID of that, or another name that it has.
+pub fn chat_answer(session: &str, uid: &str, key: &str) -> String {
+    format!("{session}-chat-{}", short_hash(&format!("{uid}/{key}")))
+}
+
+/// The Request that asks whether what was said up to `key` may be handed over.
+pub fn handoff(session: &str, uid: &str, key: &str) -> String {
+    format!("{session}-handoff-{}", short_hash(&format!("{uid}/{key}")))
+}
+
 /// The VolumeSnapshot behind a Snapshot; it carries a piece of the UID so that a Snapshot of the same name, made later, gets another.
 pub fn volume_snapshot(snapshot: &str, uid: &str) -> String {
     bounded(&format!("{snapshot}-{}", short_hash(uid)), 63)

@@ -32,6 +32,10 @@ pub struct Context {
     pub instance: String,
     /// What the bridge knows of running conversations.
     pub live: LiveSessions,
+    /// What models say in talks before the work.
+    pub thoughts: crate::chat::Thoughts<a8s_plan::chat::Thought>,
+    /// What models say about Environments that no rule speaks for.
+    pub advice: crate::chat::Thoughts<Result<a8s_plan::overseer::Proposed, String>>,
     /// Certificate authority of the install.
     pub authority: crate::install::Authority,
     /// Questions to deskd and runner.
@@ -67,6 +71,8 @@ impl Context {
             store,
             instance,
             live,
+            thoughts: crate::chat::Thoughts::default(),
+            advice: crate::chat::Thoughts::default(),
             authority,
             asking,
             secrets,

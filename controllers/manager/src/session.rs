@@ -4,19 +4,22 @@
 use std::{sync::Arc, time::Duration};
 
 use a8s_crds::{
-    Artifact, Attachment, Environment, Message, Session, SessionState, SessionStatus, Snapshot, Workspace,
+    Artifact, Attachment, Connection, Environment, Message, Request, Session, SessionState, SessionStatus,
+    Snapshot, Workspace,
     conditions::{self, ConditionType, Reason},
     names,
 };
 use a8s_plan::{
     Op, Plan,
-    session::{Observed, Waiting, choose, fits, missing, plan},
+    chat::{Brain, brain},
+    overseer,
+    session::{Advice, Observed, Waiting, choose, fits, missing, no_connection, plan},
 };
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt,
-    api::ListParams,
+    api::{ListParams, Patch, PatchParams},
     runtime::{
         Config, applier,
         controller::{Action, ReconcileRequest},
@@ -24,9 +27,10 @@ use kube::{
         watcher,
     },
 };
+use serde_json::json;
 
 use crate::{
-    bridge,
+    bridge, chat,
     context::Context,
     errors::{Error, error_policy},
     execute::carry_out,
@@ -62,8 +66,11 @@ pub async fn run(ctx: Arc<Context>) {
     });
     let owners = ctx.stores.workspaces.touched().map(|workspace| stream::iter(owners(&workspace))).flatten();
     let catalogue = ctx.stores.environments.touched().map(move |_| unsettled()).flatten();
+    let asked = ctx.stores.requests.changes().map(|change| {
+        ObjectRef::new(&change.object.spec.session).within(&change.object.namespace().unwrap_or_default())
+    });
     let triggers: Vec<Triggers> =
-        vec![sessions.boxed(), owners.boxed(), catalogue.boxed(), ctx.live.passes().boxed()];
+        vec![sessions.boxed(), owners.boxed(), catalogue.boxed(), asked.boxed(), ctx.live.passes().boxed()];
     let triggers = stream::select_all(triggers).map(|session| Ok(session.into()));
     drive(ctx, store, triggers).await;
 }
@@ -111,6 +118,14 @@ async fn reconcile(session: Arc<Session>, ctx: Arc<Context>) -> Result<Action, E
         // What falls asleep is given nothing more: the Message wakes it first.
         leaving || resting || seen.session.spec.state != SessionState::Active,
     );
+    if a8s_plan::chat::applies(&seen.session, workspace.is_some()) {
+        let Some(stage) = chat::pass(&ctx, &seen).await? else { return Ok(Action::requeue(BEHIND)) };
+        seen.chat = Some(stage);
+    } else {
+        ctx.thoughts.forget(&uid);
+        oversee(&ctx, &seen).await?;
+        seen.advice = advice(&ctx, &seen, workspace.is_some());
+    }
     loop {
         let planned = plan(&seen, &ctx.env());
         let Some(wanted) = taken_over(&planned) else { return carry_out(&ctx, &seen.session, planned).await };
@@ -127,6 +142,51 @@ async fn reconcile(session: Arc<Session>, ctx: Arc<Context>) -> Result<Action, E
         }
         seen.pool.retain(|waiting| waiting.workspace.uid().as_ref() != Some(&wanted));
     }
+}
+
+/// What a model says about the Environment, where there is a choice, no rule speaks for any, and the Session has a model.
+fn advice(ctx: &Arc<Context>, seen: &Observed, has_workspace: bool) -> Advice {
+    let session = &seen.session;
+    let recorded = session.status.as_ref().is_some_and(|s| s.workspace.is_some());
+    let open = !has_workspace && !recorded && session.spec.state == SessionState::Active;
+    if open
+        && seen.environments.len() > 1
+        && let Ok(choice) = choose(seen)
+        && !choice.certain
+        && let Brain::Model(connection) = brain(session, &seen.connections)
+    {
+        return chat::advice(ctx, seen, &connection);
+    }
+    ctx.advice.forget(&session.uid().unwrap_or_default());
+    Advice::None
+}
+
+/// What a rule may decide of what the agent asks is decided, and what asks for a hand-over that is over is closed.
+async fn oversee(ctx: &Context, seen: &Observed) -> Result<(), Error> {
+    let session = &seen.session;
+    let left = a8s_plan::chat::leftovers(session, &seen.requests, &ctx.env());
+    // What has changed since is looked at in the pass that follows from that.
+    chat::carry_out(ctx, session, &left).await?;
+    let name = session.status.as_ref().and_then(|s| s.environment.as_deref());
+    let environment = name.and_then(|name| ctx.stores.environments.get(None, name));
+    for request in &seen.requests {
+        let Some(decision) = overseer::decide(request, environment.as_deref(), &seen.connections, &ctx.env())
+        else {
+            continue;
+        };
+        let api: Api<Request> = Api::namespaced(ctx.client.clone(), &request.namespace().unwrap_or_default());
+        let patch = json!({
+            "metadata": {"uid": request.uid(), "resourceVersion": request.resource_version()},
+            "status": {"decision": decision},
+        });
+        let params = PatchParams { field_manager: Some("a8s/overseer".into()), ..PatchParams::default() };
+        match api.patch_status(&request.name_any(), &params, &Patch::Merge(&patch)).await {
+            // Somebody decided, or closed it, since.
+            Err(kube::Error::Api(s)) if matches!(s.code, 404 | 409) => {}
+            other => drop(other?),
+        }
+    }
+    Ok(())
 }
 
 /// UID of the Workspace that the plan takes from a pool.
@@ -186,7 +246,10 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
     let environments: Vec<Environment> = if recorded.is_none() {
         ctx.stores.environments.all().iter().map(|e| Environment::clone(e)).collect()
     } else {
-        Vec::new()
+        // What was chosen says which tools and Connections it offers.
+        let chosen = session.status.as_ref().and_then(|s| s.environment.as_deref());
+        let chosen = chosen.and_then(|name| ctx.stores.environments.get(None, name));
+        chosen.iter().map(|e| Environment::clone(e)).collect()
     };
     let snapshot = match session.spec.source.as_ref().and_then(|s| s.snapshot.as_ref()) {
         Some(source) => Api::<Snapshot>::namespaced(client(), namespace).get_opt(source).await?,
@@ -203,6 +266,11 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
     for attachment in session.spec.attachments.iter().filter(|_| needed) {
         unresolved.extend(unresolved_reason(ctx, attachment, namespace).await?);
     }
+    if let Some(model) = session.spec.agent.as_ref().and_then(|a| a.model.as_ref()).filter(|_| needed)
+        && !connection_exists(ctx, namespace, &model.connection).await?
+    {
+        unresolved.push(no_connection("agent.model", &model.connection));
+    }
     let live = ctx.live.facts(&uid);
     let mut seen = Observed {
         session,
@@ -214,6 +282,10 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
         pool: Vec::new(),
         undelivered,
         live,
+        requests: ctx.stores.requests_of.get(&format!("{namespace}/{name}")),
+        connections: ctx.stores.connections_of.get(namespace),
+        chat: None,
+        advice: Advice::None,
     };
     // A Session that starts from something has no use for what others wait for.
     if recorded.is_none() && without && seen.session.spec.source.is_none() {
@@ -257,8 +329,19 @@ async fn unresolved_reason(
         let api: Api<Artifact> = Api::namespaced(ctx.client.clone(), namespace);
         let status = api.get_opt(&source.name).await?.and_then(|a| a.status);
         status.is_some_and(|s| conditions::is_true(&s.conditions, ConditionType::Ready))
+    } else if let Some(source) = &attachment.connection {
+        connection_exists(ctx, namespace, &source.name).await?
     } else {
         true
     };
     Ok((!found).then(|| missing(attachment)))
+}
+
+/// What the cache does not have is asked for before it is said to be missing.
+async fn connection_exists(ctx: &Context, namespace: &str, name: &str) -> Result<bool, Error> {
+    if ctx.stores.connections.get(Some(namespace), name).is_some() {
+        return Ok(true);
+    }
+    let api: Api<Connection> = Api::namespaced(ctx.client.clone(), namespace);
+    Ok(api.get_opt(name).await?.is_some())
 }

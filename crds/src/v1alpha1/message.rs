@@ -30,6 +30,8 @@ use super::Attachment;
 )]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a Message cannot be changed; send another"))]
 #[x_kube(validation = Rule::new("has(self.content) || self.delivery == 'Interrupt'").message("content may be empty only if delivery is Interrupt, which then means Stop"))]
+#[x_kube(validation = Rule::new("!has(self.attachments) || self.attachments.all(a, !has(a.connection))").message("a Connection is attached to the Session, in spec.attachments; or the agent asks for it"))]
+#[x_kube(validation = Rule::new("!has(self.attachments) || self.attachments.map(a, has(a.text) ? size(a.text) : 0).sum() <= 262144").message("the texts attached to one Message may have 262144 characters in all; put more into a ConfigMap or an Artifact"))]
 pub struct MessageSpec {
     /// Name of the Session in the same namespace.
     #[schemars(length(min = 1, max = 253))]
@@ -148,7 +150,26 @@ impl MessageStatus {
     }
 }
 
+impl Author {
+    /// Name of the chat agent, which speaks before there is a desktop.
+    pub const CHAT: &'static str = "chat";
+}
+
 impl Message {
+    /// Whether it belongs to the talk with the chat agent, before the first turn: no transcript of a desktop knows it.
+    pub fn is_of_the_chat(&self) -> bool {
+        match self.spec.author.as_ref().filter(|a| a.kind != AuthorKind::User) {
+            Some(author) => author.kind == AuthorKind::Agent && author.name == Author::CHAT,
+            // A runner gives each Message a turn, the chat agent none.
+            None => {
+                self.spec.content.is_some()
+                    && self.status.as_ref().is_some_and(|s| {
+                        s.seq.is_some() && s.turn.is_none() && s.state == Some(MessageState::Consumed)
+                    })
+            }
+        }
+    }
+
     /// Whether the agent, or a8s itself, said it; such a Message is only a record.
     pub fn is_from_agent(&self) -> bool {
         self.spec.author.as_ref().is_some_and(|a| a.kind != AuthorKind::User)
@@ -203,6 +224,11 @@ mod tests {
             let record = said(AuthorKind::Agent, state);
             assert_eq!((record.is_settled(), record.is_undelivered()), (true, false), "{state:?}");
         }
+        let mut chat = said(AuthorKind::User, Some(MessageState::Consumed));
+        chat.status.as_mut().unwrap().seq = Some(1);
+        assert!(chat.is_of_the_chat());
+        chat.status.as_mut().unwrap().turn = Some(1);
+        assert!(!chat.is_of_the_chat(), "an agent had it in its first turn");
         let mut stop = said(AuthorKind::User, None);
         stop.spec.content = None;
         assert!(!stop.is_undelivered(), "a Stop asks for no answer");

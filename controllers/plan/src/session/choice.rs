@@ -1,18 +1,10 @@
-//! Which Environment a Session gets, and why.
+//! Which Environment a Session gets, and why: what its spec or the requirement says; else the overseer's rules choose.
 
-use a8s_crds::{Environment, conditions::Reason};
+use a8s_crds::conditions::Reason;
 use kube::ResourceExt;
 
-use super::Observed;
-
-/// The choice and its reasons, one a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// Name of the Environment.
-    pub environment: String,
-    /// Why.
-    pub rationale: Vec<String>,
-}
+use super::{Advice, Observed, status::one_line};
+use crate::overseer::{Choice, Demand, best, held_against, of_attachments};
 
 /// Chooses. A choice that was made stays: the catalogue may change, the Session's Workspace does not.
 pub fn choose(seen: &Observed) -> Result<Choice, (Reason, String)> {
@@ -21,8 +13,25 @@ pub fn choose(seen: &Observed) -> Result<Choice, (Reason, String)> {
     if let (Some((environment, rationale)), Some(_)) =
         (before, session.status.as_ref().and_then(|s| s.workspace.as_ref()))
     {
-        return Ok(Choice { environment, rationale });
+        return Ok(Choice { environment, rationale, certain: true });
     }
+    let requirement = session.status.as_ref().and_then(|s| s.requirement.as_ref());
+    let free = session.spec.environment.is_none() && session.spec.source.is_none();
+    if let Some((requirement, name)) =
+        requirement.filter(|_| free).and_then(|r| Some((r, r.environment.as_deref()?)))
+    {
+        let why = match &requirement.request {
+            Some(request) => format!("{name}: agreed on in Request {request}"),
+            None => format!("{name}: what the chat agent found"),
+        };
+        return named(seen, name, why);
+    }
+    choose_for(seen, crate::chat::first_prompt(session).unwrap_or_default())
+}
+
+/// Chooses for this text, whatever was chosen or agreed on before. What the spec says leaves nothing to choose.
+pub fn choose_for(seen: &Observed, text: &str) -> Result<Choice, (Reason, String)> {
+    let session = &seen.session;
     if let Some(name) = &session.spec.environment {
         return named(seen, name, format!("{name}: named in spec.environment"));
     }
@@ -64,70 +73,33 @@ pub fn choose(seen: &Observed) -> Result<Choice, (Reason, String)> {
             )),
         };
     }
-    best(&seen.environments, session.spec.goal.as_deref().unwrap_or_default())
+    let attachments = &session.spec.attachments;
+    let files = attachments.iter().filter(|a| a.connection.is_none()).count();
+    let choice = best(&seen.environments, &Demand { text, calls: of_attachments(attachments), files })?;
+    Ok(if choice.certain { choice } else { advised(seen, choice) })
+}
+
+/// Where no rule speaks for any Environment, a model may; what it proposes must exist.
+fn advised(seen: &Observed, mut guess: Choice) -> Choice {
+    let refused = match &seen.advice {
+        Advice::None | Advice::Awaited => return guess,
+        Advice::Given(proposed) => match held_against(proposed, &seen.environments, &seen.connections) {
+            Ok(choice) => return choice,
+            Err(why) => format!("the model's proposal was refused: {why}"),
+        },
+        Advice::Failed(why) => format!("the model was asked and could not say: {why}"),
+    };
+    guess.certain = true;
+    guess.rationale.push(one_line(&refused, 300));
+    guess
 }
 
 fn named(seen: &Observed, name: &str, why: String) -> Result<Choice, (Reason, String)> {
     if seen.environments.iter().any(|e| e.name_any() == name) {
-        return Ok(Choice { environment: name.to_owned(), rationale: vec![why] });
+        return Ok(Choice::given(name, why));
     }
     Err((
         Reason::EnvironmentNotFound,
         format!("Environment {name} does not exist; create it or ask for another"),
     ))
-}
-
-/// The most matching words win, then the higher priority, then the first name: the same catalogue always gives the same answer. Where no
-/// word matches at all, the lowest priority wins: what is general comes before what is special.
-fn best(catalogue: &[Environment], goal: &str) -> Result<Choice, (Reason, String)> {
-    let goal = goal.to_lowercase();
-    let mut ranked: Vec<(Vec<&str>, i32, String)> = catalogue
-        .iter()
-        .filter(|e| e.metadata.deletion_timestamp.is_none())
-        .map(|e| {
-            let matching = e.spec.matching.as_ref();
-            let words = matching.map_or(&[][..], |m| &m.keywords).iter().map(String::as_str);
-            let hits = words.filter(|word| mentions(&goal, &word.to_lowercase())).collect();
-            (hits, matching.map_or(0, |m| m.priority), e.name_any())
-        })
-        .collect();
-    let special = ranked.iter().any(|(hits, ..)| !hits.is_empty());
-    ranked.sort_by(|a, b| {
-        let priority = if special { b.1.cmp(&a.1) } else { a.1.cmp(&b.1) };
-        b.0.len().cmp(&a.0.len()).then(priority).then(a.2.cmp(&b.2))
-    });
-    let Some((hits, priority, name)) = ranked.first() else {
-        return Err((
-            Reason::NoEnvironment,
-            "no Environment exists; an administrator has to create one".into(),
-        ));
-    };
-    let mut rationale = vec![if hits.is_empty() {
-        format!(
-            "{name}: no Environment's keywords are in the goal; priority {priority} is the lowest, it is the most general"
-        )
-    } else {
-        format!("{name}: the goal mentions {}", hits.join(", "))
-    }];
-    if let Some((others, their, next)) = ranked.get(1) {
-        rationale.push(if others.len() < hits.len() {
-            format!("{next}: {} of its keywords in the goal", others.len())
-        } else if their < priority {
-            format!("{next}: as many keywords, priority {their} is lower than {priority}")
-        } else if their > priority {
-            format!("{next}: no keywords either, priority {their} is higher: it is more special")
-        } else {
-            format!("{next}: as many keywords and the same priority; the first name wins")
-        });
-    }
-    Ok(Choice { environment: name.clone(), rationale })
-}
-
-/// Whole words only: `pdf` is in "a PDF report", not in "spdf".
-fn mentions(goal: &str, word: &str) -> bool {
-    let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    !word.is_empty()
-        && goal.match_indices(word).any(|(at, _)| {
-            !letter(goal[..at].chars().next_back()) && !letter(goal[at + word.len()..].chars().next())
-        })
 }

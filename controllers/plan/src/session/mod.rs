@@ -9,9 +9,12 @@ mod choice;
 mod lost;
 mod status;
 mod upkeep;
+mod usage;
+
+use std::sync::Arc;
 
 use a8s_crds::{
-    Attachment, Environment, Session, SessionState, Snapshot, Workspace, WorkspaceState,
+    Attachment, Connection, Environment, Request, Session, SessionState, Snapshot, Workspace, WorkspaceState,
     conditions::{self, ConditionType, Reason},
     labels, names,
 };
@@ -21,9 +24,15 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 pub use adopt::{Waiting, fits};
-pub use choice::{Choice, choose};
+pub use choice::{choose, choose_for};
+pub(crate) use status::one_line;
 
-use crate::{Env, Op, Plan, Target, Wake, workspace::EPOCH};
+pub use crate::overseer::Choice;
+use crate::{
+    Env, Op, Plan, Target, Wake, chat,
+    overseer::{Grants, Proposed, grants},
+    workspace::EPOCH,
+};
 
 /// How often a missing reference is looked for.
 const LOOK_AGAIN: u64 = 2_000;
@@ -50,6 +59,28 @@ pub struct Observed {
     pub undelivered: usize,
     /// What the bridge knows, while it is connected and has read the whole transcript.
     pub live: Option<Live>,
+    /// The Session's Requests.
+    pub requests: Vec<Arc<Request>>,
+    /// Connections of the namespace.
+    pub connections: Vec<Arc<Connection>>,
+    /// How the talk before the work stands, while there is no more than that.
+    pub chat: Option<chat::Stage>,
+    /// What a model says about the Environment, where the rules do not know.
+    pub advice: Advice,
+}
+
+/// What a model says about the Environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Advice {
+    /// It is not asked.
+    #[default]
+    None,
+    /// It thinks.
+    Awaited,
+    /// What it proposes.
+    Given(Proposed),
+    /// It gave no answer; why.
+    Failed(String),
 }
 
 impl Observed {
@@ -65,6 +96,10 @@ impl Observed {
             pool: Vec::new(),
             undelivered: 0,
             live: None,
+            requests: Vec::new(),
+            connections: Vec::new(),
+            chat: None,
+            advice: Advice::None,
         }
     }
 }
@@ -92,6 +127,12 @@ pub struct Live {
     pub last_message: i64,
     /// Time of the last event.
     pub last_activity: Option<Timestamp>,
+    /// Title of the newest tool call of any turn.
+    pub last_step: Option<String>,
+    /// What was used so far.
+    pub usage: a8s_wire::Usage,
+    /// The limit at which the agent stands still.
+    pub limit: Option<String>,
 }
 
 /// The Workspace of this Session, or why its name cannot be had.
@@ -109,8 +150,12 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
         // The Workspace goes with its owner; Artifacts and Snapshots have none and stay.
         return plan;
     }
+    if let Some(stage) = &seen.chat {
+        return talking(seen, stage, env);
+    }
     let place = place(seen);
-    let choice = choose(seen);
+    let choice = choose(seen).map(|choice| of_the_workspace(seen, &place, choice));
+    let granted = granted(seen, choice.as_ref().ok());
     let lost = lost::lost(seen, matches!(place, Place::Mine(_)));
     let mut problem = problem(seen, &place, &choice).filter(|_| lost.as_ref().is_none_or(|l| l.replace));
     let mut adopted = None;
@@ -122,7 +167,8 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
             problem = None;
         }
         (_, SessionState::Terminated) => problem = None,
-        (Place::Mine(workspace), _) => plan.ops.extend(upkeep::steps(seen, workspace)),
+        (Place::Mine(workspace), _) => plan.ops.extend(upkeep::steps(seen, workspace, &granted)),
+        (Place::Free(_), SessionState::Active) if awaited(seen, &choice) => {}
         // A suspended Session that never had a Workspace has nothing to suspend.
         (Place::Free(name), SessionState::Active) => {
             if let (Ok(choice), None, None) = (&choice, &problem, &lost)
@@ -133,7 +179,7 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
             } else if let (Ok(choice), None, true) =
                 (&choice, &problem, lost.as_ref().is_none_or(|l| l.replace))
             {
-                let mut object = workspace(session, name, &choice.environment);
+                let mut object = workspace(session, name, &choice.environment, &granted);
                 if lost.is_some() {
                     object["metadata"]["annotations"] = json!({EPOCH: lost::next_epoch(seen).to_string()});
                 }
@@ -146,12 +192,58 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
         plan.wake = Wake::AfterMillis(LOOK_AGAIN);
     }
     let mine = if let Place::Mine(workspace) = place { Some(workspace) } else { adopted };
-    let (new, notices) = status::status(seen, env, mine, choice.ok(), &problem, lost.as_ref());
+    let choice = choice.ok().map(|choice| explained(choice, granted));
+    let (new, notices) = status::status(seen, env, mine, choice, &problem, lost.as_ref());
     plan.notices = notices;
     if session.status.as_ref() != Some(&new) {
         plan.status = Some(new);
     }
     plan
+}
+
+/// Whether a model may still know better than the rules.
+fn awaited(seen: &Observed, choice: &Result<Choice, (Reason, String)>) -> bool {
+    seen.advice == Advice::Awaited && choice.as_ref().is_ok_and(|choice| !choice.certain)
+}
+
+/// A Workspace that was made in a pass that did not live to say so has the Environment that was chosen then.
+fn of_the_workspace(seen: &Observed, place: &Place<'_>, choice: Choice) -> Choice {
+    let recorded = seen.session.status.as_ref().is_some_and(|s| s.workspace.is_some());
+    match place {
+        Place::Mine(workspace) if !recorded && workspace.spec.environment != choice.environment => {
+            let name = &workspace.spec.environment;
+            Choice::given(name, format!("{name}: Workspace {} was made from it", workspace.name_any()))
+        }
+        _ => choice,
+    }
+}
+
+/// While it is only talked, nothing is made; what was agreed on is written down before anything is.
+fn talking(seen: &Observed, stage: &chat::Stage, env: &Env) -> Plan<a8s_crds::SessionStatus> {
+    let (new, mut notices) = status::status(seen, env, None, None, &stage.problem, None);
+    notices.extend(stage.notices.clone());
+    let wake = if stage.look_again { Wake::AfterMillis(LOOK_AGAIN) } else { Wake::OnChange };
+    Plan {
+        status: (seen.session.status.as_ref() != Some(&new)).then_some(new),
+        wake,
+        notices,
+        ..Plan::default()
+    }
+}
+
+/// What the Session's desktop is granted.
+fn granted(seen: &Observed, choice: Option<&Choice>) -> Grants {
+    let environment = choice.and_then(|c| seen.environments.iter().find(|e| e.name_any() == c.environment));
+    grants(&seen.session, environment, &seen.connections, &seen.requests)
+}
+
+/// Why this Environment, and why these tools and Connections; of what was granted later the newest is said.
+fn explained(mut choice: Choice, granted: Grants) -> Choice {
+    let of_grants =
+        |line: &String| ["connection ", "tool ", "tools "].iter().any(|word| line.starts_with(word));
+    choice.rationale.retain(|line| !of_grants(line));
+    choice.rationale.extend(granted.rationale);
+    choice
 }
 
 fn place(seen: &Observed) -> Place<'_> {
@@ -239,8 +331,11 @@ fn state_intent(workspace: &Workspace, state: WorkspaceState) -> Value {
     })
 }
 
-fn workspace(session: &Session, name: &str, environment: &str) -> Value {
+fn workspace(session: &Session, name: &str, environment: &str, granted: &Grants) -> Value {
     let mut spec = json!({"environment": environment, "state": desired(session.spec.state)});
+    if !granted.connections.is_empty() {
+        spec["grants"] = json!(granted.connections);
+    }
     if let Some(lifecycle) = &session.spec.lifecycle {
         spec["lifecycle"] = json!(lifecycle);
     }
@@ -281,6 +376,9 @@ pub fn missing(attachment: &Attachment) -> (Reason, String) {
         );
         return (Reason::ConfigMapNotFound, text);
     }
+    if let Some(source) = &attachment.connection {
+        return no_connection(&format!("attachment {}", attachment.name), &source.name);
+    }
     let name = attachment.artifact.as_ref().map_or("", |a| a.name.as_str());
     (
         Reason::ArtifactNotFound,
@@ -288,6 +386,14 @@ pub fn missing(attachment: &Attachment) -> (Reason, String) {
             "attachment {}: Artifact {name} does not exist or is not ready; wait for it, or name another",
             attachment.name
         ),
+    )
+}
+
+/// A sentence for a Connection that the spec names and that is not there.
+pub fn no_connection(place: &str, name: &str) -> (Reason, String) {
+    (
+        Reason::ConnectionNotFound,
+        format!("{place}: Connection {name} does not exist; create it, or name another"),
     )
 }
 

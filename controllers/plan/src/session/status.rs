@@ -1,14 +1,14 @@
 //! What the status of a Session says.
 
 use a8s_crds::{
-    ObjectRef, PlanStep, SessionState, SessionStatus, Workspace,
+    ObjectRef, PlanStep, Request, RequestState, SessionState, SessionStatus, Workspace,
     conditions::{self, ConditionType, Reason, Status},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
-use super::{Choice, Live, Observed, began, lost::Lost};
-use crate::{Env, Notice, workspace::asleep};
+use super::{Choice, Live, Observed, began, lost::Lost, usage};
+use crate::{Env, Notice, chat::Stage, workspace::asleep};
 
 /// A missing reference may be on its way with the same `kubectl apply`; after this time a person has to help.
 const PATIENCE_SECONDS: i64 = 30;
@@ -41,6 +41,10 @@ pub(super) fn status(
     if let Some(live) = &seen.live {
         take_over(&mut new, live);
     }
+    if let Some(stage) = &seen.chat {
+        new.last_message = Some(stage.last_message).filter(|last| *last > 0);
+        new.requirement = stage.requirement.clone();
+    }
     let ready = workspace
         .and_then(|w| conditions::get(&w.status.as_ref()?.conditions, ConditionType::Ready).cloned());
     let facts = Facts {
@@ -51,7 +55,15 @@ pub(super) fn status(
         ready: ready.as_ref(),
         began: began(seen),
         waiting: seen.undelivered,
+        chat: seen.chat.as_ref(),
+        thinks: seen.advice == super::Advice::Awaited,
+        asked: asked(seen),
     };
+    let open =
+        facts.chat.map_or_else(|| i64::try_from(facts.asked.len()).unwrap_or(i64::MAX), |c| c.requests);
+    new.requests = (open > 0).then_some(open);
+    new.waiting_for =
+        (open > 0).then(|| if open == 1 { "1 request".to_owned() } else { format!("{open} requests") });
     let stalled = facts.stalled(&new, env);
     let mut notices = Vec::new();
     {
@@ -86,6 +98,7 @@ pub(super) fn status(
         }
     }
     finished(&mut new, seen, lost.is_some(), env, &mut notices);
+    usage::limited(&mut new, seen, env, &mut notices);
     match &stalled {
         Some((reason, text)) => {
             conditions::set(
@@ -114,6 +127,17 @@ fn enter_epoch(new: &mut SessionStatus, workspace: Option<&Workspace>) {
     }
 }
 
+/// Requests that wait for a person.
+fn asked(seen: &Observed) -> Vec<&Request> {
+    let uid = seen.session.uid();
+    let ours = |r: &&Request| r.owner_references().iter().any(|o| Some(&o.uid) == uid.as_ref());
+    let open = |r: &&Request| {
+        let status = r.status.as_ref();
+        status.is_none_or(|s| s.decision.is_none() && matches!(s.state, None | Some(RequestState::Open)))
+    };
+    seen.requests.iter().map(AsRef::as_ref).filter(ours).filter(open).collect()
+}
+
 fn take_over(new: &mut SessionStatus, live: &Live) {
     // What is recorded never goes back: a late pass must not make the bridge create objects that people have deleted since.
     let before = (new.epoch.unwrap_or_default(), new.seq.unwrap_or_default());
@@ -123,6 +147,7 @@ fn take_over(new: &mut SessionStatus, live: &Live) {
     new.goal_epoch = new.goal_epoch.or(live.goal_given.then_some(live.recorded.epoch));
     new.last_message = Some(live.last_message.max(new.last_message.unwrap_or_default()));
     new.turn = Some(live.turn);
+    usage::take_over(new, live);
     new.queued = Some(live.queued);
     new.last_activity = live.last_activity.map(Time).or_else(|| new.last_activity.clone());
     let step =
@@ -188,6 +213,9 @@ struct Facts<'a> {
     ready: Option<&'a Condition>,
     began: bool,
     waiting: usize,
+    chat: Option<&'a Stage>,
+    thinks: bool,
+    asked: Vec<&'a Request>,
 }
 
 impl Facts<'_> {
@@ -227,6 +255,9 @@ impl Facts<'_> {
         }
         if let Some((reason, text)) = self.problem {
             return (Status::False, *reason, text.clone());
+        }
+        if let Some(stage) = self.chat {
+            return (Status::False, Reason::Chatting, stage.doing.clone());
         }
         let (status, reason, text) = self.workspace_ready();
         if self.workspace.is_none() && reason != Reason::WorkspaceDeleted {
@@ -274,12 +305,18 @@ impl Facts<'_> {
         if self.problem.is_some() {
             return ("Pending", trouble());
         }
+        if let Some(stage) = self.chat {
+            return ("Chatting", Some(stage.doing.clone()));
+        }
         if let Some(lost) = self.lost.filter(|l| !l.replace) {
             let finished = conditions::is_true(&new.conditions, ConditionType::Finished);
             return (if finished { "Finished" } else { "Waiting" }, Some(lost.text.clone()));
         }
         if let Some(words) = self.asleep(new) {
             return words;
+        }
+        if self.workspace.is_none() && self.thinks {
+            return ("Provisioning", Some("the model is asked which Environment fits".into()));
         }
         if self.ready.is_none_or(|c| c.status != "True") {
             return (
@@ -290,6 +327,17 @@ impl Facts<'_> {
         if conditions::is_true(&new.conditions, ConditionType::Finished) {
             let text = conditions::get(&new.conditions, ConditionType::Finished).map(|c| c.message.clone());
             return ("Finished", text);
+        }
+        if let Some(text) = usage::waits(new) {
+            return ("Waiting", Some(text));
+        }
+        if let [first, more @ ..] = &self.asked[..] {
+            let title = &first.spec.title;
+            let text = match more.len() {
+                0 => format!("waits for 1 request: {title}"),
+                n => format!("waits for {} requests, first: {title}", n + 1),
+            };
+            return ("Waiting", Some(text));
         }
         match live {
             Some(live) if live.running => ("Working", live.step.clone().or_else(|| Some("thinking".into()))),
@@ -333,7 +381,7 @@ fn reason_of(text: &str) -> Reason {
 }
 
 /// A terminal shows one line; control characters never reach it.
-pub(super) fn one_line(text: &str, max: usize) -> String {
+pub(crate) fn one_line(text: &str, max: usize) -> String {
     let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let flat = flat.trim();
     if flat.chars().count() <= max {

@@ -1,3 +1,4 @@
+mod talk;
 mod upkeep;
 
 use a8s_crds::{SessionStatus, conditions::Status};
@@ -24,17 +25,7 @@ fn environment(name: &str, keywords: &[&str], priority: i32) -> Environment {
 }
 
 fn seen(spec: Value) -> Observed {
-    Observed {
-        session: session(spec),
-        environments: vec![environment("desktop", &[], 0)],
-        snapshot: None,
-        origin: None,
-        missing: vec![],
-        workspaces: vec![],
-        pool: vec![],
-        undelivered: 0,
-        live: None,
-    }
+    Observed { environments: vec![environment("desktop", &[], 0)], ..Observed::of(session(spec)) }
 }
 
 fn workspace_of(owner: &str, name: &str, ready: bool) -> Workspace {

@@ -1,4 +1,5 @@
-//! What a Session goes on telling its Workspace: whether it shall run, what becomes of it when nobody uses it, when Snapshots are taken; and
+//! What a Session goes on telling its Workspace: whether it shall run, what becomes of it when nobody uses it, when Snapshots are taken,
+//! what it was granted; and
 //! that somebody wants to be heard by a desktop that is asleep.
 
 use a8s_crds::{Lifecycle, Session, SessionState, SnapshotPolicy, Workspace, labels};
@@ -7,13 +8,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Observed, desired, state_intent, target};
-use crate::{Op, workspace};
+use crate::{Op, chat, overseer::Grants, request::is_for_the_agent, workspace};
 
 /// Value of the annotation that wakes a desktop for a Message.
 const FOR_A_MESSAGE: &str = "for-a-message";
 
 /// Steps for a Workspace that there is.
-pub(super) fn steps(seen: &Observed, found: &Workspace) -> Vec<Op> {
+pub(super) fn steps(seen: &Observed, found: &Workspace, granted: &Grants) -> Vec<Op> {
     let mut ops = Vec::new();
     if found.metadata.deletion_timestamp.is_some() {
         return ops;
@@ -23,7 +24,7 @@ pub(super) fn steps(seen: &Observed, found: &Workspace) -> Vec<Op> {
     if found.spec.state != wanted {
         ops.push(Op::Apply { object: state_intent(found, wanted), manager: "session" });
     }
-    if let Some(patch) = terms(session, found) {
+    if let Some(patch) = terms(session, found, granted) {
         ops.push(Op::Merge { target: target(found), patch });
     }
     if session.spec.state == SessionState::Active && wakes(seen, found) {
@@ -34,7 +35,7 @@ pub(super) fn steps(seen: &Observed, found: &Workspace) -> Vec<Op> {
 
 /// Whether somebody waits for an agent whose desktop is asleep.
 fn wakes(seen: &Observed, found: &Workspace) -> bool {
-    let goal = seen.session.spec.goal.is_some()
+    let goal = chat::first_prompt(&seen.session).is_some()
         && seen
             .session
             .status
@@ -42,7 +43,8 @@ fn wakes(seen: &Observed, found: &Workspace) -> bool {
             .is_none_or(|s| s.goal_epoch.is_none() && s.seq.unwrap_or_default() == 0);
     // Falling asleep takes the annotation away, so what is there was written since and is about to be seen.
     let asked = found.annotations().contains_key(labels::WAKE);
-    workspace::asleep(found) && (seen.undelivered > 0 || goal) && !asked
+    let decided = seen.requests.iter().any(|request| is_for_the_agent(request));
+    workspace::asleep(found) && (seen.undelivered > 0 || goal || decided) && !asked
 }
 
 /// The UID keeps the intent from creating a Workspace anew.
@@ -55,8 +57,11 @@ fn wake(found: &Workspace) -> Value {
 }
 
 /// What the Workspace is to be told about lifecycle and Snapshots. Of these the Session's word counts, also when it says nothing.
-fn terms(session: &Session, found: &Workspace) -> Option<Value> {
+fn terms(session: &Session, found: &Workspace, granted: &Grants) -> Option<Value> {
     let mut spec = json!({});
+    if granted.connections != found.spec.grants {
+        spec["grants"] = json!(granted.connections);
+    }
     if session.spec.lifecycle != found.spec.lifecycle {
         spec["lifecycle"] =
             becomes::<Lifecycle>(found.spec.lifecycle.as_ref(), session.spec.lifecycle.as_ref());

@@ -182,19 +182,14 @@ impl World {
     pub fn session_pass(&mut self, view: &View) {
         let Some(value) = view.value(&ours("Session")) else { return };
         let seen = session::Observed {
-            session: view.get::<Session>(&ours("Session")).unwrap(),
             environments: view.list("Environment"),
-            snapshot: None,
-            origin: None,
-            missing: Vec::new(),
             workspaces: view.list("Workspace"),
-            pool: Vec::new(),
             undelivered: view
                 .list::<a8s_crds::Message>("Message")
                 .iter()
                 .filter(|m| m.is_undelivered())
                 .count(),
-            live: None,
+            ..session::Observed::of(view.get::<Session>(&ours("Session")).unwrap())
         };
         let plan = session::plan(&seen, &env(&self.sim));
         let target = target(&ours("Session"), value);

@@ -7,6 +7,7 @@ mod common;
 mod life;
 mod restored;
 mod snapshots;
+mod talk;
 mod volumes;
 
 use std::time::Duration;
@@ -70,6 +71,12 @@ fn the_life_of_a_workspace() -> Result<()> {
 #[ignore = "T4: needs root and some minutes; run by `make test`"]
 fn snapshots_that_are_taken_kept_and_rebuilt() -> Result<()> {
     run(snapshots::CASES)
+}
+
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn talk_before_the_work() -> Result<()> {
+    run(talk::CASES)
 }
 
 #[test]

@@ -1,0 +1,15 @@
+//! The overseer: which Environment, tools and Connections a Session gets, and why. Rules decide, and they are the same for the first
+//! desktop and for what the agent asks for later. A model may propose; what it proposes is held against the same catalogue and the same
+//! policy, and the rules decide where it does not hold. Nothing here makes a pod or reads a key.
+
+mod capabilities;
+mod grants;
+mod later;
+mod matching;
+mod proposal;
+
+pub use capabilities::{of_attachments, of_file};
+pub use grants::{Asked, Grants, allowed_tools, connection_of_tool, grants};
+pub use later::{decide, policy};
+pub use matching::{Choice, Demand, best};
+pub use proposal::{Proposed, held_against};
