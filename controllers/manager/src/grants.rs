@@ -6,7 +6,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use a8s_crds::{Connection, Workspace, labels, names};
+use a8s_crds::{
+    Connection, Workspace,
+    conditions::{self, ConditionType, Reason},
+    labels, names,
+};
 use a8s_plan::{
     Notice, Op, Target,
     grants::{FILE, VERSION, render, secrets},
@@ -43,18 +47,21 @@ struct Passes {
     began: Timestamp,
     /// By UID: whether the Workspace was granted nothing when it was looked at, so that there is nothing to take away.
     bare: Mutex<HashMap<String, bool>>,
+    /// By UID: generation of a running Workspace whose pod has what it was granted. What else changes about it is nothing to us.
+    settled: Mutex<HashMap<String, Option<i64>>>,
 }
 
 /// Renders grants until the process ends.
 pub async fn run(ctx: Arc<Context>) {
     ctx.stores.ready().await;
     let store = ctx.stores.workspaces.store();
-    let passes = Arc::new(Passes { ctx: ctx.clone(), began: Timestamp::now(), bare: Mutex::default() });
+    let passes = Arc::new(Passes { ctx: ctx.clone(), began: Timestamp::now(), bare: Mutex::default(), settled: Mutex::default() });
     let forgetting = passes.clone();
     let own = ctx.stores.workspaces.changes().filter_map(move |change| {
         let uid = change.object.uid().unwrap_or_default();
         if change.gone {
             forgetting.bare().remove(&uid);
+            forgetting.settled().remove(&uid);
         }
         let concerned = !change.gone && forgetting.concerns(&change.object);
         std::future::ready(concerned.then(|| ObjectRef::from_obj(&*change.object)))
@@ -96,12 +103,16 @@ impl Passes {
         let uid = workspace.uid().unwrap_or_default();
         let mut bare = self.bare();
         if !workspace.spec.grants.is_empty() {
-            bare.insert(uid, false);
-            return true;
+            bare.insert(uid.clone(), false);
+            return !is_ready(workspace) || self.settled().get(&uid) != Some(&workspace.metadata.generation);
         }
         let made = workspace.metadata.creation_timestamp.as_ref().map(|t| t.0);
         let new = made.is_some_and(|made| made > self.began);
         !*bare.entry(uid).or_insert(new)
+    }
+
+    fn settled(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<i64>>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn bare(&self) -> std::sync::MutexGuard<'_, HashMap<String, bool>> {
@@ -125,7 +136,7 @@ async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, 
         let note = format!(
             "Secret {name} exists and belongs to somebody else; delete it, or nothing can be granted to this desktop"
         );
-        let notice = Notice { warning: true, reason: a8s_crds::conditions::Reason::NameTaken, note };
+        let notice = Notice { warning: true, reason: Reason::NameTaken, note };
         execute::report(ctx, &*workspace, &notice).await;
         return Ok(Action::requeue(std::time::Duration::from_mins(5)));
     }
@@ -141,6 +152,9 @@ async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, 
     };
     if let Some(version) = version {
         refresh(ctx, &workspace, found.as_ref(), version).await?;
+    }
+    if is_ready(&workspace) {
+        passes.settled().insert(workspace.uid().unwrap_or_default(), workspace.metadata.generation);
     }
     if workspace.spec.grants.is_empty() {
         // Unless it was granted something meanwhile: then another pass follows.
@@ -267,6 +281,11 @@ fn is_newer(before: Option<&Secret>, version: &str, pod: &Pod) -> bool {
     let written = written.filter_map(|f| f.time.as_ref().map(|t| t.0)).max();
     let made = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
     matches!((written, made), (Some(written), Some(made)) if written >= made)
+}
+
+fn is_ready(workspace: &Workspace) -> bool {
+    let conditions = workspace.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    conditions::is_true(conditions, ConditionType::Ready)
 }
 
 fn owns(workspace: &Workspace, meta: &kube::core::ObjectMeta) -> bool {
