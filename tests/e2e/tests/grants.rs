@@ -49,7 +49,7 @@ fn start(server: &ControlPlane, folder: &Path) -> Running {
         .env("KUBECONFIG", server.kubeconfig())
         .env("POD_NAME", "a8s-controller-0")
         // As talkative as it gets: a key must be in no log at all.
-        .env("RUST_LOG", "debug,h2=info,hyper=info,tower=info")
+        .env("A8S_LOG", "debug")
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log"))
         .stderr(log)
