@@ -1,6 +1,7 @@
 //! T4: what Workspaces, Snapshots and pools do in a real cluster, by topic. One cluster serves all cases; `A8S_CASE` chooses by words of their
 //! names.
 
+mod asks;
 #[allow(dead_code, reason = "shared with the other cases, which use more of it")]
 #[path = "../common/mod.rs"]
 mod common;
@@ -77,6 +78,12 @@ fn snapshots_that_are_taken_kept_and_rebuilt() -> Result<()> {
 #[ignore = "T4: needs root and some minutes; run by `make test`"]
 fn talk_before_the_work() -> Result<()> {
     run(talk::CASES)
+}
+
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn what_the_agent_may_not_decide() -> Result<()> {
+    run(asks::CASES)
 }
 
 #[test]
