@@ -55,7 +55,12 @@ struct Passes {
 pub async fn run(ctx: Arc<Context>) {
     ctx.stores.ready().await;
     let store = ctx.stores.workspaces.store();
-    let passes = Arc::new(Passes { ctx: ctx.clone(), began: Timestamp::now(), bare: Mutex::default(), settled: Mutex::default() });
+    let passes = Arc::new(Passes {
+        ctx: ctx.clone(),
+        began: Timestamp::now(),
+        bare: Mutex::default(),
+        settled: Mutex::default(),
+    });
     let forgetting = passes.clone();
     let own = ctx.stores.workspaces.changes().filter_map(move |change| {
         let uid = change.object.uid().unwrap_or_default();

@@ -82,7 +82,8 @@ impl State {
             for n in 0..self.steps {
                 let (id, title) = (format!("{n}"), format!("step {n}"));
                 self.event(EventBody::Step { id, title, status: "completed".into() });
-                let usage = a8s_wire::Usage { requests: i64::try_from(n).unwrap(), ..a8s_wire::Usage::default() };
+                let usage =
+                    a8s_wire::Usage { requests: i64::try_from(n).unwrap(), ..a8s_wire::Usage::default() };
                 self.event(EventBody::Usage(usage));
             }
             if let Some(kind) = self.asks {
