@@ -109,6 +109,22 @@ fn a_goal_that_nobody_has_heard_yet_wakes_too() {
 }
 
 #[test]
+fn a_decision_wakes_the_desktop_whose_agent_asked() {
+    let mut seen = with_workspace(json!({"goal": "g"}));
+    seen.live = Some(given());
+    seen.session.status = Some(status_of(&seen, 0));
+    seen.live = None;
+    asleep(&mut seen);
+    let spec = json!({"session": "s", "type": "Credential", "title": "t", "subject": "crm", "id": "0-3"});
+    let mut request = a8s_crds::Request::new("s-0-3", serde_json::from_value(spec).unwrap());
+    for (decision, wakes_it) in [(None, false), (Some(json!({"option": "deny", "by": "jane"})), true)] {
+        request.status = Some(serde_json::from_value(json!({"state": "Open", "decision": decision})).unwrap());
+        seen.requests = vec![std::sync::Arc::new(request.clone())];
+        assert_eq!(wakes(&plan(&seen, &env_at(200))), wakes_it, "{decision:?}");
+    }
+}
+
+#[test]
 fn what_a_person_suspended_is_not_woken_by_messages() {
     let mut seen = with_workspace(json!({"goal": "g", "state": "Suspended"}));
     seen.workspaces[0].spec.state = WorkspaceState::Suspended;
