@@ -95,7 +95,10 @@ impl View {
             view.follow(Kind::Session, &select, |_| true, note).await;
         });
         let view = self.clone();
-        tasks.spawn(async move { view.messages(&by_session).await });
+        let select = by_session.clone();
+        tasks.spawn(async move { view.follow(Kind::Message, &select, |_| true, |_| {}).await });
+        let view = self.clone();
+        tasks.spawn(async move { view.follow(Kind::Request, &by_session, |_| true, |_| {}).await });
         let view = self.clone();
         tasks.spawn(async move {
             view.follow(Kind::Artifact, "", |found| is_artifact_of(found, &view.session), |_| {}).await;
@@ -120,10 +123,6 @@ impl View {
         };
         tasks.spawn(relay.run(place, after));
         tasks
-    }
-
-    async fn messages(&self, select: &str) {
-        self.follow(Kind::Message, select, |_| true, |_| {}).await;
     }
 
     /// Watches the Workspace, and another one when the Session gets another.

@@ -1,6 +1,9 @@
 //! Kubernetes objects as the page gets them: as they are, without the bookkeeping of field owners.
 
-use a8s_crds::{Artifact, Environment, GROUP, Message, Session, Snapshot, VERSION, Workspace};
+use a8s_crds::{
+    Artifact, Connection, Environment, GROUP, Message, Request as Asked, Session, Snapshot, VERSION,
+    Workspace,
+};
 use axum::{
     Json,
     extract::{FromRequest, Request, rejection::JsonRejection},
@@ -29,6 +32,10 @@ pub enum Kind {
     Artifact,
     /// Snapshot.
     Snapshot,
+    /// Request.
+    Request,
+    /// Connection.
+    Connection,
     /// Environment.
     Environment,
 }
@@ -42,6 +49,8 @@ impl Kind {
             Self::Message => "Message",
             Self::Artifact => "Artifact",
             Self::Snapshot => "Snapshot",
+            Self::Request => "Request",
+            Self::Connection => "Connection",
             Self::Environment => "Environment",
         }
     }
@@ -53,6 +62,8 @@ impl Kind {
             Self::Message => resource::<Message>(),
             Self::Artifact => resource::<Artifact>(),
             Self::Snapshot => resource::<Snapshot>(),
+            Self::Request => resource::<Asked>(),
+            Self::Connection => resource::<Connection>(),
             Self::Environment => resource::<Environment>(),
         }
     }

@@ -1,6 +1,6 @@
 //! Sessions, and what people do with them. Each handler is one call to the API server in the person's name.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use a8s_crds::{labels, names};
 use axum::{Json, extract::Path, http::StatusCode};
@@ -34,6 +34,29 @@ pub async fn environments(user: User, Path(namespace): InNamespace) -> Result<Js
     Ok(Json(json!({"items": items})))
 }
 
+/// `GET /api/namespaces/{ns}/connections`: what a person chooses by. Where the keys are is nothing to choose by, so it stays here.
+pub async fn connections(user: User, Path(namespace): InNamespace) -> Result<Json<Value>, Refusal> {
+    named(&[&namespace])?;
+    let all = Kind::Connection.list(&user.client, &namespace, &ListParams::default(), |_| true).await?;
+    let items: Vec<_> = all.iter().map(connection).collect();
+    Ok(Json(json!({"items": items})))
+}
+
+fn connection(found: &DynamicObject) -> Value {
+    let (spec, status) = (&found.data["spec"], &found.data["status"]);
+    let ready = status["conditions"].as_array().into_iter().flatten().find(|one| one["type"] == "Ready");
+    json!({
+        "name": found.metadata.name,
+        "title": spec["title"],
+        "kind": status["kind"],
+        "target": status["target"],
+        "provider": spec["model"]["provider"],
+        "grant": spec["grant"],
+        "ready": ready.is_some_and(|one| one["status"] == "True"),
+        "message": ready.map(|one| &one["message"]),
+    })
+}
+
 /// A new Session.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +65,7 @@ pub struct NewSession {
     goal: Option<String>,
     environment: Option<String>,
     source: Option<Value>,
+    agent: Option<Value>,
     #[serde(default)]
     attachments: Vec<Value>,
 }
@@ -58,6 +82,9 @@ pub async fn create(user: User, Path(namespace): InNamespace, Body(new): Body<Ne
     }
     if let Some(source) = new.source.filter(|source| !source.is_null()) {
         spec.insert("source".into(), source);
+    }
+    if let Some(agent) = new.agent.filter(|agent| !agent.is_null()) {
+        spec.insert("agent".into(), agent);
     }
     if !new.attachments.is_empty() {
         spec.insert("attachments".into(), new.attachments.into());
@@ -95,9 +122,10 @@ pub async fn show(user: User, Path((namespace, name)): InSession) -> Result<Json
     let workspaces = Kind::Workspace.api(client, &namespace);
     let said = ListParams::default().fields(&format!("spec.session={name}"));
     let all = ListParams::default();
-    let (workspace, messages, artifacts, snapshots) = tokio::join!(
+    let (workspace, messages, requests, artifacts, snapshots) = tokio::join!(
         async { Ok::<_, Refusal>(workspaces.get_opt(&desk).await?.map(|found| Kind::Workspace.show(found))) },
         Kind::Message.list(client, &namespace, &said, |_| true),
+        Kind::Request.list(client, &namespace, &said, |_| true),
         Kind::Artifact.list(client, &namespace, &all, |found| is_artifact_of(found, &name)),
         Kind::Snapshot.list(client, &namespace, &all, |found| is_snapshot_of(found, &name, &desk)),
     );
@@ -105,6 +133,7 @@ pub async fn show(user: User, Path((namespace, name)): InSession) -> Result<Json
         "session": Kind::Session.show(session),
         "workspace": seen(workspace)?,
         "messages": seen(messages)?,
+        "requests": seen(requests)?,
         "artifacts": seen(artifacts)?,
         "snapshots": seen(snapshots)?,
     })))
@@ -201,6 +230,68 @@ async fn patch(
     Ok(Json(kind.show(changed)))
 }
 
+/// A decision.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewDecision {
+    option: String,
+    #[serde(default)]
+    values: BTreeMap<String, String>,
+    note: Option<String>,
+}
+
+/// `POST /api/namespaces/{ns}/sessions/{s}/requests/{r}`. Who decided is stamped by the API server's admission, not said here.
+pub async fn decide(
+    user: User,
+    Path((namespace, name, request)): Path<(String, String, String)>,
+    Body(new): Body<NewDecision>,
+) -> Result<Json<DynamicObject>, Refusal> {
+    named(&[&namespace, &name, &request])?;
+    let requests = Kind::Request.api(&user.client, &namespace);
+    if requests.get(&request).await?.data["spec"]["session"] != name {
+        let text = format!("{request} is no Request of the Session {name}");
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "NotFound", text));
+    }
+    let mut decision = json!({"option": new.option});
+    if !new.values.is_empty() {
+        decision["values"] = json!(new.values);
+    }
+    if let Some(note) = new.note.filter(|note| !note.is_empty()) {
+        decision["note"] = note.into();
+    }
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    let change = Patch::Merge(json!({"status": {"decision": decision}}));
+    let decided = requests.patch_status(&request, &params, &change).await?;
+    Ok(Json(Kind::Request.show(decided)))
+}
+
+/// How far a Session may go; what is left out stays as it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct NewLimits {
+    turns: Option<i64>,
+    tokens: Option<i64>,
+    active_duration: Option<String>,
+}
+
+/// `POST /api/namespaces/{ns}/sessions/{s}/limits`.
+pub async fn limits(
+    user: User,
+    Path((namespace, name)): InSession,
+    Body(new): Body<NewLimits>,
+) -> Result<Json<DynamicObject>, Refusal> {
+    named(&[&namespace, &name])?;
+    let mut limits = Map::new();
+    for (field, limit) in [
+        ("turns", new.turns.map(Value::from)),
+        ("tokens", new.tokens.map(Value::from)),
+        ("activeDuration", new.active_duration.map(Value::from)),
+    ] {
+        limits.extend(limit.map(|limit| (field.to_owned(), limit)));
+    }
+    patch(Kind::Session, &user.client, &namespace, &name, json!({"spec": {"limits": limits}})).await
+}
+
 /// A new Snapshot.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -261,11 +352,14 @@ pub fn routes() -> axum::Router<Arc<crate::Console>> {
     use axum::routing::{get, post};
     axum::Router::new()
         .route("/{ns}/environments", get(environments))
+        .route("/{ns}/connections", get(connections))
         .route("/{ns}/sessions", get(list).post(create))
         .route("/{ns}/sessions/{s}", get(show).delete(delete))
         .route("/{ns}/sessions/{s}/events", get(crate::events::stream))
         .route("/{ns}/sessions/{s}/messages", post(say))
         .route("/{ns}/sessions/{s}/control", post(control))
+        .route("/{ns}/sessions/{s}/requests/{r}", post(decide))
+        .route("/{ns}/sessions/{s}/limits", post(limits))
         .route("/{ns}/sessions/{s}/snapshots", post(save))
         .route("/{ns}/sessions/{s}/state", post(state))
         .route("/{ns}/sessions/{s}/wake", post(wake))

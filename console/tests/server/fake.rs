@@ -120,12 +120,28 @@ impl Cluster {
             return (200, object.clone());
         }
         let kind = asked.path.rsplit('/').next().unwrap();
-        if !["sessions", "workspaces", "messages", "artifacts", "snapshots", "environments"].contains(&kind) {
+        let kinds = [
+            "sessions",
+            "workspaces",
+            "messages",
+            "requests",
+            "connections",
+            "artifacts",
+            "snapshots",
+            "environments",
+        ];
+        if !kinds.contains(&kind) {
             return status(404, "NotFound", &format!("{} not found", asked.path));
         }
         let prefix = format!("{}/", asked.path);
+        let session =
+            asked.query.split('&').find_map(|part| part.strip_prefix("fieldSelector=spec.session%3D"));
+        let listed = |path: &str, object: &Value| {
+            path.strip_prefix(&prefix).is_some_and(|name| !name.contains('/'))
+                && session.is_none_or(|session| object["spec"]["session"] == session)
+        };
         let items: Vec<_> =
-            objects.iter().filter(|(path, _)| path.starts_with(&prefix)).map(|(_, object)| object).collect();
+            objects.iter().filter(|(path, object)| listed(path, object)).map(|(_, object)| object).collect();
         (
             200,
             json!({"apiVersion": "a8s.dev/v1alpha1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": items}),
@@ -278,6 +294,19 @@ impl World {
             "messages/report-0-1",
             object("Message", "report-0-1", "m-uid", json!({"session": "report"}), json!({})),
         );
+        let asked = json!({"session": "report", "type": "Permission", "title": "May I?", "options": [{"id": "y", "kind": "AllowOnce"}]});
+        put("requests/ask", object("Request", "ask", "r-uid", asked, json!({"state": "Open"})));
+        put(
+            "requests/ask/status",
+            object("Request", "ask", "r-uid", json!({"session": "report"}), json!({})),
+        );
+        let other = json!({"session": "other", "type": "Takeover", "title": "Log in"});
+        put("requests/foreign", object("Request", "foreign", "r2-uid", other, json!({})));
+        let secret = json!({"name": "provider", "key": "canary-key-name"});
+        let model = json!({"title": "Big model", "model": {"provider": "anthropic", "name": "m", "secretRef": secret}});
+        let ready = json!([{"type": "Ready", "status": "True", "reason": "Ready", "message": ""}]);
+        let known = json!({"kind": "Model", "target": "m", "conditions": ready});
+        put("connections/llm", object("Connection", "llm", "c-uid", model, known));
         let spec = |session: &str| json!({"session": session, "fileName": "Bericht.pdf", "mediaType": "text/html", "sha256": SHA});
         let stored = json!({"key": format!("team/art-uid/{SHA}")});
         put(

@@ -70,7 +70,7 @@ async fn the_stream_shows_objects_and_what_the_runner_says_and_resumes() {
             .map(|(_, data)| data["seq"].as_i64().unwrap())
             .collect()
     };
-    let all = ["Artifact", "Message", "Session", "Snapshot", "Workspace"];
+    let all = ["Artifact", "Message", "Request", "Session", "Snapshot", "Workspace"];
     let seen = events(&world, &cookie, |seen| kinds(seen).len() >= all.len() && seqs(seen).len() >= 2).await;
     assert_eq!(kinds(&seen), all);
     assert!(seen.iter().filter(|(name, _)| name == "object").all(|(_, data)| data["type"] == "Applied"));

@@ -82,6 +82,57 @@ async fn what_people_do_becomes_objects() {
 }
 
 #[tokio::test]
+async fn a_decision_is_written_into_the_status_in_the_persons_name() {
+    let world = World::new().await;
+    let cookie = world.login("jane").await;
+    let shown = world.get(&cookie, SESSION).await.json();
+    assert_eq!(shown["requests"][0]["spec"]["title"], "May I?");
+    let decision = json!({"option": "y", "values": {"year": "2014"}, "note": "once"});
+    let answer = world.post(&cookie, &format!("{SESSION}/requests/ask"), &decision).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    world.post(&cookie, &format!("{SESSION}/requests/ask"), &json!({"option": "deny"})).await;
+    let limits = json!({"tokens": 1_000_000, "activeDuration": "8h"});
+    assert_eq!(world.post(&cookie, &format!("{SESSION}/limits"), &limits).await.status, 200);
+    let writes = world.cluster.writes();
+    assert_eq!(writes[0].path, format!("{BASE}/requests/ask/status"));
+    assert_eq!(
+        (writes[0].token.as_str(), &writes[0].body),
+        ("token-of-jane", &json!({"status": {"decision": decision}}))
+    );
+    assert_eq!(writes[1].body, json!({"status": {"decision": {"option": "deny"}}}));
+    assert_eq!(writes[2].body, json!({"spec": {"limits": limits}}));
+
+    let foreign = world.post(&cookie, &format!("{SESSION}/requests/foreign"), &decision).await;
+    assert_eq!((foreign.status, &foreign.json()["reason"]), (404, &json!("NotFound")));
+    let forged = json!({"option": "y", "by": "joe"});
+    assert_eq!(world.post(&cookie, &format!("{SESSION}/requests/ask"), &forged).await.status, 422);
+    assert_eq!(world.cluster.writes().len(), 3);
+}
+
+#[tokio::test]
+async fn connections_are_listed_without_a_word_of_their_keys() {
+    let world = World::new().await;
+    let cookie = world.login("jane").await;
+    let answer = world.get(&cookie, "/api/namespaces/team/connections").await;
+    let expected = json!({"name": "llm", "title": "Big model", "kind": "Model", "target": "m", "provider": "anthropic",
+        "grant": null, "ready": true, "message": ""});
+    assert_eq!(answer.json(), json!({"items": [expected]}));
+}
+
+#[tokio::test]
+async fn a_session_may_begin_with_a_talk_and_names_its_agent() {
+    let world = World::new().await;
+    let cookie = world.login("jane").await;
+    let agent = json!({"harness": "opencode", "model": {"connection": "llm"}});
+    let attachments = json!([{"name": "llm", "connection": {"name": "llm"}}]);
+    let new = json!({"agent": agent, "attachments": attachments});
+    assert_eq!(world.post(&cookie, "/api/namespaces/team/sessions", &new).await.status, 201);
+    let writes = world.cluster.writes();
+    assert_eq!(writes[0].body["spec"], json!({"agent": agent, "attachments": attachments}));
+    assert_eq!(writes[0].body["metadata"]["generateName"], "session-");
+}
+
+#[tokio::test]
 async fn bad_requests_do_not_reach_the_cluster() {
     let world = World::new().await;
     let cookie = world.login("jane").await;

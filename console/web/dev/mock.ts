@@ -2,8 +2,8 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import type { KubeObject, Message, ObjectChange, RunnerEvent } from "../src/types.ts";
-import { environments, fixtures, others } from "./fixtures.ts";
+import type { Decision, KubeObject, Message, ObjectChange, RunnerEvent } from "../src/types.ts";
+import { connections, environments, fixtures, others, talk } from "./fixtures.ts";
 import { serveDesktop } from "./rfb.ts";
 
 interface Server {
@@ -18,6 +18,7 @@ export function mockServer(): { name: string; configureServer: (server: Server) 
 
 function configureServer(server: Server): void {
   const data = fixtures();
+  const talking = talk();
   const streams = new Set<ServerResponse>();
   let version = 1000;
   let tick = 0;
@@ -47,6 +48,24 @@ function configureServer(server: Server): void {
 
   const post = (path: string, body: Record<string, unknown>, user: string): unknown => {
     const { workspace, session } = data;
+    const decided = /\/requests\/([^/]+)$/.exec(path)?.[1];
+    if (decided !== undefined) {
+      const request = [...data.requests, ...(talking.requests ?? [])].find((one) => one.metadata.name === decided);
+      if (!request) return {};
+      const decision = { ...(body as unknown as Decision), by: user };
+      request.status = { ...request.status, decision };
+      changed({ kind: "Request", object: request });
+      setTimeout(() => {
+        request.status = { ...request.status, state: /^(deny|no)$/.test(decision.option) ? "Refused" : "Granted" };
+        changed({ kind: "Request", object: request });
+      }, 800);
+      return request;
+    }
+    if (path.endsWith("/limits")) {
+      session.status = { ...session.status, conditions: [] };
+      changed({ kind: "Session", object: session });
+      return session;
+    }
     if (path.endsWith("/messages")) {
       version += 1;
       const message: Message = {
@@ -113,6 +132,7 @@ function configureServer(server: Server): void {
       if (cookie === undefined) return answer(401, { error: "not signed in", reason: "Unauthorized" });
       if (path === "/api/session") return answer(200, { user, readOnly: cookie === "read-only", namespace: "team-blue" });
       if (path === "/vnc/ticket") return answer(200, { ticket: "t", expiresIn: 30 });
+      if (path.endsWith("/connections")) return answer(200, { items: connections });
       if (path.endsWith("/environments")) return answer(200, { items: environments });
       if (path.endsWith("/sessions") && req.method === "GET") return answer(200, { items: [data.session, ...others] });
       if (path.endsWith("/sessions")) return answer(403, { error: "sessions.a8s.dev is forbidden: quota of 3 sessions is used up", reason: "Forbidden" });
@@ -123,14 +143,18 @@ function configureServer(server: Server): void {
       if (path.endsWith("/events")) {
         res.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
         res.write(": hello\n\n");
+        if (path.includes("/sessions/supplier/")) return undefined;
         for (const event of data.events) res.write(`event: runner\ndata: ${JSON.stringify(event)}\n\n`);
         streams.add(res);
         res.on("close", () => streams.delete(res));
         return undefined;
       }
       if (req.method === "POST") return answer(200, post(path, body, user));
-      const { session, workspace, messages, artifacts, snapshots } = data;
-      return answer(200, { session, workspace, messages, artifacts, snapshots });
+      if (path.endsWith("/sessions/supplier")) return answer(200, talking);
+      if (cookie === "limited") data.session.status = { ...data.session.status, conditions: [{ type: "Limited", status: "True", reason: "LimitReached", message: "the limit of tokens is reached; nothing is lost, raise it and the agent goes on: kubectl patch session" }] };
+      if (cookie === "limited") data.session.spec.limits = { tokens: 1_000_000 };
+      const { session, workspace, messages, requests, artifacts, snapshots } = data;
+      return answer(200, { session, workspace, messages, requests, artifacts, snapshots });
     });
   });
   server.httpServer?.on("upgrade", (req, socket) => {

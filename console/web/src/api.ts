@@ -1,6 +1,6 @@
 // Calls to the console server. Every call that changes something says where it comes from with a header no foreign page can send.
 
-import type { Delivery, Detail, Environment, KubeObject, Me, Session, SessionWish } from "./types.ts";
+import type { ConnectionInfo, Decision, Delivery, Detail, Environment, KubeObject, Limits, Me, Session, SessionWish } from "./types.ts";
 
 /** A refusal, with what the API server said. */
 export class ApiError extends Error {
@@ -18,7 +18,8 @@ export interface NewSession {
   name?: string;
   goal?: string;
   environment?: string;
-  attachments?: { name: string; text: string }[];
+  attachments?: ({ name: string; text: string } | { name: string; connection: { name: string } })[];
+  agent?: { harness?: string; model?: { connection: string } };
   source?: { snapshot: string };
 }
 
@@ -69,6 +70,10 @@ export const api = {
   logout: (): Promise<void> => act(call("POST", "/api/logout")),
   sessions: async (ns: string): Promise<Session[]> => items(await call("GET", `${base(ns)}/sessions`), "sessions"),
   environments: async (ns: string): Promise<Environment[]> => items(await call("GET", `${base(ns)}/environments`), "environments"),
+  connections: async (ns: string): Promise<ConnectionInfo[]> => {
+    const { items: list } = (await call("GET", `${base(ns)}/connections`)) as { items?: ConnectionInfo[] };
+    return list ?? [];
+  },
   create: async (ns: string, session: NewSession): Promise<Session> => {
     const answer = (await call("POST", `${base(ns)}/sessions`, session)) as Session | { session: Session };
     return "session" in answer ? answer.session : answer;
@@ -79,6 +84,8 @@ export const api = {
   eventsUrl: (ns: string, name: string, after: string | undefined): string => `${one(ns, name)}/events${after ? `?after=${after}` : ""}`,
   say: (ns: string, name: string, message: { content?: string; delivery: Delivery; turn?: number }): Promise<void> => act(call("POST", `${one(ns, name)}/messages`, message)),
   control: (ns: string, name: string, control: { holder: "Agent" | "User"; private: boolean }): Promise<void> => act(call("POST", `${one(ns, name)}/control`, control)),
+  decide: (ns: string, name: string, request: string, decision: Decision): Promise<void> => act(call("POST", `${one(ns, name)}/requests/${seg(request)}`, decision)),
+  limits: (ns: string, name: string, limits: Limits): Promise<void> => act(call("POST", `${one(ns, name)}/limits`, limits)),
   save: async (ns: string, name: string): Promise<KubeObject> => {
     const answer = (await call("POST", `${one(ns, name)}/snapshots`)) as KubeObject | { snapshot: KubeObject };
     return "snapshot" in answer ? answer.snapshot : answer;

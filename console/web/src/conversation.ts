@@ -1,7 +1,7 @@
 // The conversation as it is shown: Messages in their order, with the agent's steps and notices where they happened. Pure.
 
 import { compareIds, isOpen, isRunning, type EventId, type LiveLine, type LiveStep, type Model } from "./model.ts";
-import { condition, type Message } from "./types.ts";
+import { condition, type Message, type Request } from "./types.ts";
 
 export type Speaker = "person" | "agent" | "system";
 
@@ -23,7 +23,16 @@ export type Entry =
     }
   | { kind: "steps"; key: string; steps: LiveStep[]; open: boolean }
   | { kind: "notice"; key: string; text: string }
+  | { kind: "request"; key: string; request: Request; hands: Hands }
   | { kind: "typing"; key: string; text: string };
+
+/** What a card for a Takeover must know: whether there is a desktop to take, and whether this person has it. */
+export interface Hands {
+  mine: boolean;
+  ready: boolean;
+  /** Names of attachments, for fields that want one. */
+  files: string[];
+}
 
 /** Order of Messages: by their place in the conversation; those without one yet come last, in the order of creation. */
 export function compareMessages(a: Message, b: Message): number {
@@ -49,19 +58,34 @@ function speakerOf(message: Message): Speaker {
   return kind === "Agent" ? "agent" : kind === "System" ? "system" : "person";
 }
 
-type Item = { step: LiveStep; line?: undefined } | { line: LiveLine; step?: undefined };
+/** A Request, and where it was asked. What a8s itself asks has no place among the events; it is asked before the work begins. */
+interface Asked {
+  at: EventId;
+  ts: string;
+  request: Request;
+}
 
-const where = (item: Item): LiveStep | LiveLine => item.step ?? item.line;
+type Item = { step: LiveStep; line?: undefined; asked?: undefined } | { line: LiveLine; step?: undefined; asked?: undefined } | { asked: Asked; step?: undefined; line?: undefined };
+
+const where = (item: Item): LiveStep | LiveLine | Asked => item.step ?? item.line ?? item.asked;
+
+function askedAt(request: Request): Asked {
+  const match = /^(\d+)-(\d+)$/.exec(request.spec.id ?? "");
+  const at = match ? { epoch: Number(match[1]), seq: Number(match[2]) } : { epoch: -1, seq: 0 };
+  return { at, ts: request.metadata.creationTimestamp, request };
+}
 
 /** The whole conversation, oldest first. */
-export function conversation(model: Model): Entry[] {
+export function conversation(model: Model, hands: { mine: boolean; ready: boolean } = { mine: false, ready: false }): Entry[] {
   const messages = [...model.messages.values()].sort(compareMessages);
   const recorded = new Set(messages.map(eventOf).filter((id) => id !== undefined).map((id) => `${id.epoch}.${id.seq}`));
   const items: Item[] = [
     // Without a running turn nothing goes on, whatever was heard last.
     ...model.live.steps.map((step) => ({ step: isOpen(step.status) && !isRunning(model) ? { ...step, status: "cancelled" } : step })),
     ...model.live.lines.filter((l) => l.kind !== "said" || !recorded.has(`${l.at.epoch}.${l.at.seq}`)).map((line) => ({ line })),
-  ].sort((a, b) => compareIds(where(a).at, where(b).at));
+    ...[...model.requests.values()].map((request) => ({ asked: askedAt(request) })),
+  ].sort((a, b) => compareIds(where(a).at, where(b).at) || (where(a).ts < where(b).ts ? -1 : 1));
+  const files = (model.session?.spec.attachments ?? []).map((attachment) => attachment.name);
 
   const out: Entry[] = [];
   const goal = model.session?.spec.goal;
@@ -82,12 +106,12 @@ export function conversation(model: Model): Entry[] {
       return id ? compareIds(place.at, id) < 0 : Date.parse(place.ts) < Date.parse(at) + 1000;
     };
     for (let item = items[next]; item !== undefined && before(item); item = items[next]) {
-      show(out, item);
+      show(out, item, { ...hands, files });
       next += 1;
     }
     if (text !== "") out.push(messageEntry(message, text, at));
   }
-  for (const item of items.slice(next)) show(out, item);
+  for (const item of items.slice(next)) show(out, item, { ...hands, files });
   return withTyping(model, out);
 }
 
@@ -130,8 +154,15 @@ function messageEntry(message: Message, text: string, at: string): Entry {
   };
 }
 
-function show(out: Entry[], item: Item): void {
+function show(out: Entry[], item: Item, hands: Hands): void {
   const last = out.at(-1);
+  if (item.asked) {
+    const { request } = item.asked;
+    // Only a card that offers control changes with it: a form that is being filled in must not be drawn anew.
+    const idle = { mine: false, ready: false, files: hands.files };
+    out.push({ kind: "request", key: `r:${request.metadata.uid}`, request: bare(request), hands: request.spec.type === "Takeover" ? hands : idle });
+    return;
+  }
   if (item.step) {
     const { step } = item;
     if (last?.kind === "steps" && last.steps[0]?.turn === step.turn) {
@@ -152,6 +183,17 @@ function show(out: Entry[], item: Item): void {
     kind: "message", key, speaker: "agent", author: "agent", text: line.text, at: line.ts,
     state: undefined, why: "", steered: false, goal: false, abandoned: false,
   });
+}
+
+/** Without what changes at every write, so that a card stays the same as long as it says the same. */
+function bare(request: Request): Request {
+  const { name, uid, creationTimestamp } = request.metadata;
+  const { state, decision, outcome } = request.status ?? {};
+  return {
+    metadata: { name, uid, creationTimestamp, resourceVersion: "" },
+    spec: request.spec,
+    status: { ...(state && { state }), ...(decision && { decision }), ...(outcome && { outcome }) },
+  };
 }
 
 function withTyping(model: Model, out: Entry[]): Entry[] {

@@ -69,6 +69,7 @@ const ICONS = {
   paste: "M9 4h6v3H9zM7 5H5v16h14V5h-2",
   expand: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
   check: "M5 12l5 5 9-10",
+  key: "M14 10a5 5 0 1 0-4 4l1 1h3v3h3v3h4v-4z",
   cross: "M6 6l12 12M18 6L6 18",
 } as const;
 

@@ -36,6 +36,21 @@ export function bytes(size: number): string {
   return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit] ?? "GB"}`;
 }
 
+/** 412, 8.3k, 1.2M. */
+export function count(number: number): string {
+  if (number < 1000) return String(number);
+  const [value, unit] = number < 999_500 ? [number / 1000, "k"] : [number / 1_000_000, "M"];
+  return `${value >= 100 ? Math.round(value) : value.toFixed(1)}${unit}`;
+}
+
+/** Seconds as people say them: `42s`, `7m`, `3h 5m`. */
+export function duration(seconds: number): string {
+  if (seconds < 60) return `${Math.round(seconds)}s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes}m`;
+  return minutes % 60 === 0 ? `${Math.floor(minutes / 60)}h` : `${Math.floor(minutes / 60)}h ${minutes % 60}m`;
+}
+
 /** Milliseconds to wait before the next attempt: doubling, at most 5 s, with jitter so that many pages do not come at once. */
 export function backoff(attempt: number, random: number): number {
   return Math.min(250 * 2 ** attempt, 5000) * (0.75 + random / 2);
@@ -55,6 +70,7 @@ export function tone(state: string): "good" | "busy" | "bad" | "calm" {
     case "True":
       return "good";
     case "Working":
+    case "Chatting":
     case "Provisioning":
     case "Pending":
     case "Starting":

@@ -1,7 +1,7 @@
 // What is known of one Session: Kubernetes objects merged by resource version, and the runner's live events.
 // Pure: a function takes the old model and a change and gives the new model. It never talks to the server.
 
-import type { Artifact, Detail, KubeObject, Message, ObjectChange, PlanStep, RunnerEvent, Session, Snapshot, Workspace } from "./types.ts";
+import type { Artifact, Detail, KubeObject, Message, ObjectChange, PlanStep, Request, RunnerEvent, Session, Snapshot, Workspace } from "./types.ts";
 
 /** Place of an event in the conversation. */
 export interface EventId {
@@ -45,6 +45,7 @@ export interface Model {
   session: Session | undefined;
   workspace: Workspace | undefined;
   messages: ReadonlyMap<string, Message>;
+  requests: ReadonlyMap<string, Request>;
   artifacts: ReadonlyMap<string, Artifact>;
   snapshots: ReadonlyMap<string, Snapshot>;
   /** UIDs of deleted objects: an answer that was under way must not bring them back. */
@@ -60,6 +61,7 @@ export function emptyModel(): Model {
     session: undefined,
     workspace: undefined,
     messages: new Map(),
+    requests: new Map(),
     artifacts: new Map(),
     snapshots: new Map(),
     gone: new Set(),
@@ -109,6 +111,7 @@ export function reset(model: Model, detail: Detail): Model {
     session: newest(model.session, detail.session),
     workspace: detail.workspace ? newest(model.workspace, detail.workspace) : undefined,
     messages: merge(model.messages, detail.messages),
+    requests: merge(model.requests, detail.requests ?? []),
     artifacts: merge(model.artifacts, detail.artifacts),
     snapshots: merge(model.snapshots, detail.snapshots),
   };
@@ -127,6 +130,8 @@ export function applyChange(model: Model, change: ObjectChange): Model {
       return { ...model, gone, workspace: deleted ? undefined : newest(model.workspace, change.object) };
     case "Message":
       return { ...model, gone, messages: (deleted ? without : put)(model.messages, change.object) };
+    case "Request":
+      return { ...model, gone, requests: (deleted ? without : put)(model.requests, change.object) };
     case "Artifact":
       return { ...model, gone, artifacts: (deleted ? without : put)(model.artifacts, change.object) };
     case "Snapshot":
@@ -246,6 +251,22 @@ export function control(model: Model, me: string): { mine: boolean; holder: "Age
     private: holder === "User" && status?.private === true,
     pending: wanted !== holder || (wanted === "User" && spec?.user !== undefined && spec.user !== user),
   };
+}
+
+/** Whether a Request waits for a person. One that was decided a moment ago does not, though the controller has not said so yet. */
+export function isWaiting(request: Request): boolean {
+  return (request.status?.state ?? "Open") === "Open" && request.status?.decision === undefined;
+}
+
+/** Requests that wait for a person, oldest first. */
+export function waiting(model: Model): Request[] {
+  return [...model.requests.values()].filter(isWaiting)
+    .sort((a, b) => a.metadata.creationTimestamp.localeCompare(b.metadata.creationTimestamp) || a.metadata.name.localeCompare(b.metadata.name));
+}
+
+/** Whether the Session is still a talk about what is wanted: nothing has been handed over, so there is no desktop. */
+export function isChatting(model: Model): boolean {
+  return model.session?.status?.state === "Chatting" && model.workspace === undefined;
 }
 
 /** Whether the desktop fell asleep because nobody used it, so that anybody who wants it back wakes it. */

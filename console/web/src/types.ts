@@ -36,6 +36,8 @@ export interface Session extends KubeObject {
     environment?: string;
     source?: { snapshot: string };
     attachments?: { name: string }[];
+    agent?: { harness?: string; model?: { connection: string }; instructions?: string };
+    limits?: Limits;
     state?: SessionWish;
   };
   status?: {
@@ -44,12 +46,89 @@ export interface Session extends KubeObject {
     doing?: string;
     turn?: number;
     queued?: number;
+    requests?: number;
+    waitingFor?: string;
+    usage?: Usage;
     plan?: PlanStep[];
     environment?: string;
     rationale?: string[];
     epoch?: number;
     seq?: number;
   };
+}
+
+/** How far a Session may go before a person is asked. */
+export interface Limits {
+  turns?: number;
+  tokens?: number;
+  activeDuration?: string;
+}
+
+export interface Usage {
+  requests: number;
+  inputTokens: number;
+  outputTokens: number;
+  /** US dollars, as far as prices are known. */
+  cost?: string;
+  activeSeconds: number;
+}
+
+export type RequestType = "Permission" | "Takeover" | "Question" | "Credential" | "Tool" | "Context" | "Handoff";
+
+/** One field of a form. */
+export interface Input {
+  name: string;
+  title?: string;
+  type?: "Text" | "Number" | "Boolean" | "Choice" | "File";
+  options?: string[];
+  optional?: boolean;
+}
+
+export interface RequestOption {
+  id: string;
+  title?: string;
+  kind: "AllowOnce" | "AllowAlways" | "RejectOnce" | "RejectAlways";
+}
+
+/** What is written into the status of a Request. Who decided is stamped by the server. */
+export interface Decision {
+  option: string;
+  values?: Record<string, string>;
+  note?: string;
+}
+
+export interface Request extends KubeObject {
+  spec: {
+    session: string;
+    type: RequestType;
+    title: string;
+    detail?: string;
+    options?: RequestOption[];
+    form?: Input[];
+    subject?: string;
+    handoff?: { requirement: string; environment?: string; inputs?: Record<string, string>; tools?: string[]; connections?: string[] };
+    turn?: number;
+    id?: string;
+    expires?: string;
+  };
+  status?: {
+    conditions?: Condition[];
+    state?: "Open" | "Granted" | "Refused" | "Expired" | "Cancelled";
+    decision?: Decision & { by?: string; at?: string };
+    outcome?: string;
+  };
+}
+
+/** What the console says of a Connection; nothing of its keys. */
+export interface ConnectionInfo {
+  name: string;
+  title?: string | null;
+  kind?: string | null;
+  target?: string | null;
+  provider?: string | null;
+  grant?: string | null;
+  ready: boolean;
+  message?: string | null;
 }
 
 export interface Workspace extends KubeObject {
@@ -116,13 +195,14 @@ export interface Snapshot extends KubeObject {
 }
 
 export interface Environment extends KubeObject {
-  spec: { title?: string; description?: string };
+  spec: { title?: string; description?: string; harnesses?: { name: string; default?: boolean }[] };
 }
 
 export interface Detail {
   session: Session;
   workspace: Workspace | null;
   messages: Message[];
+  requests?: Request[];
   artifacts: Artifact[];
   snapshots: Snapshot[];
 }
@@ -132,6 +212,7 @@ export type ObjectChange = { type: "Applied" | "Deleted" } & (
   | { kind: "Session"; object: Session }
   | { kind: "Workspace"; object: Workspace }
   | { kind: "Message"; object: Message }
+  | { kind: "Request"; object: Request }
   | { kind: "Artifact"; object: Artifact }
   | { kind: "Snapshot"; object: Snapshot }
 );

@@ -4,7 +4,7 @@ import { applyEvent, type Model } from "../src/model.ts";
 import { event, message, meta, model } from "./objects.ts";
 
 const words = (entries: Entry[]): string[] =>
-  entries.map((e) => (e.kind === "steps" ? `steps:${e.steps.map((s) => s.title).join("+")}` : e.kind === "typing" ? `typing:${e.text}` : e.text));
+  entries.map((e) => (e.kind === "steps" ? `steps:${e.steps.map((s) => s.title).join("+")}` : e.kind === "typing" ? `typing:${e.text}` : e.kind === "request" ? `request:${e.request.spec.title}` : e.text));
 const after = (start: Model, ...events: ReturnType<typeof event>[]): Model => events.reduce(applyEvent, start);
 const started = (seq: number, messageId: string, turn = 1): ReturnType<typeof event> => event(seq, { type: "turnStarted", data: { messageId, content: "", author: "" } }, turn);
 const step = (seq: number, title: string, turn = 1): ReturnType<typeof event> => event(seq, { type: "step", data: { id: title, title, status: "completed" } }, turn);

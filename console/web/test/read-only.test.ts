@@ -4,7 +4,7 @@
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Shell } from "../src/view/shell.ts";
-import { meta, message } from "./objects.ts";
+import { meta, message, request } from "./objects.ts";
 
 vi.mock("@novnc/novnc", () => ({ default: class extends EventTarget { disconnect(): void { /* never connected */ } focus(): void { /* nothing */ } blur(): void { /* nothing */ } } }));
 
@@ -12,7 +12,8 @@ const { SessionView } = await import("../src/view/session.ts");
 const { SessionsView } = await import("../src/view/sessions.ts");
 
 const ready = { type: "Ready", status: "True", reason: "Ready", message: "" };
-const session = { metadata: meta("s"), spec: { goal: "Do it." }, status: { state: "Working", turn: 1, conditions: [ready] } };
+const limited = { type: "Limited", status: "True", reason: "LimitReached", message: "the limit of turns is reached" };
+const session = { metadata: meta("s"), spec: { goal: "Do it.", limits: { turns: 3 } }, status: { state: "Working", turn: 1, conditions: [ready, limited] } };
 const detail = {
   session,
   workspace: {
@@ -21,6 +22,12 @@ const detail = {
     status: { state: "Running", control: { holder: "User", user: "jane", private: false, epoch: 1 } },
   },
   messages: [message("m", "User", "hello", { state: "Delivered", seq: 1 })],
+  requests: [
+    request("act", { type: "Permission", options: [{ id: "y", kind: "AllowOnce" }] }),
+    request("fill", { type: "Question", form: [{ name: "year" }, { name: "sure", type: "Boolean" }, { name: "unit", type: "Choice", options: ["mm"] }] }),
+    request("login", { type: "Takeover" }),
+    request("begin", { type: "Handoff", handoff: { requirement: "Do it." } }),
+  ],
   artifacts: [],
   snapshots: [{ metadata: meta("before"), spec: { workspace: "s" }, status: { conditions: [ready] } }],
 };
@@ -58,6 +65,7 @@ describe("a read-only console", () => {
     const view = new SessionView(shell(true), "team", "s");
     await vi.waitFor(() => expect(view.element.textContent).toContain("before"));
     expect(view.element.textContent).toContain("read-only");
+    for (const asked of ["May I act?", "May I fill?", "May I login?", "May I begin?", "waits for a person", "the limit of turns is reached"]) expect(view.element.textContent).toContain(asked);
     expect(controls(view.element).filter((name) => !HARMLESS.includes(name))).toEqual([]);
     view.close();
   });
@@ -82,7 +90,7 @@ describe("any other console", () => {
     const view = new SessionView(shell(false), "team", "s");
     await vi.waitFor(() => expect(view.element.textContent).toContain("before"));
     const there = controls(view.element);
-    for (const name of ["stop", "take-over", "hand-back", "private", "save", "suspend", "resume", "fork-before"]) expect(there).toContain(name);
+    for (const name of ["stop", "take-over", "hand-back", "private", "save", "suspend", "resume", "fork-before", "option-y", "input-year", "input-sure", "input-unit", "request-hand-back", "option-deny", "option-allow", "request-note", "asks", "raise", "limit-turns"]) expect(there).toContain(name);
     view.close();
     const list = new SessionsView(shell(false), "team");
     await vi.waitFor(() => expect(list.element.textContent).toContain("Working"));

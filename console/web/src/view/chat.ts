@@ -6,6 +6,7 @@ import { clock, shortUser } from "../format.ts";
 import { markdown } from "../markdown.ts";
 import type { LiveStep } from "../model.ts";
 import type { PlanStep } from "../types.ts";
+import { card, type Deciding } from "./request.ts";
 
 const STATE_WORDS = { sending: "sending", queued: "queued", delivered: "delivered", done: "", dropped: "not delivered" } as const;
 
@@ -16,9 +17,10 @@ export class Chat {
   private readonly planBox = h("div", { class: "plan", testid: "plan" });
   private readonly planList = new KeyedList<PlanStep & { at: number }>(this.planBox, (p) => String(p.at), (p) => planLine(p));
 
-  constructor() {
+  /** Without `deciding` the page only shows what is asked. */
+  constructor(deciding: Deciding | undefined) {
     const entries = h("ol", { class: "entries" });
-    this.list = new KeyedList(entries, (entry) => entry.key, (entry, old) => render(entry, old));
+    this.list = new KeyedList(entries, (entry) => entry.key, (entry, old) => render(entry, old, deciding));
     this.planBox.setAttribute("role", "list");
     this.planBox.setAttribute("aria-label", "Plan of the agent");
     this.log = h("div", { class: "log", testid: "chat", role: "log", "aria-label": "Conversation", tabindex: "0" }, entries);
@@ -33,6 +35,11 @@ export class Chat {
     this.planBox.hidden = plan.length === 0 || !shown;
     this.planList.update(plan.map((step, at) => ({ ...step, at })));
     if (follow) log.scrollTop = log.scrollHeight;
+  }
+
+  /** To the first Request that waits. */
+  seek(): void {
+    this.log.querySelector(".request.open")?.scrollIntoView({ block: "nearest" });
   }
 
   /** To the end, after the person said something. */
@@ -53,8 +60,10 @@ function dot(status: string): HTMLElement {
   return mark;
 }
 
-function render(entry: Entry, old: HTMLElement | undefined): HTMLElement {
+function render(entry: Entry, old: HTMLElement | undefined, deciding: Deciding | undefined): HTMLElement {
   switch (entry.kind) {
+    case "request":
+      return card(entry.request, entry.hands, deciding);
     case "message":
       return message(entry);
     case "notice":

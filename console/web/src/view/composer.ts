@@ -35,7 +35,9 @@ export class Composer {
     });
   }
 
-  update(running: boolean, over: boolean): void {
+  /** `chatting`: there is no agent yet, the chat agent listens. */
+  update(running: boolean, over: boolean, chatting: boolean): void {
+    this.input.placeholder = chatting ? "Say what is to be done…" : "Message the agent…";
     visible(this.choice, running);
     visible(this.element, !over);
   }

@@ -1,10 +1,11 @@
 // The form for a new Session, from nothing or from a Snapshot.
 
 import { api, type NewSession } from "../api.ts";
-import { fill, h, icon } from "../dom.ts";
+import { fill, h, icon, setText } from "../dom.ts";
 import { attachmentName, bytes } from "../format.ts";
 import { hashFor } from "../route.ts";
 import { acting, toast } from "../toast.ts";
+import type { ConnectionInfo, Environment } from "../types.ts";
 
 /** Largest text that `spec.attachments[].text` takes. */
 const MAX_TEXT = 65536;
@@ -13,14 +14,34 @@ const MAX_TEXT = 65536;
 export function newSession(namespace: string, snapshot?: string): void {
   const files: { name: string; text: string }[] = [];
   const goal = h("textarea", {
-    id: "goal", testid: "goal", rows: "5", required: snapshot === undefined, autofocus: true,
+    id: "goal", testid: "goal", rows: "5", autofocus: true,
     placeholder: snapshot ? "What to do differently from here on (optional)" : "Make a one-page PDF report of yearly rain and temperature from the attached data.",
   });
   const name = h("input", { id: "name", testid: "session-name", placeholder: "chosen for you", pattern: "[a-z0-9]([-a-z0-9]*[a-z0-9])?", maxlength: "48", autocomplete: "off" });
-  const environment = h("select", { id: "environment", testid: "environment" }, h("option", { value: "" }, "The one that fits the goal best"));
+  const harness = h("select", { id: "harness", testid: "harness" });
+  const model = h("select", { id: "model", testid: "model" }, h("option", { value: "" }, "None: the built-in agent follows its script"));
+  const connections = h("div", { class: "ticks", testid: "use-connections", role: "group", "aria-label": "Connections that the agent may use" });
+  let known: Environment[] = [];
+  const environment = h("select", { id: "environment", testid: "environment", on: () => harnesses() }, h("option", { value: "" }, "The one that fits best"));
   const chosen = h("ul", { class: "files", "aria-label": "Attached files" });
   const picker = h("input", { type: "file", id: "attach", testid: "attach", multiple: true, on: () => void pick() });
-  const submit = h("button", { class: "primary", type: "submit", testid: "create" }, snapshot ? "Fork" : "Start");
+  const submit = h("button", { class: "primary", type: "submit", testid: "create" });
+  const hint = h("p", { class: "help", testid: "goal-hint" });
+  const say = (): void => {
+    const talk = snapshot === undefined && goal.value.trim() === "";
+    setText(submit, snapshot ? "Fork" : talk ? "Talk first" : "Start");
+    setText(hint, snapshot ? "" : talk ? "Leave it empty to talk first: the chat agent asks what it must know, and you confirm before the work begins." : "An agent begins at once.");
+  };
+  goal.addEventListener("input", say);
+  say();
+
+  /** Only a named Environment says which harnesses there are. */
+  const harnesses = (): void => {
+    const all = known.find((e) => e.metadata.name === environment.value)?.spec.harnesses ?? [];
+    fill(harness, h("option", { value: "" }, "The Environment's default"), ...all.map((one) => h("option", { value: one.name }, one.default ? `${one.name} (default)` : one.name)));
+    harness.disabled = all.length === 0;
+  };
+  harnesses();
 
   const pick = async (): Promise<void> => {
     for (const file of picker.files ?? []) await take(file);
@@ -51,7 +72,9 @@ export function newSession(namespace: string, snapshot?: string): void {
     if (goal.value.trim()) wish.goal = goal.value.trim();
     if (name.value.trim()) wish.name = name.value.trim();
     if (environment.value) wish.environment = environment.value;
-    if (files.length > 0) wish.attachments = files;
+    if (harness.value || model.value) wish.agent = { ...(harness.value && { harness: harness.value }), ...(model.value && { model: { connection: model.value } }) };
+    const used = [...connections.querySelectorAll("input")].filter((box) => box.checked).map((box) => ({ name: box.value, connection: { name: box.value } }));
+    if (files.length + used.length > 0) wish.attachments = [...files, ...used];
     if (snapshot) wish.source = { snapshot };
     const session = await api.create(namespace, wish);
     dialog.close();
@@ -61,9 +84,11 @@ export function newSession(namespace: string, snapshot?: string): void {
   const dialog = h("dialog", { class: "card", "aria-labelledby": "new-title", close: () => dialog.remove() },
     h("form", { on: (event) => { event.preventDefault(); void acting(submit, create); } },
       h("h2", { id: "new-title" }, snapshot ? `Fork from ${snapshot}` : "New session"),
-      h("label", { for: "goal" }, snapshot ? "Goal" : "What is to be done?"), goal,
+      h("label", { for: "goal" }, snapshot ? "Goal" : "What is to be done?"), goal, hint,
       h("label", { for: "name" }, "Name"), name,
       !snapshot && h("label", { for: "environment" }, "Environment"), !snapshot && environment,
+      h("div", { class: "pair" }, !snapshot && h("div", {}, h("label", { for: "harness" }, "Agent"), harness), h("div", {}, h("label", { for: "model" }, "Model"), model)),
+      connections,
       h("label", { for: "attach", class: "attach button" }, icon("clip"), "Attach text files"), picker, chosen,
       h("div", { class: "buttons" }, h("button", { class: "ghost", type: "button", on: () => dialog.close() }, "Cancel"), submit)));
   document.body.append(dialog);
@@ -72,8 +97,21 @@ export function newSession(namespace: string, snapshot?: string): void {
   if (!snapshot) {
     // Without permission to list them the field stays at its default, which is always right.
     api.environments(namespace).then(
-      (all) => environment.append(...all.map((e) => h("option", { value: e.metadata.name }, e.spec.title ? `${e.metadata.name} – ${e.spec.title}` : e.metadata.name))),
+      (all) => {
+        known = all;
+        environment.append(...all.map((e) => h("option", { value: e.metadata.name }, e.spec.title ? `${e.metadata.name} – ${e.spec.title}` : e.metadata.name)));
+      },
       () => undefined,
     );
   }
+  api.connections(namespace).then(
+    (all) => {
+      const label = (one: ConnectionInfo): string => one.title ? `${one.title} (${one.name})` : one.name;
+      const models = all.filter((one) => one.kind === "Model");
+      model.append(...models.map((one) => h("option", { value: one.name, disabled: !one.ready }, [label(one), one.target ?? "", one.ready ? "" : "not ready"].filter((part) => part !== "").join(" · "))));
+      fill(connections, ...all.filter((one) => one.kind !== "Model").map((one) =>
+        h("label", { class: "check" }, h("input", { type: "checkbox", value: one.name, testid: `use-${one.name}`, disabled: !one.ready }), `${label(one)} · ${one.kind ?? ""}`)));
+    },
+    () => undefined,
+  );
 }

@@ -6,13 +6,14 @@ import { h, icon, setText, visible } from "../dom.ts";
 import { shortUser, tone } from "../format.ts";
 import { Feed } from "../feed.ts";
 import type { View } from "../main.ts";
-import { control, currentTurn, isAsleep, isRunning, plan, stateWord, type Model } from "../model.ts";
+import { control, currentTurn, isAsleep, isChatting, isRunning, plan, stateWord, waiting, type Model } from "../model.ts";
 import { hashFor } from "../route.ts";
 import { acting, complain, toast } from "../toast.ts";
 import { condition, isTrue, type Session } from "../types.ts";
 import { Chat } from "./chat.ts";
 import { Composer } from "./composer.ts";
 import { Desktop } from "./desktop.ts";
+import { LimitBanner, usageLine } from "./limits.ts";
 import { Results } from "./results.ts";
 import { topBar, type Shell } from "./shell.ts";
 
@@ -22,13 +23,16 @@ const TICK_MS = 15_000;
 export class SessionView implements View {
   readonly element: HTMLElement;
   private readonly feed: Feed;
-  private readonly chat = new Chat();
+  private readonly chat: Chat;
+  private readonly limits: LimitBanner;
   private readonly composer: Composer;
   private readonly desktop: Desktop;
   private readonly results: Results;
   private readonly state = h("span", { class: "badge calm", testid: "state" }, "Loading");
   private readonly doing = h("span", { class: "doing", testid: "doing", "aria-live": "polite" });
   private readonly facts = h("span", { class: "facts", testid: "facts" });
+  private readonly usage = h("span", { class: "facts usage", testid: "usage" });
+  private readonly asks = h("button", { class: "asks-you small", type: "button", testid: "asks", on: () => this.chat.seek() });
   private readonly trouble = h("p", { class: "trouble", role: "alert", testid: "trouble" });
   private readonly holder = h("span", { class: "holder", testid: "control", "aria-live": "polite" });
   private readonly offline = h("span", { class: "badge bad", testid: "offline" }, "offline");
@@ -50,6 +54,12 @@ export class SessionView implements View {
     private readonly namespace: string,
     private readonly name: string,
   ) {
+    const may = !shell.me.readOnly;
+    this.chat = new Chat(may ? {
+      decide: (request, decision) => api.decide(namespace, name, request, decision),
+      hold: (holder) => this.hold(holder),
+    } : undefined);
+    this.limits = new LimitBanner(may ? (limits) => api.limits(namespace, name, limits) : undefined);
     this.composer = new Composer((content, delivery) => this.say(content, delivery));
     this.desktop = new Desktop(namespace, shell.me.readOnly);
     this.results = new Results(namespace, shell.me.readOnly);
@@ -60,12 +70,12 @@ export class SessionView implements View {
     this.element = h("div", { class: "page session" }, topBar(shell, namespace),
       h("div", { class: "head" },
         h("a", { class: "ghost button", href: hashFor(namespace), "aria-label": "Back to all sessions", testid: "back" }, icon("arrow")),
-        h("div", { class: "name" }, h("h1", {}, name), this.facts), this.state, this.offline, this.doing, h("span", { class: "grow" }), !shell.me.readOnly && actions),
-      this.trouble,
+        h("div", { class: "name" }, h("h1", {}, name), this.facts, this.usage), this.state, this.offline, may && this.asks, this.doing, h("span", { class: "grow" }), may && actions),
+      this.trouble, this.limits.element,
       h("main", { class: "work" },
-        h("section", { class: "left", "aria-label": "Chat" }, this.chat.element, !shell.me.readOnly && this.composer.element),
+        h("section", { class: "left", "aria-label": "Chat" }, this.chat.element, may && this.composer.element),
         h("section", { class: "right", "aria-label": "Desktop" }, h("div", { class: "frame" }, h("div", { class: "bar" }, icon("eye"), this.holder), this.desktop.element), this.results.element)));
-    this.composer.update(false, false);
+    this.composer.update(false, false, false);
     this.feed = new Feed(namespace, name, {
       changed: (model) => this.draw(model),
       online: (yes) => visible(this.offline, !yes),
@@ -106,6 +116,13 @@ export class SessionView implements View {
     const turn = currentTurn(model);
     setText(this.facts, [status?.environment ?? session?.spec.environment, turn > 0 ? `turn ${turn}` : "", status?.queued ? `${status.queued} queued` : "", workspace?.status?.startup?.total ? `started in ${workspace.status.startup.total}` : ""].filter(Boolean).join(" · "));
     this.facts.title = (status?.rationale ?? []).join("\n");
+    const used = usageLine(status?.usage);
+    setText(this.usage, used);
+    visible(this.usage, used !== "");
+    this.limits.update(session);
+    const open = waiting(model).length;
+    visible(this.asks, open > 0);
+    setText(this.asks, open === 1 ? "1 request waits for you" : `${open} requests wait for you`);
     this.worry(session);
 
     visible(this.stop, running && !over);
@@ -123,8 +140,8 @@ export class SessionView implements View {
       : held.holder === "User" ? `${who} has control${held.private ? ", in private" : ""}` : held.pending ? "Handing over…" : "The agent has control");
     this.holder.classList.toggle("mine", held.mine && desktopUp);
 
-    this.chat.update(conversation(model), plan(model), word !== "Finished" || running);
-    this.composer.update(running, over);
+    this.chat.update(conversation(model, { mine: held.mine && desktopUp, ready: desktopUp && !over }), plan(model), word !== "Finished" || running);
+    this.composer.update(running, over, isChatting(model));
     this.desktop.update({ workspace: workspace?.metadata.name, running: desktopUp, why: this.absence(model, word), mine: held.mine });
     this.results.update(model, Date.now());
   }
@@ -139,6 +156,11 @@ export class SessionView implements View {
     if (!workspace) {
       if (word === "Terminated" || word === "Gone") return "The session is over, its desktop is gone";
       const { session } = model;
+      if (isChatting(model)) {
+        return waiting(model).some((request) => request.spec.type === "Handoff")
+          ? "The requirement is written down. Confirm it, and an agent gets a desktop of its own"
+          : "Say what is to be done. The desktop comes once it is clear and you have confirmed it";
+      }
       const ready = session && condition(session, "Ready");
       return ready?.reason === "WorkspaceDeleted" && ready.message ? ready.message : "The desktop is starting";
     }

@@ -8,6 +8,7 @@ import { stateWord } from "../model.ts";
 import { hashFor } from "../route.ts";
 import { acting, complain } from "../toast.ts";
 import type { Session } from "../types.ts";
+import { Connections } from "./connections.ts";
 import { newSession } from "./new-session.ts";
 import { topBar, type Shell } from "./shell.ts";
 
@@ -18,6 +19,7 @@ interface Row {
   goal: string;
   state: string;
   doing: string;
+  waits: string;
   environment: string;
   turn: string;
   age: string;
@@ -42,10 +44,12 @@ export class SessionsView implements View {
     const field = h("input", { id: "namespace", testid: "namespace", value: namespace, autocomplete: "off", spellcheck: "false", "aria-label": "Namespace" });
     const ns = h("form", { class: "namespace", on: (event) => { event.preventDefault(); location.hash = hashFor(field.value.trim()); } },
       h("label", { for: "namespace" }, "namespace"), field);
+    const connections = new Connections(namespace);
     const create = h("button", { class: "primary", type: "button", testid: "new-session", on: () => newSession(namespace) }, icon("plus"), "New session");
     this.element = h("div", { class: "page" }, topBar(shell, namespace, ns),
-      h("main", { class: "list" }, h("div", { class: "title" }, h("h1", {}, "Sessions"), this.count, h("span", { class: "grow" }), !shell.me.readOnly && create), list, this.empty));
+      h("main", { class: "list" }, h("div", { class: "title" }, h("h1", {}, "Sessions"), this.count, h("span", { class: "grow" }), !shell.me.readOnly && create), list, this.empty, connections.element));
     void this.refresh();
+    void connections.load();
   }
 
   close(): void {
@@ -76,9 +80,10 @@ export class SessionsView implements View {
     sessions.sort((a, b) => b.metadata.creationTimestamp.localeCompare(a.metadata.creationTimestamp) || a.metadata.name.localeCompare(b.metadata.name));
     this.rows.update(sessions.map((s) => ({
       name: s.metadata.name,
-      goal: s.spec.goal ?? (s.spec.source ? `Continues ${s.spec.source.snapshot}` : ""),
+      goal: s.spec.goal ?? (s.spec.source ? `Continues ${s.spec.source.snapshot}` : s.status?.state === "Chatting" ? "Talks about what is wanted" : ""),
       state: stateWord(s),
       doing: s.status?.doing ?? "",
+      waits: s.status?.requests ? (s.status.waitingFor ?? "") : "",
       environment: s.status?.environment ?? s.spec.environment ?? "",
       turn: s.status?.turn ? `turn ${s.status.turn}` : "",
       age: age(s.metadata.creationTimestamp, now),
@@ -92,7 +97,7 @@ export class SessionsView implements View {
     const link = h("a", { class: "row", href: hashFor(this.namespace, row.name), testid: `session-row-${row.name}` },
       h("span", { class: `badge ${tone(row.state)}` }, row.state),
       h("span", { class: "what" }, h("strong", {}, row.name), h("span", { class: "goal" }, row.goal)),
-      h("span", { class: "doing" }, row.doing),
+      h("span", { class: "doing" }, row.waits !== "" && h("span", { class: "tag waits" }, row.waits), row.doing),
       h("span", { class: "meta" }, row.environment), h("span", { class: "meta" }, row.turn), h("span", { class: "meta age" }, row.age));
     if (this.shell.me.readOnly) return h("li", {}, link);
     const remove = h("button", { class: "ghost small", type: "button", testid: `delete-${row.name}`, "aria-label": `Delete session ${row.name}`, title: "Delete",
