@@ -5,6 +5,8 @@
 
 mod agent;
 mod control;
+// The tests with the fake display use it too.
+#[allow(dead_code)]
 mod host;
 mod http;
 mod person;
