@@ -18,6 +18,10 @@ if status.state == "Suspended" or status.state == "Archived" then
   local why = found.Ready ~= nil and found.Ready.message or "Suspended as asked"
   return {status = "Suspended", message = why}
 end
+if status.state == "Chatting" then
+  -- Nothing is made before a person has said what is wanted.
+  return {status = "Suspended", message = status.doing or "The chat agent waits for a person"}
+end
 if status.state == "Terminated" then
   return {status = "Healthy", message = "Terminated as asked"}
 end

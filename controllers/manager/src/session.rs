@@ -1,7 +1,7 @@
 //! Sessions: gathers what the plan asks for, carries the plan out, and keeps the conversation bridge running or not. It is the only
 //! writer of `Session.status`; what the bridge knows comes through [`crate::bridge::live`].
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use a8s_crds::{
     Artifact, Attachment, Connection, Environment, Message, Request, Session, SessionState, SessionStatus,
@@ -69,10 +69,38 @@ pub async fn run(ctx: Arc<Context>) {
     let asked = ctx.stores.requests.changes().map(|change| {
         ObjectRef::new(&change.object.spec.session).within(&change.object.namespace().unwrap_or_default())
     });
-    let triggers: Vec<Triggers> =
-        vec![sessions.boxed(), owners.boxed(), catalogue.boxed(), asked.boxed(), ctx.live.passes().boxed()];
+    let offered = offered(&ctx);
+    let triggers: Vec<Triggers> = vec![
+        sessions.boxed(),
+        owners.boxed(),
+        catalogue.boxed(),
+        asked.boxed(),
+        offered,
+        ctx.live.passes().boxed(),
+    ];
     let triggers = stream::select_all(triggers).map(|session| Ok(session.into()));
     drive(ctx, store, triggers).await;
+}
+
+/// A Connection that comes, goes, changes or becomes ready may be granted, or asked, by every Session of its namespace. What else its
+/// status says concerns none of them.
+fn offered(ctx: &Arc<Context>) -> Triggers {
+    let mut known: HashMap<String, (Option<i64>, bool)> = HashMap::new();
+    let sessions = ctx.stores.sessions.store();
+    let changes = ctx.stores.connections.changes().filter_map(move |change| {
+        let (connection, uid) = (&change.object, change.object.uid().unwrap_or_default());
+        let conditions = connection.status.as_ref().map_or(&[][..], |s| &s.conditions);
+        let now = (connection.metadata.generation, conditions::is_true(conditions, ConditionType::Ready));
+        let before = if change.gone { known.remove(&uid) } else { known.insert(uid, now) };
+        let matters = change.gone || before != Some(now);
+        std::future::ready(matters.then(|| connection.namespace()))
+    });
+    let theirs = changes.map(move |namespace| {
+        let all = sessions.state().into_iter();
+        let all = all.filter(|s| s.namespace() == namespace && s.spec.state == SessionState::Active);
+        stream::iter(all.map(|s| ObjectRef::from_obj(&*s)).collect::<Vec<_>>())
+    });
+    theirs.flatten().boxed()
 }
 
 fn owners(workspace: &Workspace) -> Vec<ObjectRef<Session>> {

@@ -35,13 +35,17 @@ pub fn begins(session: &Session) -> bool {
 
 /// Whether the Session is in the chat stage: nothing was handed over yet, and there never was a desktop.
 pub fn applies(session: &Session, has_workspace: bool) -> bool {
+    is_undecided(session) && !has_workspace && session.spec.state == SessionState::Active
+}
+
+/// Whether it is still to be agreed on what is to be done.
+fn is_undecided(session: &Session) -> bool {
     let status = session.status.as_ref();
     let over =
         status.is_some_and(|s| s.requirement.is_some() || s.workspace.is_some() || s.goal_epoch.is_some());
     begins(session)
         && !over
-        && !has_workspace
-        && session.spec.state == SessionState::Active
+        && session.spec.state != SessionState::Terminated
         && session.metadata.deletion_timestamp.is_none()
 }
 
@@ -155,8 +159,11 @@ pub struct Stage {
     pub notices: Vec<Notice>,
 }
 
-/// Handoff Requests that are open although there is nothing to hand over any more.
+/// Handoff Requests that are open although there is nothing to hand over any more. A Session that is only suspended goes on later.
 pub fn leftovers(session: &Session, requests: &[Arc<Request>], env: &Env) -> Vec<Step> {
+    if is_undecided(session) {
+        return Vec::new();
+    }
     let uid = session.uid().unwrap_or_default();
     let ours = |r: &Request| r.owner_references().iter().any(|o| o.controller == Some(true) && o.uid == uid);
     let open = |r: &Request| {

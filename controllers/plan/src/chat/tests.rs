@@ -346,6 +346,9 @@ fn a_goal_that_is_to_be_asked_about_is_the_first_thing_said() {
     assert_eq!((stage.requests, stage.last_message), (1, 1));
     assert_eq!(world.open().unwrap().spec.handoff.as_ref().unwrap().requirement, "Sing.");
     let mut session = world.seen.session.clone();
+    session.spec.state = SessionState::Suspended;
+    assert_eq!(leftovers(&session, &world.heard.requests, &env()), [], "it goes on later");
+    session.spec.state = SessionState::Active;
     session.spec.policy = None;
     let left = leftovers(&session, &world.heard.requests, &env());
     assert!(matches!(&left[..], [Step::Close(_, status)] if status.state == Some(RequestState::Cancelled)));

@@ -10,9 +10,12 @@ use super::{
 use crate::session::one_line;
 
 /// How a Request is answered without the console.
-fn by_kubectl(request: &str) -> String {
+fn by_kubectl(request: &str, wanted: &[&Input]) -> String {
+    let values: Vec<String> = wanted.iter().map(|input| format!("\"{}\":\"…\"", input.name)).collect();
+    let values =
+        if values.is_empty() { String::new() } else { format!(",\"values\":{{{}}}", values.join(",")) };
     format!(
-        "kubectl patch request {request} --subresource=status --type=merge -p '{{\"status\":{{\"decision\":{{\"option\":\"allow\"}}}}}}'"
+        "kubectl patch request {request} --subresource=status --type=merge -p '{{\"status\":{{\"decision\":{{\"option\":\"allow\"{values}}}}}}}'"
     )
 }
 
@@ -34,8 +37,8 @@ pub(super) fn detail(draft: &Draft, request: &str) -> String {
     if !draft.handoff.connections.is_empty() {
         text += &format!("\n\nConnections that it may then use: {}", draft.handoff.connections.join(", "));
     }
-    if draft.form.is_empty() {
-        text += &format!("\n\n`{}`", by_kubectl(request));
+    if draft.is_complete() {
+        text += &format!("\n\n`{}`", by_kubectl(request, &[]));
     }
     text
 }
@@ -92,7 +95,7 @@ pub(super) fn yes(request: Option<&str>, form: &[Input]) -> String {
     format!(
         "Gladly. It is started in the Request `{request}`, so that it is on record who did.{fill}\n\n`{}`\n\nIf something shall be different, \
          write it here.",
-        by_kubectl(request)
+        by_kubectl(request, &wanted)
     )
 }
 

@@ -7,6 +7,7 @@
 mod adopt;
 mod choice;
 mod lost;
+mod oversight;
 mod status;
 mod upkeep;
 mod usage;
@@ -25,14 +26,11 @@ use serde_json::{Value, json};
 
 pub use adopt::{Waiting, fits};
 pub use choice::{choose, choose_for};
+pub use oversight::Advice;
 pub(crate) use status::one_line;
 
 pub use crate::overseer::Choice;
-use crate::{
-    Env, Op, Plan, Target, Wake, chat,
-    overseer::{Grants, Proposed, grants},
-    workspace::EPOCH,
-};
+use crate::{Env, Op, Plan, Target, Wake, chat, overseer::Grants, workspace::EPOCH};
 
 /// How often a missing reference is looked for.
 const LOOK_AGAIN: u64 = 2_000;
@@ -67,20 +65,6 @@ pub struct Observed {
     pub chat: Option<chat::Stage>,
     /// What a model says about the Environment, where the rules do not know.
     pub advice: Advice,
-}
-
-/// What a model says about the Environment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Advice {
-    /// It is not asked.
-    #[default]
-    None,
-    /// It thinks.
-    Awaited,
-    /// What it proposes.
-    Given(Proposed),
-    /// It gave no answer; why.
-    Failed(String),
 }
 
 impl Observed {
@@ -154,8 +138,8 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
         return talking(seen, stage, env);
     }
     let place = place(seen);
-    let choice = choose(seen).map(|choice| of_the_workspace(seen, &place, choice));
-    let granted = granted(seen, choice.as_ref().ok());
+    let choice = choose(seen).map(|choice| oversight::of_the_workspace(seen, &place, choice));
+    let granted = oversight::granted(seen, choice.as_ref().ok());
     let lost = lost::lost(seen, matches!(place, Place::Mine(_)));
     let mut problem = problem(seen, &place, &choice).filter(|_| lost.as_ref().is_none_or(|l| l.replace));
     let mut adopted = None;
@@ -168,7 +152,7 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
         }
         (_, SessionState::Terminated) => problem = None,
         (Place::Mine(workspace), _) => plan.ops.extend(upkeep::steps(seen, workspace, &granted)),
-        (Place::Free(_), SessionState::Active) if awaited(seen, &choice) => {}
+        (Place::Free(_), SessionState::Active) if oversight::awaited(seen, &choice) => {}
         // A suspended Session that never had a Workspace has nothing to suspend.
         (Place::Free(name), SessionState::Active) => {
             if let (Ok(choice), None, None) = (&choice, &problem, &lost)
@@ -192,30 +176,13 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<a8s_crds::SessionStatus> {
         plan.wake = Wake::AfterMillis(LOOK_AGAIN);
     }
     let mine = if let Place::Mine(workspace) = place { Some(workspace) } else { adopted };
-    let choice = choice.ok().map(|choice| explained(choice, granted));
+    let choice = choice.ok().map(|choice| oversight::explained(choice, granted));
     let (new, notices) = status::status(seen, env, mine, choice, &problem, lost.as_ref());
     plan.notices = notices;
     if session.status.as_ref() != Some(&new) {
         plan.status = Some(new);
     }
     plan
-}
-
-/// Whether a model may still know better than the rules.
-fn awaited(seen: &Observed, choice: &Result<Choice, (Reason, String)>) -> bool {
-    seen.advice == Advice::Awaited && choice.as_ref().is_ok_and(|choice| !choice.certain)
-}
-
-/// A Workspace that was made in a pass that did not live to say so has the Environment that was chosen then.
-fn of_the_workspace(seen: &Observed, place: &Place<'_>, choice: Choice) -> Choice {
-    let recorded = seen.session.status.as_ref().is_some_and(|s| s.workspace.is_some());
-    match place {
-        Place::Mine(workspace) if !recorded && workspace.spec.environment != choice.environment => {
-            let name = &workspace.spec.environment;
-            Choice::given(name, format!("{name}: Workspace {} was made from it", workspace.name_any()))
-        }
-        _ => choice,
-    }
 }
 
 /// While it is only talked, nothing is made; what was agreed on is written down before anything is.
@@ -229,21 +196,6 @@ fn talking(seen: &Observed, stage: &chat::Stage, env: &Env) -> Plan<a8s_crds::Se
         notices,
         ..Plan::default()
     }
-}
-
-/// What the Session's desktop is granted.
-fn granted(seen: &Observed, choice: Option<&Choice>) -> Grants {
-    let environment = choice.and_then(|c| seen.environments.iter().find(|e| e.name_any() == c.environment));
-    grants(&seen.session, environment, &seen.connections, &seen.requests)
-}
-
-/// Why this Environment, and why these tools and Connections; of what was granted later the newest is said.
-fn explained(mut choice: Choice, granted: Grants) -> Choice {
-    let of_grants =
-        |line: &String| ["connection ", "tool ", "tools "].iter().any(|word| line.starts_with(word));
-    choice.rationale.retain(|line| !of_grants(line));
-    choice.rationale.extend(granted.rationale);
-    choice
 }
 
 fn place(seen: &Observed) -> Place<'_> {
@@ -273,8 +225,13 @@ fn problem(
         // Environment and Snapshot were needed to create it; from then on they are the Workspace's business.
         return seen.missing.first().cloned().filter(|_| !began(seen));
     }
-    if let Err(reason) = choice {
-        return Some(reason.clone());
+    let choice = match choice {
+        Ok(choice) => choice,
+        Err(reason) => return Some(reason.clone()),
+    };
+    let environment = seen.environments.iter().find(|e| e.name_any() == choice.environment);
+    if let Some(text) = environment.and_then(|e| crate::settings::unknown_harness(&seen.session, e)) {
+        return Some((Reason::InvalidSpec, text));
     }
     if let Some(source) = seen.session.spec.source.as_ref().and_then(|s| s.snapshot.as_deref()) {
         let Some(snapshot) = &seen.snapshot else {

@@ -83,7 +83,6 @@ fn bad_manifests_are_refused(desk: &Desk) -> Result<()> {
     let head = "apiVersion: a8s.dev/v1alpha1\nkind: ";
     for (text, expected) in [
         ("Session\nmetadata: {name: bad}\nspec: {goal: x, colour: red}\n", "spec.colour"),
-        ("Session\nmetadata: {name: bad}\nspec: {}\n", "goal"),
         (
             "Workspace\nmetadata: {name: bad}\nspec: {environment: desktop, desktop: {width: 1, height: 800}}\n",
             "spec.desktop.width",
