@@ -19,7 +19,7 @@ const deciding = {
 
 function press(element: HTMLElement, testid: string): void {
   const found = element.querySelector<HTMLElement>(`[data-testid="${testid}"]`);
-  if (!found) throw new Error(`there is no ${testid} in: ${element.textContent ?? ""}`);
+  if (!found) throw new Error(`there is no ${testid} in: ${element.textContent}`);
   found.click();
 }
 
