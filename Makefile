@@ -43,13 +43,14 @@ logs: ## Print a process' log: make logs ARGS=kubelet.
 	@$(CARGO_CLUSTER)
 	@$(TOOL) logs $(ARGS)
 
-test: ## Formatting, lints, and every test, up to a real cluster with a real browser.
+test: ## Formatting, lints, and every test, up to a real cluster with a real browser and harnesses of others.
 	tests/prepare
 	cargo fmt --check
 	cd console/web && npm ci --no-audit --no-fund && npm run lint && npm run typecheck && npm test && npm run build
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_CLUSTER)
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --locked
+	cargo test --locked -p a8s-runner --test harnesses -- --ignored --nocapture --test-threads=1
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture --test-threads=1
 
 test-cases: ## T4 of Workspaces, Snapshots and pools, by topic.

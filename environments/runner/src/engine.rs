@@ -66,6 +66,8 @@ pub struct Engine {
     history: History,
     harness: mpsc::UnboundedSender<ToHarness>,
     connected: watch::Sender<bool>,
+    /// Nothing that the harness wants of the desktop is passed on: it may be deaf.
+    halted: watch::Sender<bool>,
     needs_summary: bool,
     failures: u32,
     failure: Option<String>,
@@ -106,13 +108,15 @@ impl Engine {
         }
         let (calls, inbox) = mpsc::channel(64);
         let (connected, watch_connected) = watch::channel(false);
-        let handle = Handle::new(calls, log.feed(), watch_connected);
+        let (halted, watch_halted) = watch::channel(false);
+        let handle = Handle::new(calls, log.feed(), watch_connected, watch_halted);
         let meter = Meter::from(history.usage);
         let mut engine = Self {
             log,
             history,
             harness: parts.harness,
             connected,
+            halted,
             needs_summary: false,
             failures: 0,
             failure: None,
@@ -309,6 +313,7 @@ impl Engine {
         let running = self.history.running.as_ref().is_some_and(|running| running.number == turn);
         // A second cancel confuses harnesses: one is sent, later ones only join the wait.
         if running && self.cancel_deadline.is_none() {
+            self.halted.send_replace(true);
             // Who says stop does not want to be asked any more. What the harness waits for is answered before it hears of the interrupt.
             self.cancel_questions(|question, _| question.turn == turn);
             let _ = self.harness.send(ToHarness::Cancel);
@@ -337,6 +342,7 @@ impl Engine {
             return;
         }
         let Some(Turn { number, prompt }) = self.history.queue.front().cloned() else { return };
+        self.halted.send_replace(false);
         let preamble = self.preamble();
         let started = EventBody::TurnStarted {
             message_id: prompt.message_id.clone(),

@@ -109,12 +109,18 @@ pub struct Handle {
     calls: mpsc::Sender<Call>,
     feed: Feed,
     connected: watch::Receiver<bool>,
+    halted: watch::Receiver<bool>,
 }
 
 impl Handle {
     /// A handle to the engine that reads `calls`.
-    pub fn new(calls: mpsc::Sender<Call>, feed: Feed, connected: watch::Receiver<bool>) -> Self {
-        Self { calls, feed, connected }
+    pub fn new(
+        calls: mpsc::Sender<Call>,
+        feed: Feed,
+        connected: watch::Receiver<bool>,
+        halted: watch::Receiver<bool>,
+    ) -> Self {
+        Self { calls, feed, connected, halted }
     }
 
     async fn call<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Call) -> Result<T, Stopped> {
@@ -207,6 +213,12 @@ impl Handle {
     pub async fn ready(&self) {
         // The engine ends with the process.
         let _ = self.connected.clone().wait_for(|connected| *connected).await;
+    }
+
+    /// Waits until the hands of the agent are held: from an interrupt to the next turn.
+    pub async fn halted(&self) {
+        // The engine ends with the process.
+        let _ = self.halted.clone().wait_for(|halted| *halted).await;
     }
 
     /// Whether the harness is ready for prompts.

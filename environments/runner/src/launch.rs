@@ -2,9 +2,10 @@
 //!
 //! No key is among the variables. The harness gets the gateway's token, which is worth nothing outside this pod.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use a8s_wire::{GrantKind, Grants, Launch, Settings, paths::harness_env as env};
+use serde_json::json;
 
 /// The way to the credential gateway.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,8 +63,47 @@ pub fn of(settings: &Settings, grants: &Grants, gateway: &Gateway) -> Launch {
                 set(variable, value);
             }
         }
+        for (name, value) in own_words(&settings.command, provider, model, &url, &gateway.token) {
+            set(name, &value);
+        }
     }
     Launch { command: settings.command.clone(), env }
+}
+
+/// What a harness needs to be told in words of its own: some take the way to their model from a configuration only.
+fn own_words(
+    command: &[String],
+    provider: &str,
+    model: &str,
+    url: &str,
+    token: &str,
+) -> Vec<(&'static str, String)> {
+    let program = command.first().map(Path::new).and_then(Path::file_name);
+    if program.is_none_or(|program| program != "opencode") {
+        return Vec::new();
+    }
+    // The packages are part of opencode; the one of Anthropic puts its paths behind a version.
+    let (package, url) = match provider {
+        "anthropic" => ("@ai-sdk/anthropic", format!("{url}/v1")),
+        "openai" => ("@ai-sdk/openai", url.to_owned()),
+        _ => ("@ai-sdk/openai-compatible", url.to_owned()),
+    };
+    let models = json!({model: {"name": model, "tool_call": true, "attachment": true}});
+    let configuration = json!({
+        "model": format!("a8s/{model}"),
+        "small_model": format!("a8s/{model}"),
+        "enabled_providers": ["a8s"],
+        "provider": {"a8s": {"name": "a8s", "npm": package, "options": {"baseURL": url, "apiKey": token}, "models": models}},
+        "autoupdate": false,
+        "share": "disabled"
+    });
+    let on = |name| (name, "1".to_owned());
+    vec![
+        ("OPENCODE_CONFIG_CONTENT", configuration.to_string()),
+        on("OPENCODE_DISABLE_AUTOUPDATE"),
+        on("OPENCODE_DISABLE_LSP_DOWNLOAD"),
+        on("OPENCODE_DISABLE_MODELS_FETCH"),
+    ]
 }
 
 #[cfg(test)]
@@ -103,6 +143,17 @@ mod tests {
             );
             assert!(!serde_json::to_string(&launch).unwrap().contains("canary"));
         }
+    }
+
+    #[test]
+    fn a_harness_with_a_configuration_of_its_own_gets_the_same_way() {
+        let command = vec!["/opt/bin/opencode".to_owned(), "acp".to_owned()];
+        let settings = Settings { model: Some("llm".into()), command, ..Settings::default() };
+        let launch = of(&settings, &grants("anthropic"), &gateway());
+        let told: serde_json::Value = serde_json::from_str(&launch.env["OPENCODE_CONFIG_CONTENT"]).unwrap();
+        let options = &told["provider"]["a8s"]["options"];
+        assert_eq!(options["baseURL"], "http://127.0.0.1:8446/connections/llm/v1");
+        assert_eq!((&told["model"], &options["apiKey"]), (&json!("a8s/m-1"), &json!("gateway-token")));
     }
 
     #[test]

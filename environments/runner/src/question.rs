@@ -231,11 +231,28 @@ pub fn words(closed: &Closed) -> String {
             text.push_str(&format!(": {}", choice.title));
         }
         text.push_str(&values(&answer.values));
+        text.push_str(&way(question));
     }
     if let Some(note) = answer.note.as_deref().map(str::trim).filter(|note| !note.is_empty()) {
         text.push_str(&format!("\nnote: {note}"));
     }
     text
+}
+
+/// Where the agent finds what it was granted. It may take a minute until it is there.
+fn way(question: &Question) -> String {
+    let name = question.subject.as_deref().unwrap_or("<name>");
+    match question.kind.as_str() {
+        "Credential" => format!(
+            "\nWithin a minute: an HTTP API is called at $A8S_GATEWAY_URL/connections/{name}/… with \
+             `Authorization: Bearer $A8S_GATEWAY_TOKEN`; the tools of an MCP server are called {name}__…; a secret is the file \
+             {}/{name}.",
+            a8s_wire::paths::SECRETS
+        ),
+        "Tool" => "\nWithin a minute: list_tools shows it.".to_owned(),
+        "Context" => "\nWithin a minute: it is among the files in ~/Attachments.".to_owned(),
+        _ => String::new(),
+    }
 }
 
 fn values(values: &BTreeMap<String, String>) -> String {

@@ -32,22 +32,22 @@ impl Engine {
         Ok(())
     }
 
-    /// Works out what is to run now; another harness takes over when no turn runs.
+    /// Works out what is to run now; another harness takes over when no turn runs. One whose model was not granted yet is not started: it
+    /// would make a session without a model.
     pub(super) fn arrange(&mut self) {
         let grants = self.grants.borrow().clone();
+        if let Some(model) = launch::missing(self.settings(), &grants).map(str::to_owned) {
+            let since = self.ungranted.take().map_or_else(Instant::now, |(_, since)| since);
+            self.ungranted = Some((model, since));
+            return;
+        }
+        self.ungranted = None;
         let wanted = launch::of(self.settings(), &grants, &self.gateway);
         self.launch.send_if_modified(|launch| {
             let changed = *launch != wanted;
             *launch = wanted;
             changed
         });
-        match launch::missing(self.settings(), &grants).map(str::to_owned) {
-            None => self.ungranted = None,
-            Some(model) => {
-                let since = self.ungranted.take().map_or_else(Instant::now, |(_, since)| since);
-                self.ungranted = Some((model, since));
-            }
-        }
     }
 
     /// Whether the harness that runs is not the one that is wanted.

@@ -24,6 +24,7 @@ impl Engine {
         }
         let Some(turn) = &self.history.running else { return };
         let (number, message_id) = (turn.number, turn.prompt.message_id.clone());
+        self.count_spent();
         self.tell_usage();
         self.record_in(
             number,

@@ -20,8 +20,10 @@ pub struct Meter {
     /// Since when time counts.
     since: Option<Instant>,
     told: Option<Instant>,
-    /// What the harness said last of its own session: tokens in its context, and the price.
+    /// What the harness said of its own session and was counted: tokens in its context, and the price.
     spent: (i64, i64),
+    /// What it said in this turn.
+    says: Option<(i64, Option<i64>)>,
     /// Calls that went through the gateway when the turn began.
     requests_before: i64,
 }
@@ -65,12 +67,18 @@ impl Engine {
         self.meter.add(usage);
     }
 
-    /// The harness says what its session used. It counts only where nothing goes through the gateway, or it would count twice.
+    /// The harness says what its session used so far.
     pub(super) fn spent(&mut self, context: i64, cost_micros: Option<i64>) {
-        let own_way = self.meter.counted.requests == self.meter.requests_before;
+        let cost = cost_micros.or_else(|| self.meter.says.and_then(|(_, cost)| cost));
+        self.meter.says = Some((context, cost));
+    }
+
+    /// Counts what the harness said in a turn that ends. Where something went through the gateway it would count twice.
+    pub(super) fn count_spent(&mut self) {
+        let Some((context, cost)) = self.meter.says.take() else { return };
         let (context_before, cost_before) = self.meter.spent;
-        let cost = cost_micros.unwrap_or(cost_before);
-        if own_way {
+        let cost = cost.unwrap_or(cost_before);
+        if self.meter.counted.requests == self.meter.requests_before {
             // A context that shrank was compacted: what it holds now was read again.
             let grown = if context >= context_before { context - context_before } else { context };
             let cost = (cost - cost_before).max(0);

@@ -102,7 +102,7 @@ impl ServerHandler for Server {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, rmcp::ErrorData> {
         let result = if let Some(result) = own::call(&self.engine, &self.blobs, &request).await {
             result
@@ -111,7 +111,13 @@ impl ServerHandler for Server {
         } else if let Some(result) = self.remotes.call(&request).await {
             result
         } else {
-            self.desk.call(request).await
+            // A call that is dropped is withdrawn, and deskd sends no further input for it.
+            tokio::select! {
+                biased;
+                () = self.engine.halted() => refusal("cancelled: the turn is being stopped"),
+                () = context.ct.cancelled() => refusal("cancelled: the call was withdrawn"),
+                result = self.desk.call(request) => result,
+            }
         };
         Ok(result.into())
     }

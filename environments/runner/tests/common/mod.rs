@@ -109,7 +109,7 @@ impl Pod {
     /// A pod with the built-in agent and a real desktop: deskd, Xvnc, openbox, xterm and Chromium.
     pub fn with_real_desktop() -> Self {
         let agent = program("a8s-agent").display().to_string();
-        let mut pod = Self::prepare(&[&agent], &[]);
+        let pod = Self::prepare(&[&agent], &[]);
         let folder = pod.folder.path().to_owned();
         let at = |name: &str| folder.join(name);
         let browser = ["chromium", "--no-sandbox", "--no-first-run", "--disable-gpu", "--user-data-dir"];
@@ -120,8 +120,29 @@ impl Pod {
             "applications": {"terminal": ["xterm"], "browser": browser}
         });
         std::fs::write(at("desktop.json"), config.to_string()).unwrap();
+        pod.deskd("xvnc")
+    }
+
+    /// A pod with the stub harness and deskd's own display without X.
+    pub fn with_fake_display() -> Self {
+        let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stub_harness.py").display().to_string();
+        Self::prepare(&["python3", &stub], &["--cancel-grace", "0.3"]).deskd("fake")
+    }
+
+    fn deskd(mut self, backend: &str) -> Self {
+        let folder = self.folder.path().to_owned();
+        let at = |name: &str| folder.join(name);
         let deskd = Command::new(program("a8s-deskd"))
-            .args(["--listen", "127.0.0.1:0", "--display", ":87", "--workspace-uid", UID])
+            .args([
+                "--backend",
+                backend,
+                "--listen",
+                "127.0.0.1:0",
+                "--display",
+                ":87",
+                "--workspace-uid",
+                UID,
+            ])
             .args([
                 "--tls".into(),
                 at("tls"),
@@ -140,8 +161,8 @@ impl Pod {
             ])
             .spawn()
             .unwrap();
-        pod.deskd = Some(Process(deskd));
-        pod.started()
+        self.deskd = Some(Process(deskd));
+        self.started()
     }
 
     pub fn with_harness(harness: &[&str], extra: &[&str]) -> Self {

@@ -1,0 +1,148 @@
+//! Harnesses of others, as people install them, against a model that does what it is told: the real program, the real protocol, the gateway
+//! in between. They are installed once, in pinned versions, into the folder of caches.
+//!
+//! Needs npm and, the first time, the network.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use a8s_model_mock::Mock;
+use a8s_wire::{EventBody, PermissionPolicy};
+use common::{Events, Pod};
+use serde_json::json;
+
+const KEY: &str = "canary-key-0815";
+
+/// The package in this version, installed.
+fn installed(package: &str, version: &str, extra: &[&str]) -> PathBuf {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap();
+    let cache = std::env::var_os("A8S_CACHE").map_or_else(|| home.join(".cache/a8s"), PathBuf::from);
+    let folder = cache.join("harnesses").join(format!("{}-{version}", package.replace(['@', '/'], "-")));
+    let done = folder.join(".installed");
+    if !done.exists() {
+        std::fs::create_dir_all(&folder).unwrap();
+        let status = Command::new("npm")
+            .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
+            .arg(&folder)
+            .arg(format!("{package}@{version}"))
+            .args(extra)
+            .status()
+            .unwrap();
+        assert!(status.success(), "{package} cannot be installed");
+        std::fs::write(done, "").unwrap();
+    }
+    folder.join("node_modules/.bin")
+}
+
+/// A pod that runs this harness with the mock as its model.
+async fn pod(command: &[&str], program: &Path, mock: &Mock, provider: &str, permissions: PermissionPolicy) -> Pod {
+    let pod = Pod::with_harness_and(&[]);
+    // Its own tools ask only if its configuration says so; it lies in the home, as a person would put it there.
+    let folder = pod.home().join(".config/opencode");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("opencode.json"), json!({"permission": {"bash": "ask"}}).to_string()).unwrap();
+    let base = if provider == "anthropic" { mock.url() } else { format!("{}/v1", mock.url()) };
+    pod.grant(json!([{"name": "llm", "kind": "model", "provider": provider, "model": "mock-1", "baseUrl": base,
+                      "key": KEY, "price": [1_000_000, 1_000_000]}]));
+    let command: Vec<String> = std::iter::once(program.display().to_string())
+        .chain(command.iter().map(|&argument| argument.to_owned()))
+        .collect();
+    pod.configure(json!({
+        "harness": "other", "command": command, "model": "llm", "permissions": permissions,
+        "instructions": "Be brief.", "requirement": "Do what the lines say."
+    }))
+    .await;
+    pod
+}
+
+async fn mock() -> Mock {
+    Mock::start(SocketAddr::from(([127, 0, 0, 1], 0)), Some(KEY.to_owned())).await.unwrap()
+}
+
+/// The agent said it.
+fn said(events: &Events, mock: &Mock, text: &str) {
+    if !events.messages().iter().any(|message| message.contains(text)) {
+        for seen in mock.requests() {
+            eprintln!("{} {:?}\n{}", seen.path, seen.headers, seen.body);
+        }
+        panic!("{text:?} was not said: {:#?}", events.seen);
+    }
+}
+
+/// A conversation that any harness must be able to have: words, a tool of the desktop, an interrupt, the next message.
+async fn converses(pod: &Pod, mock: &Mock, tool: &str) {
+    let mut events = pod.events("").await;
+    pod.prompt("m1", "/say hello from the model", &[]).await;
+    assert_eq!(events.turn_end("m1").await, "end_turn");
+    said(&events, mock, "hello from the model");
+
+    pod.prompt("m2", &format!("/tool {tool} {}\n/say planned", json!({"entries": [{"title": "one", "status": "pending"}]})), &[])
+        .await;
+    assert_eq!(events.turn_end("m2").await, "end_turn");
+    said(&events, mock, "planned");
+    assert_eq!(pod.state().await.plan.iter().map(|entry| entry.title.clone()).collect::<Vec<_>>(), ["one"]);
+
+    pod.prompt("m3", "/say before\n/hang", &[]).await;
+    events
+        .until("the beginning", |event| matches!(&event.body, EventBody::TurnStarted { message_id, .. } if message_id == "m3"))
+        .await;
+    let before = mock.requests().len();
+    while mock.requests().len() == before {
+        tokio::task::yield_now().await;
+    }
+    assert!(pod.interrupt(3).await);
+    let reason = events.turn_end("m3").await;
+    println!("an interrupt ended the turn as {reason}");
+    pod.prompt("m4", "/say still there", &[]).await;
+    assert_eq!(events.turn_end("m4").await, "end_turn");
+    said(&events, mock, "still there");
+
+    let usage = pod.state().await.usage;
+    println!("{usage:?}");
+    assert!(usage.requests >= 4 && usage.input_tokens > 0 && usage.output_tokens > 0, "{usage:?}");
+    assert!(!pod.transcript().contains(KEY));
+    let sent: Vec<String> = mock.requests().iter().map(|seen| seen.path.clone()).collect();
+    assert!(!sent.is_empty());
+}
+
+/// Whether the harness asks before it runs a command, and obeys.
+async fn asks(pod: &Pod, call: &str) {
+    let mut events = pod.events("").await;
+    pod.prompt("p1", &format!("/tool {call}\n/say went on"), &[]).await;
+    let question = events.question().await;
+    println!("{question:#?}");
+    assert_eq!(question.kind, "Permission");
+    let reject = question.options.iter().find(|option| option.kind == "RejectOnce").unwrap();
+    assert!(pod.reply(&question.id, json!({"option": reject.id, "by": "jane"})).await);
+    let reason = events.turn_end("p1").await;
+    println!("a refusal ended the turn as {reason}");
+    assert!(!pod.home().join("made").exists());
+    pod.prompt("p2", &format!("/tool {call}\n/say went on"), &[]).await;
+    let question = events.question().await;
+    let allow = question.options.iter().find(|option| option.kind == "AllowOnce").unwrap();
+    assert!(pod.reply(&question.id, json!({"option": allow.id, "by": "jane"})).await);
+    assert_eq!(events.turn_end("p2").await, "end_turn");
+    assert!(pod.home().join("made").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "installs opencode with npm"]
+async fn opencode_works_asks_and_obeys() {
+    let program = installed("opencode-ai", "1.18.33", &[]).join("opencode");
+    for provider in ["anthropic", "openai-compatible", "openai"] {
+        println!("== {provider}");
+        let mock = mock().await;
+        let pod = pod(&["acp"], &program, &mock, provider, PermissionPolicy::Ask).await;
+        converses(&pod, &mock, "a8s_set_plan").await;
+        if provider == "anthropic" {
+            asks(&pod, r#"bash {"command": "touch made", "description": "makes a file"}"#).await;
+        }
+    }
+}
