@@ -76,7 +76,7 @@ pub struct ModelConnection {
     pub name: String,
     /// Base URL without a trailing slash; default: the provider's own. With `openai-compatible` it ends where `/chat/completions` is added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@]+[^\s?#]*$"))]
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"))]
     pub base_url: Option<String>,
     /// The key; absent for servers that want none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,7 +153,7 @@ fn bearer() -> String {
 #[serde(rename_all = "camelCase")]
 pub struct McpConnection {
     /// URL of its endpoint (Streamable HTTP).
-    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^https?://[^\s/?#@]+[^\s#]*$"))]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^https?://[^\s/?#@]+([/?][^\s#]*)?$"))]
     pub url: String,
     /// Its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,7 +170,7 @@ pub struct McpConnection {
 #[serde(rename_all = "camelCase")]
 pub struct HttpConnection {
     /// What the paths of the agent's calls are put behind.
-    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^https?://[^\s/?#@]+[^\s?#]*$"))]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"))]
     pub base_url: String,
     /// The key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -210,7 +210,7 @@ pub struct DocumentsConnection {
     pub config_map: Option<ConfigMapKey>,
     /// A file that is fetched by the runner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@]+[^\s#]*$"))]
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@]+([/?][^\s#]*)?$"))]
     pub url: Option<String>,
     /// The key for `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -34,7 +34,7 @@ use super::Input;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a Request cannot be changed; answer it in status.decision"))]
-#[x_kube(validation = Rule::new("self.type != 'Permission' || size(self.options) > 0").message("a Permission needs options to choose from"))]
+#[x_kube(validation = Rule::new("self.type != 'Permission' || (has(self.options) && size(self.options) > 0)").message("a Permission needs options to choose from"))]
 #[x_kube(validation = Rule::new("self.type != 'Handoff' || has(self.handoff)").message("a Handoff needs the requirement in spec.handoff"))]
 pub struct RequestSpec {
     /// Name of the Session in the same namespace.
