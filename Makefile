@@ -53,9 +53,14 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 	cargo test --locked -p a8s-runner --test harnesses -- --ignored --nocapture --test-threads=1
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture --test-threads=1
 
-test-cases: ## T4 of Workspaces, Snapshots and pools, by topic.
+# One cluster serves all topics.
+test-cases: ## T4 of Workspaces, Snapshots, pools and conversations, by topic.
 	$(CARGO_CLUSTER)
-	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test cases -- --ignored --nocapture --test-threads=1
+	CLUSTER=cases $(TOOL) down
+	CLUSTER=cases $(TOOL) up --no-sample
+	A8S_CLUSTER_BIN=$(TOOL) A8S_ATTACH=1 A8S_KEEP_CLUSTER=1 A8S_CLUSTER_NAME=cases \
+	  cargo test --locked -p a8s-e2e --test cases -- --ignored --nocapture --test-threads=1; \
+	  status=$$?; CLUSTER=cases $(TOOL) down; exit $$status
 
 test-kills: ## Kill the controller at ten points of the sample's run.
 	$(CARGO_CLUSTER)
