@@ -165,7 +165,7 @@ impl<'w, W: World> Conversation<'w, W> {
             }
             // What was asked, used and reached before the connection is as the runner's state says.
             EventBody::Question(question) if event.id.seq > self.horizon => {
-                drop(self.open.insert(question.id))
+                self.open.insert(question.id);
             }
             EventBody::QuestionClosed { id, outcome, by } => {
                 self.open.remove(&id);

@@ -116,10 +116,10 @@ fn a_decision_wakes_the_desktop_whose_agent_asked() {
     seen.live = None;
     asleep(&mut seen);
     let spec = json!({"session": "s", "type": "Credential", "title": "t", "subject": "crm", "id": "0-3"});
-    let mut request = a8s_crds::Request::new("s-0-3", serde_json::from_value(spec).unwrap());
+    let mut request = Request::new("s-0-3", from_value(spec).unwrap());
     for (decision, wakes_it) in [(None, false), (Some(json!({"option": "deny", "by": "jane"})), true)] {
-        request.status = Some(serde_json::from_value(json!({"state": "Open", "decision": decision})).unwrap());
-        seen.requests = vec![std::sync::Arc::new(request.clone())];
+        request.status = Some(from_value(json!({"state": "Open", "decision": decision})).unwrap());
+        seen.requests = vec![Arc::new(request.clone())];
         assert_eq!(wakes(&plan(&seen, &env_at(200))), wakes_it, "{decision:?}");
     }
 }
