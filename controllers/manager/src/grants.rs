@@ -156,7 +156,7 @@ async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, 
         (Some(content), found) => Some(write(ctx, &workspace, &api, found.as_ref(), &content).await?),
     };
     if let Some(version) = version {
-        refresh(ctx, &workspace, found.as_ref(), version).await?;
+        refresh(ctx, &workspace, found.as_ref(), &version).await?;
     }
     if is_ready(&workspace) {
         passes.settled().insert(workspace.uid().unwrap_or_default(), workspace.metadata.generation);
@@ -254,7 +254,7 @@ async fn refresh(
     ctx: &Context,
     workspace: &Workspace,
     before: Option<&Secret>,
-    version: String,
+    version: &str,
 ) -> Result<(), Error> {
     let namespace = workspace.namespace().unwrap_or_default();
     let pod = names::pod(&workspace.name_any());
@@ -263,7 +263,7 @@ async fn refresh(
         return Ok(());
     };
     let told = pod.annotations().get(VERSION);
-    if told == Some(&version) || told.is_none() && !is_newer(before, &version, &pod) {
+    if told.map(String::as_str) == Some(version) || told.is_none() && !is_newer(before, version, &pod) {
         return Ok(());
     }
     let target = Target {
