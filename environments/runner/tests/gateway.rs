@@ -248,13 +248,14 @@ async fn no_key_gets_into_stream_transcript_or_state() {
     tokio::time::timeout(Duration::from_secs(30), found).await.unwrap();
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), KEY);
 
+    // Pieces are not repeated for who comes late.
+    let mut events = pod.events("").await;
     pod.prompt(
         "m1",
         &format!("pieces the key is canary-|key|-4711, |base64 |Y2FuYXJ5LWtleS|00NzEx| and {KEY}"),
         &[],
     )
     .await;
-    let mut events = pod.events("").await;
     events.turn_end("m1").await;
     let text = "the key is [redacted:vault], base64 [redacted:vault] and [redacted:vault]";
     assert_eq!(events.messages(), [text]);

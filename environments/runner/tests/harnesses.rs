@@ -14,7 +14,7 @@ use std::{
 };
 
 use a8s_model_mock::Mock;
-use a8s_wire::{EventBody, PermissionPolicy};
+use a8s_wire::PermissionPolicy;
 use common::{Events, Pod};
 use serde_json::json;
 
@@ -42,15 +42,23 @@ fn installed(package: &str, version: &str, extra: &[&str]) -> PathBuf {
 }
 
 /// A pod that runs this harness with the mock as its model.
-async fn pod(command: &[&str], program: &Path, mock: &Mock, provider: &str, permissions: PermissionPolicy) -> Pod {
+async fn pod(
+    command: &[&str],
+    program: &Path,
+    mock: &Mock,
+    provider: &str,
+    permissions: PermissionPolicy,
+) -> Pod {
     let pod = Pod::with_harness_and(&[]);
     // Its own tools ask only if its configuration says so; it lies in the home, as a person would put it there.
     let folder = pod.home().join(".config/opencode");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("opencode.json"), json!({"permission": {"bash": "ask"}}).to_string()).unwrap();
     let base = if provider == "anthropic" { mock.url() } else { format!("{}/v1", mock.url()) };
-    pod.grant(json!([{"name": "llm", "kind": "model", "provider": provider, "model": "mock-1", "baseUrl": base,
-                      "key": KEY, "price": [1_000_000, 1_000_000]}]));
+    pod.grant(
+        json!([{"name": "llm", "kind": "model", "provider": provider, "model": "mock-1", "baseUrl": base,
+                      "key": KEY, "price": [1_000_000, 1_000_000]}]),
+    );
     let command: Vec<String> = std::iter::once(program.display().to_string())
         .chain(command.iter().map(|&argument| argument.to_owned()))
         .collect();
@@ -77,27 +85,30 @@ fn said(events: &Events, mock: &Mock, text: &str) {
 }
 
 /// A conversation that any harness must be able to have: words, a tool of the desktop, an interrupt, the next message.
-async fn converses(pod: &Pod, mock: &Mock, tool: &str) {
+async fn converses(pod: &Pod, mock: &Mock, tool: Option<&str>) {
     let mut events = pod.events("").await;
     pod.prompt("m1", "/say hello from the model", &[]).await;
     assert_eq!(events.turn_end("m1").await, "end_turn");
     said(&events, mock, "hello from the model");
 
-    pod.prompt("m2", &format!("/tool {tool} {}\n/say planned", json!({"entries": [{"title": "one", "status": "pending"}]})), &[])
-        .await;
-    assert_eq!(events.turn_end("m2").await, "end_turn");
-    said(&events, mock, "planned");
-    assert_eq!(pod.state().await.plan.iter().map(|entry| entry.title.clone()).collect::<Vec<_>>(), ["one"]);
+    // Some show a model their tools only when it searches for them, which this one does not.
+    if let Some(tool) = tool {
+        let plan = json!({"entries": [{"title": "one", "status": "pending"}]});
+        pod.prompt("m2", &format!("/tool {tool} {plan}\n/say planned"), &[]).await;
+        assert_eq!(events.turn_end("m2").await, "end_turn");
+        said(&events, mock, "planned");
+        assert_eq!(
+            pod.state().await.plan.iter().map(|entry| entry.title.clone()).collect::<Vec<_>>(),
+            ["one"]
+        );
+    }
 
     pod.prompt("m3", "/say before\n/hang", &[]).await;
-    events
-        .until("the beginning", |event| matches!(&event.body, EventBody::TurnStarted { message_id, .. } if message_id == "m3"))
-        .await;
-    let before = mock.requests().len();
-    while mock.requests().len() == before {
+    while !mock.requests().iter().any(|seen| seen.body.to_string().contains("/hang")) {
         tokio::task::yield_now().await;
     }
-    assert!(pod.interrupt(3).await);
+    let turn = pod.state().await.turn;
+    assert!(pod.interrupt(turn).await);
     let reason = events.turn_end("m3").await;
     println!("an interrupt ended the turn as {reason}");
     pod.prompt("m4", "/say still there", &[]).await;
@@ -106,7 +117,7 @@ async fn converses(pod: &Pod, mock: &Mock, tool: &str) {
 
     let usage = pod.state().await.usage;
     println!("{usage:?}");
-    assert!(usage.requests >= 4 && usage.input_tokens > 0 && usage.output_tokens > 0, "{usage:?}");
+    assert!(usage.requests >= 3 && usage.input_tokens > 0 && usage.output_tokens > 0, "{usage:?}");
     assert!(!pod.transcript().contains(KEY));
     let sent: Vec<String> = mock.requests().iter().map(|seen| seen.path.clone()).collect();
     assert!(!sent.is_empty());
@@ -114,22 +125,19 @@ async fn converses(pod: &Pod, mock: &Mock, tool: &str) {
 
 /// Whether the harness asks before it runs a command, and obeys.
 async fn asks(pod: &Pod, call: &str) {
+    let made = pod.home().join("made");
     let mut events = pod.events("").await;
-    pod.prompt("p1", &format!("/tool {call}\n/say went on"), &[]).await;
-    let question = events.question().await;
-    println!("{question:#?}");
-    assert_eq!(question.kind, "Permission");
-    let reject = question.options.iter().find(|option| option.kind == "RejectOnce").unwrap();
-    assert!(pod.reply(&question.id, json!({"option": reject.id, "by": "jane"})).await);
-    let reason = events.turn_end("p1").await;
-    println!("a refusal ended the turn as {reason}");
-    assert!(!pod.home().join("made").exists());
-    pod.prompt("p2", &format!("/tool {call}\n/say went on"), &[]).await;
-    let question = events.question().await;
-    let allow = question.options.iter().find(|option| option.kind == "AllowOnce").unwrap();
-    assert!(pod.reply(&question.id, json!({"option": allow.id, "by": "jane"})).await);
-    assert_eq!(events.turn_end("p2").await, "end_turn");
-    assert!(pod.home().join("made").exists());
+    for (message, kind) in [("p1", "AllowOnce"), ("p2", "RejectOnce")] {
+        pod.prompt(message, &format!("/tool {call}\n/say went on"), &[]).await;
+        let question = events.question().await;
+        assert_eq!((question.kind.as_str(), question.title.as_str()), ("Permission", "touch made"));
+        let option = question.options.iter().find(|option| option.kind == kind).unwrap();
+        assert!(pod.reply(&question.id, json!({"option": option.id, "by": "jane"})).await);
+        let reason = events.turn_end(message).await;
+        println!("{kind} ended the turn as {reason}");
+        assert_eq!(made.exists(), kind == "AllowOnce");
+        let _ = std::fs::remove_file(&made);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,9 +148,21 @@ async fn opencode_works_asks_and_obeys() {
         println!("== {provider}");
         let mock = mock().await;
         let pod = pod(&["acp"], &program, &mock, provider, PermissionPolicy::Ask).await;
-        converses(&pod, &mock, "a8s_set_plan").await;
+        converses(&pod, &mock, Some("a8s_set_plan")).await;
         if provider == "anthropic" {
             asks(&pod, r#"bash {"command": "touch made", "description": "makes a file"}"#).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "installs Claude's agent with npm"]
+async fn claude_works_asks_and_obeys() {
+    let program = installed("@agentclientprotocol/claude-agent-acp", "0.101.0", &[]).join("claude-agent-acp");
+    let mock = mock().await;
+    // As root it wants to be told that it is alone.
+    let arguments = ["IS_SANDBOX=1", &program.display().to_string()];
+    let pod = pod(&arguments, Path::new("/usr/bin/env"), &mock, "anthropic", PermissionPolicy::Ask).await;
+    converses(&pod, &mock, None).await;
+    asks(&pod, r#"Bash {"command": "touch made", "description": "makes a file"}"#).await;
 }

@@ -173,10 +173,10 @@ async fn a_long_message_is_kept_as_a_blob_and_shown_by_its_beginning() {
 #[tokio::test(flavor = "multi_thread")]
 async fn thoughts_are_streamed_only_and_notices_and_own_usage_are_told() {
     let pod = Pod::with_stub();
+    let mut events = pod.events("").await;
     pod.prompt("m1", "think", &[]).await;
     pod.prompt("m2", "spend 1000 0.5", &[]).await;
     pod.prompt("m3", "spend 1500 0.75", &[]).await;
-    let mut events = pod.events("").await;
     events
         .until("thought", |event| matches!(&event.body, EventBody::Thinking { text } if text == "hmm"))
         .await;

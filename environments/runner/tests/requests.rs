@@ -95,6 +95,15 @@ async fn outside_a_turn_nobody_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_harness_that_would_decide_by_itself_is_told_to_ask() {
+    let pod = Pod::with_stub_that("modes");
+    pod.prompt("m1", "heard", &[]).await;
+    let mut events = pod.events("").await;
+    assert_eq!(events.turn_end("m1").await, "end_turn");
+    assert_eq!(events.messages(), ["default"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_form_of_the_harness_is_filled_in_by_a_person() {
     let pod = Pod::with_stub();
     let (mut events, question) = asked(&pod, "m1", "form").await;

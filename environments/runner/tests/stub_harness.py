@@ -10,7 +10,8 @@ The last line of a prompt says what it does; whatever is no command is echoed:
   pieces A|B|C    says A, B and C in pieces           long N          says N letters
   env NAME        says what is in the environment     heard           says what it was answered so far
   call M PATH [B] calls the gateway, says the answer   call-deaf       the same, and never ends
-With the argument "resume" or "load" it takes up old sessions; with "early" it asks for permission before the first prompt.
+With the argument "resume" or "load" it takes up old sessions; with "early" it asks for permission
+before the first prompt; with "modes" it begins in a mode in which it decides itself.
 """
 import json
 import os
@@ -83,7 +84,11 @@ for line in sys.stdin:
     elif method == "session/new":
         if ABILITY == "early":
             ask()
-        send(id=message["id"], result={"sessionId": "s"})
+        modes = {"currentModeId": "auto", "availableModes": [{"id": "auto", "name": "A"}, {"id": "default", "name": "D"}]}
+        send(id=message["id"], result={"sessionId": "s", **({"modes": modes} if ABILITY == "modes" else {})})
+    elif method == "session/set_mode":
+        heard.append(message["params"]["modeId"])
+        send(id=message["id"], result={})
     elif method in ("session/load", "session/resume"):
         say("an old message that must not be told again")
         send(id=message["id"], result={})

@@ -207,7 +207,7 @@ fn log(text: &str) {
 
 async fn refuse(to: &mut (impl AsyncWrite + Unpin), error: String) -> io::Result<End> {
     // The runner tells people; this is for whoever reads the pod's log.
-    log(&format!("{error}"));
+    log(&error);
     let _ = answer(to, &Launched { error: Some(error) }).await;
     let _ = to.shutdown().await;
     Ok(End::Connection)

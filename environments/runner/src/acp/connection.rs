@@ -21,7 +21,8 @@ use agent_client_protocol::{
             CreateElicitationRequest, ElicitationCapabilities, ElicitationFormCapabilities,
             ElicitationUrlCapabilities, EnvVariable, Implementation, InitializeRequest, LoadSessionRequest,
             McpServer, McpServerStdio, NewSessionRequest, NoticeCapabilities, PromptRequest,
-            RequestPermissionRequest, ResumeSessionRequest, SessionId, SessionNotification,
+            RequestPermissionRequest, ResumeSessionRequest, SessionId, SessionModeState, SessionNotification,
+            SetSessionModeRequest,
         },
     },
 };
@@ -177,15 +178,18 @@ async fn open(
         let home = options.home.clone();
         let taken_up = if abilities.session_capabilities.resume.is_some() {
             let resume = ResumeSessionRequest::new(id.clone(), home).mcp_servers(servers.clone());
-            Some(connection.send_request(resume).block_task().await.map(|_| ()))
+            Some(connection.send_request(resume).block_task().await.map(|answer| answer.modes))
         } else if abilities.load_session {
             let load = LoadSessionRequest::new(id.clone(), home).mcp_servers(servers.clone());
-            Some(connection.send_request(load).block_task().await.map(|_| ()))
+            Some(connection.send_request(load).block_task().await.map(|answer| answer.modes))
         } else {
             None
         };
         match taken_up {
-            Some(Ok(())) => return Ok(Session { id, resumed: true }),
+            Some(Ok(modes)) => {
+                have_it_ask(connection, &id, modes).await;
+                return Ok(Session { id, resumed: true });
+            }
             Some(Err(error)) => {
                 tracing::info!(%error, "the agent does not have its old session any more; it gets a new one");
             }
@@ -193,11 +197,30 @@ async fn open(
         }
     }
     let new = NewSessionRequest::new(options.home.clone()).mcp_servers(servers);
-    let id = connection.send_request(new).block_task().await?.session_id;
+    let made = connection.send_request(new).block_task().await?;
+    let id = made.session_id;
+    have_it_ask(connection, &id, made.modes).await;
     if let Err(error) = remember(&options.session_file, &launch.command, &id) {
         tracing::warn!(%error, "the agent's session id could not be written; a restart will not resume it");
     }
     Ok(Session { id, resumed: false })
+}
+
+/// The mode in which harnesses that have such modes ask before they act.
+const ASKS: &str = "default";
+
+/// Some harnesses begin in a mode in which they, or their model, decide what they may do. Here people decide, or the Session's policy, so
+/// they are to ask.
+async fn have_it_ask(connection: &ConnectionTo<Agent>, id: &SessionId, modes: Option<SessionModeState>) {
+    let Some(modes) = modes else { return };
+    let asks = modes.available_modes.iter().any(|mode| mode.id.to_string() == ASKS);
+    if !asks || modes.current_mode_id.to_string() == ASKS {
+        return;
+    }
+    let request = SetSessionModeRequest::new(id.clone(), ASKS);
+    if let Err(error) = connection.send_request(request).block_task().await {
+        tracing::warn!(%error, mode = %modes.current_mode_id, "the agent does not let itself be put into the mode in which it asks");
+    }
 }
 
 /// Files and terminals are the harness's own; what is asked and told comes here.

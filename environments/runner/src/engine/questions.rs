@@ -3,6 +3,8 @@
 //! A question is in the transcript and outlives the process; who waits for it is not. An answer that nobody waits for any more is told to
 //! the agent by a message of the runner's own.
 
+use std::collections::BTreeMap;
+
 use a8s_wire::{Answer, EventBody, PermissionPolicy, Prompt, Question};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
@@ -49,7 +51,7 @@ impl Engine {
         };
         if question.kind == "Permission" {
             let of = |kind: &str| question.options.iter().find(|o| o.kind == kind).map(|o| o.id.clone());
-            let chosen = |option| reply(Reply::Chosen { option, values: Default::default() });
+            let chosen = |option| reply(Reply::Chosen { option, values: BTreeMap::new() });
             let decided = match self.settings().permissions {
                 PermissionPolicy::Ask => None,
                 PermissionPolicy::Allow => of("AllowOnce").map(chosen),

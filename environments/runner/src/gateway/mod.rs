@@ -166,9 +166,9 @@ async fn forward(shared: &Shared, name: &str, request: Request) -> Result<Respon
     // A redirect would lead elsewhere, without the key.
     headers.remove(header::LOCATION);
     let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let count = target.model.filter(|_| status.is_success()).map(|price| Count {
+    let count = (target.model && status.is_success()).then(|| Count {
         reader: Reader::new(kind.unwrap_or_default()),
-        price,
+        price: target.price,
         used: shared.used.clone(),
     });
     let passing = pass(answer.bytes_stream(), Mask::new(target.secret.as_deref()), count);

@@ -31,8 +31,10 @@ pub struct Target {
     pub key: Option<(HeaderName, HeaderValue)>,
     /// The key as text, to be masked in answers.
     pub secret: Option<String>,
-    /// Prices, if it is a model.
-    pub model: Option<Option<(i64, i64)>>,
+    /// Whether it is a model, whose use is counted.
+    pub model: bool,
+    /// Its prices.
+    pub price: Option<(i64, i64)>,
 }
 
 impl Target {
@@ -53,7 +55,7 @@ impl Target {
                     (Some(key), _) => Some(("authorization".to_owned(), format!("Bearer {key}"))),
                 };
                 let key_header = header.map(|(name, value)| sealed(&name, &value)).transpose()?;
-                Ok(Self { url, key: key_header, secret: key.clone(), model: Some(*price) })
+                Ok(Self { url, key: key_header, secret: key.clone(), model: true, price: *price })
             }
             GrantKind::Http { base_url, header, methods } => {
                 let allowed =
@@ -66,7 +68,7 @@ impl Target {
                 let secret = header.as_ref().map(|header| {
                     header.value.split_once(' ').map_or(header.value.as_str(), |(_, key)| key).to_owned()
                 });
-                Ok(Self { url, key, secret, model: None })
+                Ok(Self { url, key, secret, model: false, price: None })
             }
             GrantKind::Mcp { .. } => {
                 Err(TargetError::Kind("its tools are among yours, named <connection>__<tool>"))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rmcp::{
     ClientHandler, RoleClient, ServiceExt,
-    model::CallToolRequestParams,
+    model::{CallToolRequestParams, ContentBlock},
     service::{NotificationContext, RunningService},
 };
 use serde_json::Value;
@@ -48,7 +48,7 @@ impl Tools {
     pub async fn call(&self, tool: &'static str, arguments: Value) -> (String, Value) {
         let request = CallToolRequestParams::new(tool).with_arguments(arguments.as_object().unwrap().clone());
         let result = self.running.call_tool(request).await.unwrap();
-        let text = result.content.first().and_then(|block| block.as_text()).map(|text| text.text.clone());
+        let text = result.content.first().and_then(ContentBlock::as_text).map(|text| text.text.clone());
         (text.unwrap_or_default(), result.structured_content.unwrap_or_default())
     }
 }
