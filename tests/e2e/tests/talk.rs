@@ -218,7 +218,7 @@ fn a_talk_becomes_a_requirement_and_then_a_desktop_and_not_before() {
     world.say("talk", "talk-3", "No, write a report.");
     let _controller = world.controller();
     let wanted = "Sing.\n\nNo, write a report.";
-    world.until("another proposal takes its place", Duration::from_secs(60), || {
+    world.until("another proposal takes its place", Duration::from_mins(1), || {
         world.open("talk", wanted).is_some() && world.states("talk") == ["Cancelled", "Open"]
     });
     let request = world.open("talk", wanted).expect("it is open");
@@ -334,7 +334,7 @@ fn a_model_asks_and_proposes_and_without_its_key_the_script_goes_on() {
 
     world.apply(&secret("canary-77-wrong"));
     world.say("wise", "wise-3", "Louder.");
-    world.until("what is wrong with the key is said", Duration::from_secs(60), || {
+    world.until("what is wrong with the key is said", Duration::from_mins(1), || {
         world.chat("wise").last().is_some_and(|text| {
             text.starts_with("The model cannot be asked: the key for the model was refused")
                 && text.contains("Louder.")

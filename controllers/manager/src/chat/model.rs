@@ -23,7 +23,7 @@ use crate::{context::Context, errors::Error};
 /// So often the model may call tools before it has to answer.
 const ROUNDS: usize = 8;
 /// A person waits: after this time the script goes on.
-const LONGEST: Duration = Duration::from_secs(180);
+const LONGEST: Duration = Duration::from_mins(3);
 /// A desktop waits: after this time the rules decide.
 const ADVICE: Duration = Duration::from_secs(20);
 
@@ -156,8 +156,8 @@ pub(super) async fn client(ctx: &Context, seen: &Observed, name: &str) -> Result
     let patience = Patience {
         attempts: 3,
         longest_delay: Duration::from_secs(10),
-        first_byte: Duration::from_secs(120),
-        idle: Duration::from_secs(60),
+        first_byte: Duration::from_mins(2),
+        idle: Duration::from_mins(1),
         ..Patience::default()
     };
     let settings =
