@@ -256,7 +256,7 @@ fn a_talk_becomes_a_requirement_and_then_a_desktop_and_not_before() {
     let messages = world.list("messages", "talk");
     let mut places: Vec<i64> = messages.iter().filter_map(|m| m["status"]["seq"].as_i64()).collect();
     places.sort_unstable();
-    assert_eq!(places, (1..=messages.len() as i64).collect::<Vec<_>>(), "each has its own place");
+    assert_eq!(places, (1..=7).collect::<Vec<_>>(), "each has its own place");
     assert_eq!(messages.len(), 7, "three things were said and answered, and it was handed over");
     let owned = |m: &Value| m["metadata"]["ownerReferences"][0]["name"] == "talk";
     assert!(messages.iter().all(owned), "they go with the Session");

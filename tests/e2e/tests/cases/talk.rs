@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    MINUTE,
+    Case, MINUTE,
     common::{Desk, is_true},
 };
 
@@ -14,7 +14,7 @@ const HEAD: &str = "apiVersion: a8s.dev/v1alpha1\nkind: ";
 /// What is answered without a desktop is answered at once.
 const SOON: Duration = Duration::from_secs(20);
 
-pub const CASES: &[(&str, fn(&Desk) -> Result<()>)] = &[
+pub const CASES: &[Case] = &[
     ("a session without a goal asks and begins when a person decides", asks_and_begins),
     ("with handoff auto what is wanted begins by itself", begins_by_itself),
     ("a model that is not there is named and the script goes on", goes_on_without_its_model),
