@@ -5,7 +5,7 @@ use a8s_wire::SetControl;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Key, Sim, SimError};
+use crate::{By, Key, Sim, SimError};
 
 impl Sim {
     /// Steps in order; the first that fails ends it.
@@ -18,6 +18,13 @@ impl Sim {
 
     /// A whole plan for `object`.
     pub fn carry_out<S: Serialize>(&mut self, object: &Target, plan: &Plan<S>) -> Result<(), SimError> {
+        self.by = By::Plan(object.uid.clone());
+        let done = self.whole(object, plan);
+        self.by = By::Other;
+        done
+    }
+
+    fn whole<S: Serialize>(&mut self, object: &Target, plan: &Plan<S>) -> Result<(), SimError> {
         self.execute(&plan.ops)?;
         let Some(status) = &plan.status else { return Ok(()) };
         self.survive()?;
@@ -73,8 +80,7 @@ impl Sim {
                 if same { self.patch(&key, patch) } else { Ok(()) }
             }
             Op::Finalizer { target, finalizer, present } => {
-                self.set_finalizer(&Key::from(target), &target.uid, finalizer, *present);
-                Ok(())
+                self.finalize(&Key::from(target), &target.uid, finalizer, *present)
             }
             Op::Effect(effect) => self.take_effect(effect),
         }

@@ -5,9 +5,10 @@
 //! What is simpler than the real thing: lists are atomic in server-side apply, there is no list chunking and no watch (tests look at a
 //! [`View`], fresh or stale), and garbage is collected when a test says so.
 
-mod apply;
 mod execute;
+mod journal;
 mod key;
+mod managed;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +18,9 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
+pub use journal::{By, Change};
 pub use key::Key;
+use managed::Managed;
 pub use view::View;
 
 /// So many old states are kept for stale views.
@@ -50,8 +53,8 @@ pub enum SimError {
 pub struct Sim {
     objects: View,
     history: VecDeque<View>,
-    /// What each manager said last, of each object that is there.
-    intents: BTreeMap<Key, BTreeMap<String, Value>>,
+    /// Who has which fields, of each object that is there.
+    managed: BTreeMap<Key, Managed>,
     desks: BTreeMap<String, ControlState>,
     stored: BTreeMap<String, String>,
     rng: StdRng,
@@ -59,6 +62,8 @@ pub struct Sim {
     version: u64,
     crash_in: Option<usize>,
     steps: usize,
+    journal: Option<Vec<Change>>,
+    by: By,
 }
 
 impl Sim {
@@ -67,7 +72,7 @@ impl Sim {
         Self {
             objects: View::default(),
             history: VecDeque::new(),
-            intents: BTreeMap::new(),
+            managed: BTreeMap::new(),
             desks: BTreeMap::new(),
             stored: BTreeMap::new(),
             rng: StdRng::seed_from_u64(seed),
@@ -75,6 +80,8 @@ impl Sim {
             version: 0,
             crash_in: None,
             steps: 0,
+            journal: None,
+            by: By::Other,
         }
     }
 
@@ -116,7 +123,14 @@ impl Sim {
     }
 
     /// POST.
-    pub fn create(&mut self, mut object: Value) -> Result<Key, SimError> {
+    pub fn create(&mut self, object: Value) -> Result<Key, SimError> {
+        let key = self.make(object)?;
+        let managed = self.get(&key).map(Managed::created).unwrap_or_default();
+        self.managed.insert(key.clone(), managed);
+        Ok(key)
+    }
+
+    fn make(&mut self, mut object: Value) -> Result<Key, SimError> {
         let key = Key::of(&object)?;
         if self.get(&key).is_some() {
             return Err(SimError::AlreadyExists(key));
@@ -145,23 +159,27 @@ impl Sim {
             if wanted.is_some_and(|uid| !uid.is_null()) {
                 return Err(SimError::Conflict(key, "the UID is of an object that is gone"));
             }
-            self.create(object.clone())?;
-            self.intents.entry(key).or_default().insert(manager.to_owned(), object);
+            let managed = Managed::applied(&object, manager);
+            self.make(object)?;
+            self.managed.insert(key, managed);
             return Ok(());
         };
         if wanted.is_some_and(|uid| !uid.is_null() && uid != found["metadata"]["uid"]) {
             return Err(SimError::Conflict(key, "the UID is another"));
         }
-        let said = self.intents.get(&key);
-        let before = said.and_then(|all| all.get(manager));
-        if before == Some(&object) && apply::holds(found, &object) {
+        let mut managed = self.managed.get(&key).cloned().unwrap_or_default();
+        if managed.knows(manager, &object) {
             return Ok(());
         }
-        let others: Vec<&Value> =
-            said.into_iter().flatten().filter(|(m, _)| *m != manager).map(|(_, v)| v).collect();
-        let merged = apply::merged(found, before, &object, &others);
-        self.intents.entry(key.clone()).or_default().insert(manager.to_owned(), object);
-        self.update(key, merged);
+        let (merged, moved) = managed.apply(found, &object, manager);
+        let same = *found == merged;
+        self.managed.insert(key.clone(), managed);
+        // Who has a field is part of the object: that alone is a write, too.
+        if moved && same {
+            self.put(key, merged);
+        } else {
+            self.update(key, merged);
+        }
         Ok(())
     }
 
@@ -191,10 +209,25 @@ impl Sim {
         Ok(())
     }
 
-    /// PATCH with a merge patch (RFC 7396) of anything but the status.
+    /// PATCH with a merge patch (RFC 7396) of anything but the status. UID and resource version in it are preconditions.
     pub fn patch(&mut self, key: &Key, patch: &Value) -> Result<(), SimError> {
         let mut object = self.get(key).cloned().ok_or_else(|| SimError::NotFound(key.clone()))?;
-        apply::merge_patch(&mut object, patch);
+        for (field, why) in [("uid", "the UID is another"), ("resourceVersion", "it was changed meanwhile")] {
+            let wanted = &patch["metadata"][field];
+            if !wanted.is_null() && *wanted != object["metadata"][field] {
+                return Err(SimError::Conflict(key.clone(), why));
+            }
+        }
+        let status = object.get("status").cloned();
+        let found = object.clone();
+        managed::merge_patch(&mut object, patch);
+        if let Some(all) = object.as_object_mut() {
+            all.remove("status");
+            all.extend(status.map(|status| ("status".to_owned(), status)));
+        }
+        if let Some(managed) = self.managed.get_mut(key) {
+            managed.updated(&found, &object);
+        }
         self.update(key.clone(), object);
         Ok(())
     }
@@ -211,6 +244,9 @@ impl Sim {
         } else if found["metadata"]["deletionTimestamp"].is_null() {
             let mut object = found.clone();
             object["metadata"]["deletionTimestamp"] = self.second().into();
+            // That it shall go is something else that is wanted of it.
+            let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
+            object["metadata"]["generation"] = json!(generation + 1);
             self.put(key.clone(), object);
         }
         Ok(())
@@ -226,22 +262,37 @@ impl Sim {
 
     /// Adds or removes a finalizer; of another object of that name it says nothing.
     pub fn set_finalizer(&mut self, key: &Key, uid: &str, finalizer: &str, present: bool) {
-        let Some(found) = self.get(key).filter(|o| o["metadata"]["uid"] == uid) else { return };
+        // What is going takes no new one, and that is an answer, too.
+        let _ = self.finalize(key, uid, finalizer, present);
+    }
+
+    /// The same, and what the server says to it.
+    pub fn finalize(&mut self, key: &Key, uid: &str, finalizer: &str, present: bool) -> Result<(), SimError> {
+        let Some(found) = self.get(key).filter(|o| o["metadata"]["uid"] == uid) else { return Ok(()) };
         let mut all: Vec<Value> = found["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
         if all.iter().any(|f| f == finalizer) == present {
-            return;
+            return Ok(());
+        }
+        let going = !found["metadata"]["deletionTimestamp"].is_null();
+        if present && going {
+            return Err(SimError::Invalid("no new finalizer for an object that is going"));
         }
         let mut object = found.clone();
         all.retain(|f| f != finalizer);
         if present {
             all.push(finalizer.into());
         }
-        if all.is_empty() && !object["metadata"]["deletionTimestamp"].is_null() {
-            self.remove(key);
-            return;
+        if all.is_empty() {
+            if going {
+                self.remove(key);
+                return Ok(());
+            }
+            object["metadata"].as_object_mut().into_iter().for_each(|m| drop(m.remove("finalizers")));
+        } else {
+            object["metadata"]["finalizers"] = all.into();
         }
-        object["metadata"]["finalizers"] = all.into();
         self.put(key.clone(), object);
+        Ok(())
     }
 
     /// Deletes what has owners of which none is left, until there is no more of it.
@@ -262,9 +313,11 @@ impl Sim {
             if orphans.is_empty() {
                 return;
             }
+            let by = std::mem::replace(&mut self.by, By::Garbage);
             for key in orphans {
                 let _ = self.delete(&key, None, None);
             }
+            self.by = by;
         }
     }
 
@@ -325,13 +378,15 @@ impl Sim {
     fn put(&mut self, key: Key, mut object: Value) {
         self.remember();
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        self.objects.insert(key, object);
+        self.objects.insert(key.clone(), object);
+        self.note(&key);
     }
 
     fn remove(&mut self, key: &Key) {
         self.remember();
         self.objects.remove(key);
-        self.intents.remove(key);
+        self.managed.remove(key);
+        self.note(key);
     }
 
     fn remember(&mut self) {

@@ -46,7 +46,7 @@ fn upheaval(world: &mut World, steps: usize, sees: impl Fn(&World)) -> bool {
 #[test]
 fn a_deleted_desktop_comes_back_for_a_message_only_and_in_a_later_epoch() {
     let mut whole = 0;
-    for seed in seeds(0..200) {
+    for seed in seeds("a deleted desktop") {
         let mut world = chaos(seed, 0, anything);
         if !upheaval(&mut world, 20, |_| ()) {
             continue;

@@ -272,7 +272,7 @@ impl Backend {
 
 #[test]
 fn a_snapshot_is_taken_once_and_becomes_ready() {
-    for seed in seeds(0..1_000) {
+    for seed in seeds("a Snapshot") {
         let mut world = Backend::new(seed, "Delete");
         for _ in 0..30 {
             world.anything();
@@ -289,7 +289,7 @@ fn a_snapshot_is_taken_once_and_becomes_ready() {
 
 #[test]
 fn deletion_at_any_moment_leaves_in_the_backend_what_the_policy_says() {
-    for seed in seeds(0..1_000) {
+    for seed in seeds("a deleted Snapshot") {
         for policy in ["Delete", "Retain"] {
             let mut world = Backend::new(seed, policy);
             for _ in 0..seed % 30 {
@@ -324,7 +324,7 @@ fn ready(world: &Backend) -> (Value, Value) {
 
 #[test]
 fn lost_objects_are_made_again_from_the_handle_and_nothing_is_taken_twice() {
-    for seed in seeds(0..200) {
+    for seed in seeds("lost objects") {
         let mut world = Backend::new(seed, "Delete");
         world.settle();
         for round in 0..3 {
@@ -341,7 +341,7 @@ fn lost_objects_are_made_again_from_the_handle_and_nothing_is_taken_twice() {
 
 #[test]
 fn a_snapshot_that_the_backend_lost_says_so_and_is_not_taken_again() {
-    for seed in seeds(0..200) {
+    for seed in seeds("a lost Snapshot") {
         let mut world = Backend::new(seed, "Delete");
         world.settle();
         world.lose_objects(2);
@@ -357,7 +357,7 @@ fn a_snapshot_that_the_backend_lost_says_so_and_is_not_taken_again() {
 
 #[test]
 fn the_backend_never_leaks_whatever_was_removed_by_hand_before() {
-    for seed in seeds(0..400) {
+    for seed in seeds("leaks") {
         let mut world = Backend::new(seed, "Delete");
         world.settle();
         if seed % 2 == 0 {

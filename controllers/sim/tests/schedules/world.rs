@@ -9,6 +9,8 @@ use rand::Rng;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::judge::{Judge, Truth};
+
 pub const NS: &str = "team";
 pub const NAME: &str = "s";
 
@@ -30,6 +32,7 @@ impl User {
 
 pub struct World {
     pub sim: Sim,
+    judge: Judge,
     pub seed: u64,
     pub binding: workspace::Binding,
     pub user: User,
@@ -65,7 +68,9 @@ fn workspace_uid(pod: &Value) -> String {
 
 impl World {
     pub fn new(seed: u64, binding: workspace::Binding) -> Self {
-        Self { sim: Sim::new(seed), seed, binding, user: User::default(), claim: None }
+        let mut sim = Sim::new(seed);
+        sim.keep_journal();
+        Self { sim, judge: Judge::default(), seed, binding, user: User::default(), claim: None }
     }
 
     pub fn random(seed: u64) -> Self {
@@ -174,7 +179,7 @@ impl World {
         let plan = workspace::plan(&seen, &env);
         let violations = workspace::check(&seen, &env, &plan);
         assert!(violations.is_empty(), "seed {}: {violations:?}", self.seed);
-        self.carry_out(&seen.target(), &plan);
+        self.carry_out(view, &seen.target(), &plan);
         self.claim_stays();
     }
 
@@ -193,12 +198,15 @@ impl World {
         };
         let plan = session::plan(&seen, &env(&self.sim));
         let target = target(&ours("Session"), value);
-        self.carry_out(&target, &plan);
+        self.carry_out(view, &target, &plan);
     }
 
-    fn carry_out<S: Serialize>(&mut self, target: &Target, plan: &Plan<S>) {
+    fn carry_out<S: Serialize>(&mut self, view: &View, target: &Target, plan: &Plan<S>) {
+        self.judge.sees(&[view]);
         // Errors are for the next pass; the executor ends this one.
         let _ = self.sim.carry_out(target, plan);
+        self.judge.look(&mut self.sim, &Truth::default());
+        self.judge.is_content(self.seed);
     }
 
     /// The Workspace is about to be deleted: another claim is another's.
