@@ -166,7 +166,7 @@ impl Inner {
         }
         http::send(call, patience.first_byte, &self.url, |status, retry_after, body| {
             let key = key.as_ref().map(Key::expose);
-            crate::error::Refusal { model, url: &self.url, request, status, retry_after, body, key }.error()
+            crate::refusal::Refusal { model, url: &self.url, request, status, retry_after, body, key }.error()
         })
         .await
     }

@@ -1,5 +1,7 @@
 //! Each provider's wire against a mock with answers of the recorded shapes: what goes well, and everything that does not.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},

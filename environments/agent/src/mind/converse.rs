@@ -114,7 +114,11 @@ impl Mind {
                 }
                 return Ok(Some(StopReason::Refusal));
             }
-            Stop::Paused => return Ok(None),
+            // It goes on when it is asked again, but not for ever.
+            Stop::Paused if spent.steps < self.options.max_steps => {
+                spent.steps += 1;
+                return Ok(None);
+            }
             Stop::ContextFull => {
                 self.compact(turn, memory, spent).await?;
                 return Ok(None);
@@ -225,10 +229,11 @@ impl Mind {
                     self.window.store(window.max(SMALLEST_WINDOW), Ordering::Relaxed);
                     self.compact(turn, memory, spent).await?;
                 }
-                error if error.is_transient() && broken < AGAIN => {
-                    broken += 1;
+                LlmError::Broken(_) | LlmError::Timeout { .. } if broken < AGAIN => {
+                    // Silence has cost minutes already: once more, not three times.
+                    broken += if matches!(error, LlmError::Timeout { .. }) { AGAIN } else { 1 };
                     tracing::info!(%error, broken, "the model is asked again");
-                    // What never began was retried by the client already.
+                    // What never began was retried by the client itself.
                     sleep(Duration::from_millis(500) * broken).await;
                 }
                 error => return Err(Failure::new(error.to_string())),

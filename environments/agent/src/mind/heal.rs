@@ -15,6 +15,10 @@ pub fn healed(messages: &[Message]) -> Option<Vec<Message>> {
     for message in messages {
         let mut message = message.clone();
         if message.role == Role::Assistant {
+            if fresh.is_empty() {
+                // The person speaks first.
+                continue;
+            }
             if !open.is_empty() {
                 fresh.push(answers(&open));
             }
@@ -48,8 +52,6 @@ pub fn healed(messages: &[Message]) -> Option<Vec<Message>> {
     if !open.is_empty() {
         fresh.push(answers(&open));
     }
-    let first = fresh.iter().position(|message| message.role == Role::User).unwrap_or(fresh.len());
-    fresh.drain(..first);
     (fresh != messages).then_some(fresh)
 }
 
@@ -118,7 +120,7 @@ mod tests {
             let messages: Vec<_> = whole
                 .iter()
                 .enumerate()
-                .filter(|(at, _)| kept >> at & 1 == 1)
+                .filter(|(at, _)| (kept >> at) & 1 == 1)
                 .map(|(_, m)| m.clone())
                 .collect();
             let fresh = healed(&messages).unwrap_or(messages);

@@ -28,12 +28,12 @@ found. If one of these answers `pending`, end your turn: you will be told the an
 for, do not do it, and say so.
 - Do not buy, send, publish or delete anything for the person that they did not ask for."
     );
-    let mut add = |title: &str, body: &Option<String>| {
-        if let Some(body) = body.as_deref().map(str::trim).filter(|body| !body.is_empty()) {
-            text.push_str(&format!("\n\n# {title}\n{body}"));
+    let mut add = |title: &str, body: Option<&str>| {
+        if let Some(body) = body.map(str::trim).filter(|body| !body.is_empty()) {
+            text.extend(["\n\n# ", title, "\n", body]);
         }
     };
-    add("What is to be reached", &options.requirement);
-    add("Instructions", &options.instructions);
+    add("What is to be reached", options.requirement.as_deref());
+    add("Instructions", options.instructions.as_deref());
     text
 }

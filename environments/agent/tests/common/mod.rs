@@ -132,7 +132,7 @@ impl Agent {
         agent
     }
 
-    async fn send(&mut self, message: Value) {
+    async fn send(&mut self, message: &Value) {
         let mut line = message.to_string();
         line.push('\n');
         self.input.write_all(line.as_bytes()).await.unwrap();
@@ -142,7 +142,7 @@ impl Agent {
     pub async fn begin(&mut self, method: &str, params: Value) -> i64 {
         self.next += 1;
         let id = self.next;
-        self.send(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
         id
     }
 
@@ -184,7 +184,7 @@ impl Agent {
                 let option = options.iter().find(|option| option["kind"] == self.permission).unwrap();
                 let outcome = json!({"outcome": {"outcome": "selected", "optionId": option["optionId"]}});
                 self.questions.push(message["params"].clone());
-                self.send(json!({"jsonrpc": "2.0", "id": message["id"], "result": outcome})).await;
+                self.send(&json!({"jsonrpc": "2.0", "id": message["id"], "result": outcome})).await;
             }
             _ => {}
         }
@@ -207,7 +207,7 @@ impl Agent {
 
     pub async fn cancel(&mut self) {
         let params = json!({"sessionId": self.session});
-        self.send(json!({"jsonrpc": "2.0", "method": "session/cancel", "params": params})).await;
+        self.send(&json!({"jsonrpc": "2.0", "method": "session/cancel", "params": params})).await;
     }
 
     pub async fn kill(mut self) {

@@ -106,6 +106,13 @@ fn content(value: &Value) -> String {
     }
 }
 
+/// What a person said last in a message. After an interrupt a harness may put several messages into one, each a part of it.
+fn spoken(value: &Value) -> String {
+    let parts = list(value).filter_map(|part| part["text"].as_str());
+    let scenario = parts.filter(|text| !scenario::lines(text).is_empty()).last();
+    scenario.map_or_else(|| content(value), str::to_owned)
+}
+
 fn anthropic(message: &Value, items: &mut Vec<Item>) {
     if message["role"] == "assistant" {
         items.push(Item::Model);
@@ -114,12 +121,12 @@ fn anthropic(message: &Value, items: &mut Vec<Item>) {
     for part in list(&message["content"]).filter(|part| part["type"] == "tool_result") {
         items.push(Item::Result(content(&part["content"])));
     }
-    items.push(Item::User(content(&message["content"])));
+    items.push(Item::User(spoken(&message["content"])));
 }
 
 fn chat(message: &Value, items: &mut Vec<Item>) {
     match message["role"].as_str().unwrap_or_default() {
-        "user" => items.push(Item::User(content(&message["content"]))),
+        "user" => items.push(Item::User(spoken(&message["content"]))),
         "assistant" => items.push(Item::Model),
         "tool" => items.push(Item::Result(content(&message["content"]))),
         _ => {}
@@ -134,12 +141,12 @@ fn gemini(message: &Value, items: &mut Vec<Item>) {
     for part in list(&message["parts"]).filter(|part| part["functionResponse"].is_object()) {
         items.push(Item::Result(part["functionResponse"]["response"].to_string()));
     }
-    items.push(Item::User(content(&message["parts"])));
+    items.push(Item::User(spoken(&message["parts"])));
 }
 
 fn openai(item: &Value, items: &mut Vec<Item>) {
     match (item["type"].as_str().unwrap_or("message"), item["role"].as_str().unwrap_or_default()) {
-        ("message", "user") => items.push(Item::User(content(&item["content"]))),
+        ("message", "user") => items.push(Item::User(spoken(&item["content"]))),
         ("message", "assistant") | ("function_call" | "computer_call", _) => items.push(Item::Model),
         ("function_call_output", _) => items.push(Item::Result(content(&item["output"]))),
         ("computer_call_output", _) => items.push(Item::Result("screenshot".into())),

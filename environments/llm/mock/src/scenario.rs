@@ -76,14 +76,10 @@ const COMMANDS: &[&str] = &[
 
 /// The lines of a text that belong to a scenario.
 pub fn lines(text: &str) -> Vec<(&str, &str)> {
-    let split = |line: &'_ str| -> (usize, usize) {
-        let end = line.find(char::is_whitespace).unwrap_or(line.len());
-        (end, line.len())
-    };
     text.lines()
         .map(str::trim)
         .filter_map(|line| {
-            let (end, _) = split(line);
+            let end = line.find(char::is_whitespace).unwrap_or(line.len());
             COMMANDS.contains(&&line[..end]).then(|| (&line[..end], line[end..].trim()))
         })
         .collect()

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::{Value, json};
 
 use crate::{
-    Event, LlmError, Message, Opaque, Part, Provider, Reply, Role, Stop, ToolUse, Usage, error, http::Decode,
-    sse::SseEvent,
+    Event, LlmError, Message, Opaque, Part, Provider, Reply, Role, Stop, ToolUse, Usage, http::Decode,
+    refusal, sse::SseEvent,
 };
 
 /// Puts an answer together.
@@ -75,7 +75,7 @@ impl Decode for Decoder {
             }
             "error" => {
                 let text = |field: &str| data["error"][field].as_str().unwrap_or_default();
-                return Err(error::in_stream(text("type"), text("message")));
+                return Err(refusal::in_stream(text("type"), text("message")));
             }
             // `ping`, and what is still to be invented.
             _ => {}

@@ -103,7 +103,7 @@ fn content(message: &Message) -> Vec<Value> {
         Part::Image(picture) => Some(image(picture)),
         Part::ToolUse(call) => {
             let input = if call.input.is_object() { call.input.clone() } else { Value::Object(Map::new()) };
-            Some(json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input}))
+            Some(json!({"type": "tool_use", "id": id(&call.id), "name": call.name, "input": input}))
         }
         Part::Opaque(Opaque { provider: Provider::Anthropic, value }) => Some(value.clone()),
         Part::Opaque(_) | Part::ToolResult(_) => None,
@@ -123,7 +123,12 @@ fn result(result: &ToolResult) -> Value {
             ResultPart::Image(picture) => Some(image(picture)),
         })
         .collect();
-    json!({"type": "tool_result", "tool_use_id": result.id, "content": content, "is_error": result.is_error})
+    json!({"type": "tool_result", "tool_use_id": id(&result.id), "content": content, "is_error": result.is_error})
+}
+
+/// Ids of calls that another model made may have characters that this interface refuses.
+fn id(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' }).collect()
 }
 
 fn image(image: &Image) -> Value {

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use crate::{
-    Event, LlmError, Message, Part, Reply, Role, Stop, ToolUse, Usage, error, http::Decode,
-    openai::arguments, sse::SseEvent,
+    Event, LlmError, Message, Part, Reply, Role, Stop, ToolUse, Usage, http::Decode, openai::arguments,
+    refusal, sse::SseEvent,
 };
 
 /// Puts an answer together.
@@ -38,7 +38,7 @@ impl Decode for Decoder {
         if let Some(failure) = data.get("error").filter(|error| !error.is_null()) {
             let text = |field: &str| failure[field].as_str().unwrap_or_default();
             let message = failure.as_str().unwrap_or(text("message"));
-            return Err(error::in_stream(text("type"), message));
+            return Err(refusal::in_stream(text("type"), message));
         }
         if data["usage"].is_object() {
             self.usage = usage(&data["usage"]);

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::actions::translate;
 use crate::{
-    Event, LlmError, Message, Opaque, Part, Provider, Reply, Role, SafetyCheck, Stop, ToolUse, Usage, error,
-    http::Decode, sse::SseEvent,
+    Event, LlmError, Message, Opaque, Part, Provider, Reply, Role, SafetyCheck, Stop, ToolUse, Usage,
+    http::Decode, refusal, sse::SseEvent,
 };
 
 /// Puts an answer together.
@@ -56,14 +56,14 @@ impl Decode for Decoder {
             }
             "response.failed" => {
                 let text = |field: &str| data["response"]["error"][field].as_str().unwrap_or_default();
-                return Err(error::in_stream(text("code"), text("message")));
+                return Err(refusal::in_stream(text("code"), text("message")));
             }
             "error" => {
                 let inner = data.get("error").unwrap_or(&data);
                 let text = |field: &str| inner[field].as_str().unwrap_or_default();
                 let kind = if text("code").is_empty() { text("type") } else { text("code") };
                 let kind = if kind == "error" { "" } else { kind };
-                return Err(error::in_stream(kind, text("message")));
+                return Err(refusal::in_stream(kind, text("message")));
             }
             _ => {}
         }

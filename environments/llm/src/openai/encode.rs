@@ -1,6 +1,6 @@
 //! Requests as the Responses API wants them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
@@ -76,13 +76,10 @@ fn tools(request: &Request) -> Vec<Value> {
 /// was interrupted, or whose picture was dropped, is told as text.
 fn pictured(request: &Request) -> HashSet<String> {
     let own = request.messages.iter().flat_map(Message::tool_uses).filter(|call| own(call).is_some());
-    let own: HashMap<&str, ()> = own.map(|call| (call.id.as_str(), ())).collect();
+    let own: HashSet<&str> = own.map(|call| call.id.as_str()).collect();
     let results = request.messages.iter().flat_map(Message::tool_results);
     let with_picture = results.filter(|result| result.images().next().is_some());
-    with_picture
-        .filter(|result| own.contains_key(result.id.as_str()))
-        .map(|result| result.id.clone())
-        .collect()
+    with_picture.filter(|result| own.contains(result.id.as_str())).map(|result| result.id.clone()).collect()
 }
 
 fn own(call: &ToolUse) -> Option<&Value> {
