@@ -142,10 +142,10 @@ pub fn what_sleeps_long_is_archived_and_comes_back_with_its_files(desk: &Desk) -
 pub fn what_sleeps_longest_is_deleted_with_its_session(desk: &Desk) -> Result<()> {
     let lifecycle = format!("lifecycle: {{idleSuspendAfter: {NAP}, deleteAfter: {NAP}}}");
     desk.apply(&format!(
-        "{HEAD}Session\nmetadata: {{name: brief}}\nspec: {{goal: /say hello, environment: desktop, workspace: {{{SMALL}}}, {lifecycle}}}\n---\n\
+        "{HEAD}Session\nmetadata: {{name: fleeting}}\nspec: {{goal: /say hello, environment: desktop, workspace: {{{SMALL}}}, {lifecycle}}}\n---\n\
          {HEAD}Workspace\nmetadata: {{name: alone}}\nspec: {{environment: desktop, {SMALL}, {lifecycle}}}\n"
     ))?;
-    for (kind, name) in [("session", "brief"), ("workspace", "alone")] {
+    for (kind, name) in [("session", "fleeting"), ("workspace", "alone")] {
         desk.until(&format!("{kind} {name} is gone"), 3 * MINUTE, |d| {
             d.get(kind, name).is_none().then_some(())
         })?;
@@ -153,8 +153,8 @@ pub fn what_sleeps_longest_is_deleted_with_its_session(desk: &Desk) -> Result<()
         ensure!(told.contains("deleteAfter"), "{told}");
     }
     desk.until("and all that was theirs", MINUTE, |d| {
-        (d.get("workspace", "brief").is_none()
-            && d.get("pvc", "brief-home").is_none()
+        (d.get("workspace", "fleeting").is_none()
+            && d.get("pvc", "fleeting-home").is_none()
             && d.get("pvc", "alone-home").is_none())
         .then_some(())
     })
