@@ -19,23 +19,24 @@ export function mockServer(): { name: string; configureServer: (server: Server) 
 function configureServer(server: Server): void {
   const data = fixtures();
   const talking = talk();
-  const streams = new Set<ServerResponse>();
+  /** Each open stream, and the Session it is of. */
+  const streams = new Map<ServerResponse, string>();
   let version = 1000;
   let tick = 0;
   let seq = 20;
 
-  const emit = (event: string, body: ObjectChange | RunnerEvent): void => {
-    for (const stream of streams) stream.write(`event: ${event}\ndata: ${JSON.stringify(body)}\n\n`);
+  const emit = (event: string, body: ObjectChange | RunnerEvent, of: string): void => {
+    for (const [stream, session] of streams) if (session === of) stream.write(`event: ${event}\ndata: ${JSON.stringify(body)}\n\n`);
   };
-  const changed = (change: { kind: ObjectChange["kind"]; object: KubeObject }): void => {
+  const changed = (change: { kind: ObjectChange["kind"]; object: KubeObject }, of = "rain-report"): void => {
     version += 1;
     change.object.metadata.resourceVersion = String(version);
-    emit("object", { type: "Applied", ...change } as ObjectChange);
+    emit("object", { type: "Applied", ...change } as ObjectChange, of);
   };
   type Body = RunnerEvent extends infer E ? (E extends { type: infer T; data: infer D } ? { type: T; data: D } : never) : never;
   const run = (body: Body): void => {
     if (body.type !== "delta") seq += 1;
-    emit("runner", { epoch: 0, seq, ts: new Date().toISOString(), turn: 2, ...body });
+    emit("runner", { epoch: 0, seq, ts: new Date().toISOString(), turn: 2, ...body }, "rain-report");
   };
   const text = "Two charts are drawn. I am putting them into the **report** now";
   setInterval(() => {
@@ -54,10 +55,11 @@ function configureServer(server: Server): void {
       if (!request) return {};
       const decision = { ...(body as unknown as Decision), by: user };
       request.status = { ...request.status, decision };
-      changed({ kind: "Request", object: request });
+      const of = data.requests.includes(request) ? "rain-report" : "supplier";
+      changed({ kind: "Request", object: request }, of);
       setTimeout(() => {
         request.status = { ...request.status, state: /^(deny|no)$/.test(decision.option) ? "Refused" : "Granted" };
-        changed({ kind: "Request", object: request });
+        changed({ kind: "Request", object: request }, of);
       }, 800);
       return request;
     }
@@ -143,9 +145,9 @@ function configureServer(server: Server): void {
       if (path.endsWith("/events")) {
         res.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
         res.write(": hello\n\n");
-        if (path.includes("/sessions/supplier/")) return undefined;
-        for (const event of data.events) res.write(`event: runner\ndata: ${JSON.stringify(event)}\n\n`);
-        streams.add(res);
+        const of = path.includes("/sessions/supplier/") ? "supplier" : "rain-report";
+        if (of === "rain-report") for (const event of data.events) res.write(`event: runner\ndata: ${JSON.stringify(event)}\n\n`);
+        streams.set(res, of);
         res.on("close", () => streams.delete(res));
         return undefined;
       }

@@ -1,5 +1,6 @@
 // What the agent asks, in a real browser: cards are answered, the desktop is taken and handed back, a talk becomes a handoff, a limit is
-// raised. It needs no cluster but the page's mock server: `npx vite --mode mock` in console/web, started anew for each run.
+// raised. It needs no cluster but the mock server behind the built page: `npm run build && npx vite preview --mode mock` in console/web,
+// started anew for each run.
 //
 // A8S_CONSOLE_URL  address of the mock server          A8S_CHROMIUM  browser (default /usr/bin/chromium)
 // A8S_SCREENSHOTS  folder for pictures (optional)

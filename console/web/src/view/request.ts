@@ -38,7 +38,7 @@ export function card(request: Request, hands: Hands, deciding: Deciding | undefi
     h("p", { class: "asks" }, spec.title),
     spec.subject !== undefined && h("p", { class: "muted" }, "It names ", h("code", {}, spec.subject), "."),
     spec.detail !== undefined && prose(spec.detail),
-    spec.handoff !== undefined && handoff(spec.handoff),
+    spec.handoff !== undefined && handoff(spec.handoff, answer ? (spec.form ?? []).map((input) => input.name) : []),
     answer,
     open && h("p", { class: "foot", testid: "request-foot" }, foot(request, deciding !== undefined)),
     !open && verdict(request));
@@ -50,8 +50,9 @@ function prose(text: string): HTMLElement {
   return element;
 }
 
-function handoff(wanted: NonNullable<Request["spec"]["handoff"]>): HTMLElement {
-  const inputs = Object.entries(wanted.inputs ?? {});
+/** `asked` are the inputs that the form below shows anyway. */
+function handoff(wanted: NonNullable<Request["spec"]["handoff"]>, asked: readonly string[]): HTMLElement {
+  const inputs = Object.entries(wanted.inputs ?? {}).filter(([name]) => !asked.includes(name));
   const row = (name: string, value: string): HTMLElement => h("div", {}, h("dt", {}, name), h("dd", {}, value));
   return h("div", { class: "handoff" },
     prose(wanted.requirement),

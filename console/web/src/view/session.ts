@@ -157,6 +157,7 @@ export class SessionView implements View {
       if (word === "Terminated" || word === "Gone") return "The session is over, its desktop is gone";
       const { session } = model;
       if (isChatting(model)) {
+        if (this.shell.me.readOnly) return "What is to be done is still being talked about. The desktop comes once it is confirmed";
         return waiting(model).some((request) => request.spec.type === "Handoff")
           ? "The requirement is written down. Confirm it, and an agent gets a desktop of its own"
           : "Say what is to be done. The desktop comes once it is clear and you have confirmed it";
