@@ -21,11 +21,11 @@ impl<W: World> Conversation<'_, W> {
     pub(super) async fn record(&mut self, event: &Event) -> Result<(), Error> {
         match &event.body {
             EventBody::Message { text, more } if !text.trim().is_empty() => {
-                self.said(event, text, more.as_ref()).await?
+                self.said(event, text, more.as_ref()).await?;
             }
             EventBody::Question(question) => self.asked(question).await?,
             EventBody::QuestionClosed { id, outcome, by } => {
-                self.answered(id, outcome, by.as_deref()).await?
+                self.answered(id, outcome, by.as_deref()).await?;
             }
             EventBody::Artifact(info) => self.published(event.id.epoch, info).await?,
             EventBody::TurnStarted { author, .. } => {

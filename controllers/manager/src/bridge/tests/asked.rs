@@ -91,15 +91,7 @@ async fn a_kill_at_any_call_asks_once_and_answers_once() {
     let ended = async |world: &Fake| {
         for _ in 0..2 {
             live_on(world, rain()).await?;
-            if !world.state().questions.is_empty()
-                && world
-                    .state()
-                    .requests
-                    .iter()
-                    .any(|r| r.status.as_ref().is_none_or(|s| s.decision.is_none()))
-            {
-                decide(world, "yes", Some("jane"));
-            }
+            decide_if_asked(world);
         }
         live_on(world, rain()).await
     };
@@ -113,18 +105,10 @@ async fn a_kill_at_any_call_asks_once_and_answers_once() {
             world.state().crash = Some((at, after));
             drop(ended(&world).await);
             world.state().crash = None;
-            // Two lives at once, as when a lease is lost and nobody has noticed yet.
+            // Further lives, until everything is over.
             for _ in 0..4 {
                 live_on(&world, rain()).await.unwrap();
-                let waiting = world.state().questions.len();
-                let undecided = world
-                    .state()
-                    .requests
-                    .iter()
-                    .any(|r| r.status.as_ref().is_none_or(|s| s.decision.is_none()));
-                if waiting > 0 && undecided {
-                    decide(&world, "yes", Some("jane"));
-                }
+                decide_if_asked(&world);
             }
             let state = world.state();
             let mut names: Vec<String> = state.requests.iter().map(ResourceExt::name_any).collect();
