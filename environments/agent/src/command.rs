@@ -47,7 +47,7 @@ pub async fn run(home: &Path, command: &str, limit: Duration, most: usize) -> io
         .kill_on_drop(true)
         .spawn()?;
     let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
-    let (mut said, mut complained) = (Tail::new(most), Tail::new(most));
+    let (mut said, mut complained) = (Kept::new(most), Kept::new(most));
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let finished = timeout(limit, async {
         // The pipes end when the last process that holds them does; a child that stays in the background must not be waited for.
@@ -80,14 +80,14 @@ pub async fn run(home: &Path, command: &str, limit: Duration, most: usize) -> io
 }
 
 /// The beginning and the end of an output.
-struct Tail {
+struct Kept {
     most: usize,
     head: Vec<u8>,
     tail: std::collections::VecDeque<u8>,
     dropped: usize,
 }
 
-impl Tail {
+impl Kept {
     fn new(most: usize) -> Self {
         Self { most: most / 2, head: Vec::new(), tail: std::collections::VecDeque::new(), dropped: 0 }
     }

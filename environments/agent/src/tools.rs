@@ -86,7 +86,7 @@ impl Toolbox {
     pub async fn request(&self, name: &str, arguments: Value) -> Result<CallToolResult, ToolError> {
         let mut request = CallToolRequestParams::new(name.to_owned());
         request.arguments = arguments.as_object().cloned();
-        match self.peer().await?.call_tool_once(request).await {
+        match Box::pin(self.peer().await?.call_tool_once(request)).await {
             Ok(CallToolResponse::Complete(result)) => {
                 let text = text_of(&result);
                 let later =
@@ -117,7 +117,8 @@ impl Toolbox {
         let mut connection = self.connection.lock().await;
         let open = |open: &Connection| !open.client.is_closed() && !open.client.is_transport_closed();
         if !connection.as_ref().is_some_and(open) {
-            *connection = Some(self.connect().await?);
+            // On the heap: it is large, and every call of a tool would carry it along.
+            *connection = Some(Box::pin(self.connect()).await?);
             // Whoever answers now may offer other tools.
             self.changed.store(true, Ordering::Release);
         }

@@ -210,9 +210,7 @@ async fn a_conversation_that_is_too_long_is_summarised_and_keeps_the_requirement
         let mut agent = world.agent(None).await;
         agent.turn("REQUIREMENT: paint the fence green, not blue\n/say I will").await.unwrap();
         let mut text = "/counted\n".to_owned();
-        for number in 0..4 {
-            text.push_str(&format!("/tool shell {{\"command\": \"seq {number} 2000\"}}\n"));
-        }
+        text.extend((0..4).map(|number| format!("/tool shell {{\"command\": \"seq {number} 2000\"}}\n")));
         text.push_str("/say painted");
         assert_eq!(agent.turn(&text).await.unwrap(), "end_turn", "{provider}");
         assert!(agent.steps().contains(&"summarise the conversation so far".to_owned()), "{provider}");

@@ -193,8 +193,10 @@ mod tests {
         .error()
     }
 
+    type Case = (LlmError, fn(&LlmError) -> bool);
+
     /// Each text is one that a server really sends.
-    fn assert_all(cases: &[(LlmError, fn(&LlmError) -> bool)]) {
+    fn assert_all(cases: &[Case]) {
         for (error, right) in cases {
             assert!(right(error), "{error:?}");
         }

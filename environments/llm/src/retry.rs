@@ -28,10 +28,10 @@ impl Default for Patience {
         Self {
             attempts: 5,
             first_delay: Duration::from_millis(500),
-            longest_delay: Duration::from_secs(60),
+            longest_delay: Duration::from_mins(1),
             connect: Duration::from_secs(10),
-            first_byte: Duration::from_secs(300),
-            idle: Duration::from_secs(120),
+            first_byte: Duration::from_mins(5),
+            idle: Duration::from_mins(2),
         }
     }
 }

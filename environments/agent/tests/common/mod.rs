@@ -24,7 +24,7 @@ use tokio::{
 pub use desk::FakeDesk;
 
 /// Nothing here takes as long; what does has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Carries standard input and output to a unix socket, as the shim does.
 const BRIDGE: &str = "import socket,sys,os,threading\ns=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1])\n\
 def up():\n  while True:\n    b=os.read(0,65536)\n    if not b: os._exit(0)\n    s.sendall(b)\n\
@@ -117,17 +117,14 @@ impl Agent {
         let socket = world.folder.path().join("mcp.sock");
         let server = json!({"name": "a8s", "command": "python3", "args": ["-c", BRIDGE, socket], "env": []});
         let cwd = world.home();
-        match session {
-            Some(id) => {
-                let given = json!({"sessionId": id, "cwd": cwd, "mcpServers": [server]});
-                agent.call("session/load", given).await.unwrap();
-                agent.session = id.to_owned();
-            }
-            None => {
-                let made =
-                    agent.call("session/new", json!({"cwd": cwd, "mcpServers": [server]})).await.unwrap();
-                agent.session = made["sessionId"].as_str().unwrap().to_owned();
-            }
+        let servers = json!([server]);
+        if let Some(id) = session {
+            let given = json!({"sessionId": id, "cwd": cwd, "mcpServers": servers});
+            agent.call("session/load", given).await.unwrap();
+            id.clone_into(&mut agent.session);
+        } else {
+            let made = agent.call("session/new", json!({"cwd": cwd, "mcpServers": servers})).await.unwrap();
+            made["sessionId"].as_str().unwrap().clone_into(&mut agent.session);
         }
         agent
     }

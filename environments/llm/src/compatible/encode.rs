@@ -36,7 +36,7 @@ pub(crate) fn encode(model: &str, request: &Request) -> Value {
             Choice::Auto => {}
             Choice::None => body["tool_choice"] = json!("none"),
             Choice::Tool(name) => {
-                body["tool_choice"] = json!({"type": "function", "function": {"name": name}})
+                body["tool_choice"] = json!({"type": "function", "function": {"name": name}});
             }
         }
     }
@@ -82,7 +82,7 @@ fn user(message: &Message, messages: &mut Vec<Value>) {
     for part in &message.parts {
         match part {
             Part::Text { text } if !text.trim().is_empty() => {
-                said.push(json!({"type": "text", "text": text}))
+                said.push(json!({"type": "text", "text": text}));
             }
             Part::Image(image) => said.push(picture(image)),
             _ => {}
