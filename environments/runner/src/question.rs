@@ -1,8 +1,6 @@
 //! What the agent asks: the shape of a new question, what answers fit it, and how an answer is told. Pure; who waits for what is the
 //! engine's matter.
 
-use std::collections::BTreeMap;
-
 use a8s_wire::{Answer, Choice, Field, Question};
 
 /// Longest texts and lists, as the API server takes them.
@@ -228,13 +226,16 @@ pub fn words(closed: &Closed) -> String {
     if *outcome == Outcome::Granted {
         let chosen = answer.option.as_deref().filter(|_| !question.options.is_empty());
         if let Some(choice) = question.options.iter().find(|choice| Some(choice.id.as_str()) == chosen) {
-            text.push_str(&format!(": {}", choice.title));
+            text.push_str(": ");
+            text.push_str(&choice.title);
         }
-        text.push_str(&values(&answer.values));
+        for (name, value) in &answer.values {
+            text.extend(["\n", name.as_str(), ": ", value.as_str()]);
+        }
         text.push_str(&way(question));
     }
     if let Some(note) = answer.note.as_deref().map(str::trim).filter(|note| !note.is_empty()) {
-        text.push_str(&format!("\nnote: {note}"));
+        text.extend(["\nnote: ", note]);
     }
     text
 }
@@ -253,10 +254,6 @@ fn way(question: &Question) -> String {
         "Context" => "\nWithin a minute: it is among the files in ~/Attachments.".to_owned(),
         _ => String::new(),
     }
-}
-
-fn values(values: &BTreeMap<String, String>) -> String {
-    values.iter().map(|(name, value)| format!("\n{name}: {value}")).collect()
 }
 
 /// The message that tells an answer to an agent that does not wait for it any more.

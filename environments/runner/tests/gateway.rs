@@ -136,7 +136,7 @@ async fn until(
 async fn a_model_is_called_with_its_key_and_what_it_used_is_counted() {
     let outside = Outside::start().await;
     let pod = Pod::with_stub();
-    pod.grant(json!([outside.model(KEY)]));
+    pod.grant(&json!([outside.model(KEY)]));
     pod.configure(json!({"model": "llm"})).await;
     pod.prompt("m1", "call POST /connections/llm/v1/messages?beta=1 {}", &[]).await;
     let mut events = pod.events("").await;
@@ -158,7 +158,7 @@ async fn a_model_is_called_with_its_key_and_what_it_used_is_counted() {
 
     // Another key, at once and without a restart; it is used from the next call on.
     let fresh = "canary-fresh-0815";
-    pod.grant(json!([outside.model(fresh)]));
+    pod.grant(&json!([outside.model(fresh)]));
     for turn in 2.. {
         let id = format!("m{turn}");
         pod.prompt(&id, "call POST /connections/llm/v1/messages {} x-api-key", &[]).await;
@@ -176,7 +176,7 @@ async fn an_api_is_called_below_its_url_with_granted_methods_and_shows_no_key() 
     let outside = Outside::start().await;
     let pod = Pod::with_stub();
     let header = json!({"name": "Authorization", "value": format!("Bearer {KEY}")});
-    pod.grant(json!([
+    pod.grant(&json!([
         {"name": "api", "kind": "http", "baseUrl": outside.url("/base"), "header": header, "methods": ["GET", "POST"]}
     ]));
     // The list is read within a second; until then nothing is granted.
@@ -229,7 +229,7 @@ async fn a_turn_waits_for_the_model_and_the_harness_gets_the_way_to_it() {
     pod.prompt("m1", "env A8S_MODEL_PROVIDER A8S_MODEL A8S_INSTRUCTIONS ANTHROPIC_API_KEY", &[]).await;
     let state = until(&pod, "the wait for the model", |state| state.state == RunnerPhase::Starting).await;
     assert_eq!(state.queue, ["m1"]);
-    pod.grant(json!([outside.model(KEY)]));
+    pod.grant(&json!([outside.model(KEY)]));
     let mut events = pod.events("").await;
     assert_eq!(events.turn_end("m1").await, "end_turn");
     assert_eq!(events.messages(), ["anthropic m-1 be kind [redacted:gateway]"]);
@@ -238,7 +238,7 @@ async fn a_turn_waits_for_the_model_and_the_harness_gets_the_way_to_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_key_gets_into_stream_transcript_or_state() {
     let pod = Pod::with_stub();
-    pod.grant(json!([{"name": "vault", "kind": "secret", "value": KEY}]));
+    pod.grant(&json!([{"name": "vault", "kind": "secret", "value": KEY}]));
     let secret = pod.folder.path().join("secrets/vault");
     let found = async {
         while !secret.exists() {
@@ -278,7 +278,7 @@ async fn no_key_gets_into_stream_transcript_or_state() {
 async fn at_a_limit_the_turn_is_stopped_and_messages_wait_until_it_is_raised() {
     let outside = Outside::start().await;
     let pod = Pod::with_stub();
-    pod.grant(json!([outside.model(KEY)]));
+    pod.grant(&json!([outside.model(KEY)]));
     pod.configure(json!({"model": "llm", "maxTokens": 110})).await;
     pod.prompt("m1", "call-deaf POST /connections/llm/v1/messages {}", &[]).await;
     let mut events = pod.events("").await;
@@ -328,7 +328,7 @@ async fn tools_of_a_granted_server_appear_under_its_name_and_are_called_with_its
     let mut tools = Tools::connect(&pod).await;
     assert!(!tools.names().await.iter().any(|name| name.contains("crm")));
     let header = json!({"name": "X-Key", "value": KEY});
-    pod.grant(json!([{"name": "crm", "kind": "mcp", "url": outside.url("/mcp"), "header": header, "tools": ["find"]}]));
+    pod.grant(&json!([{"name": "crm", "kind": "mcp", "url": outside.url("/mcp"), "header": header, "tools": ["find"]}]));
     tools.changed().await;
     let names = tools.names().await;
     assert!(
@@ -344,7 +344,7 @@ async fn tools_of_a_granted_server_appear_under_its_name_and_are_called_with_its
     assert!(text.contains("ann"), "{text}");
     let (text, _) = tools.call("call_tool", json!({"name": "crm__delete"})).await;
     assert!(text.contains("there is no tool"), "{text}");
-    pod.grant(json!([]));
+    pod.grant(&json!([]));
     tools.changed().await;
     assert!(!tools.names().await.iter().any(|name| name.contains("crm")));
 }
@@ -354,7 +354,7 @@ async fn a_granted_document_becomes_an_attachment() {
     let outside = Outside::start().await;
     let pod = Pod::with_stub();
     let header = json!({"name": "X-Key", "value": KEY});
-    pod.grant(json!([{"name": "docs", "kind": "documents", "url": outside.url("/docs/rain.csv"), "header": header}]));
+    pod.grant(&json!([{"name": "docs", "kind": "documents", "url": outside.url("/docs/rain.csv"), "header": header}]));
     let mut events = pod.events("").await;
     events
         .until(

@@ -14,7 +14,7 @@ use std::{
 };
 
 use a8s_model_mock::Mock;
-use a8s_wire::PermissionPolicy;
+use a8s_wire::{EventBody, PermissionPolicy};
 use common::{Events, Pod};
 use serde_json::json;
 
@@ -84,26 +84,29 @@ fn said(events: &Events, mock: &Mock, text: &str) {
     }
 }
 
-/// A conversation that any harness must be able to have: words, a tool of the desktop, an interrupt, the next message.
+/// A conversation that any harness must be able to have: words, a tool of ours, an interrupt, the next message. Each message begins with a
+/// word: what begins with a slash is a command to many a harness.
 async fn converses(pod: &Pod, mock: &Mock, tool: Option<&str>) {
     let mut events = pod.events("").await;
-    pod.prompt("m1", "/say hello from the model", &[]).await;
+    pod.prompt("m1", "Please:\n/say hello from the model", &[]).await;
     assert_eq!(events.turn_end("m1").await, "end_turn");
     said(&events, mock, "hello from the model");
 
     // Some show a model their tools only when it searches for them, which this one does not.
     if let Some(tool) = tool {
         let plan = json!({"entries": [{"title": "one", "status": "pending"}]});
-        pod.prompt("m2", &format!("/tool {tool} {plan}\n/say planned"), &[]).await;
+        pod.prompt("m2", &format!("Please:\n/tool {tool} {plan}\n/say planned"), &[]).await;
         assert_eq!(events.turn_end("m2").await, "end_turn");
         said(&events, mock, "planned");
+        let steps = events.seen.iter().filter(|event| matches!(event.body, EventBody::Step { .. }));
+        println!("{:#?}", steps.collect::<Vec<_>>());
         assert_eq!(
             pod.state().await.plan.iter().map(|entry| entry.title.clone()).collect::<Vec<_>>(),
             ["one"]
         );
     }
 
-    pod.prompt("m3", "/say before\n/hang", &[]).await;
+    pod.prompt("m3", "Please:\n/say before\n/hang", &[]).await;
     while !mock.requests().iter().any(|seen| seen.body.to_string().contains("/hang")) {
         tokio::task::yield_now().await;
     }
@@ -111,7 +114,7 @@ async fn converses(pod: &Pod, mock: &Mock, tool: Option<&str>) {
     assert!(pod.interrupt(turn).await);
     let reason = events.turn_end("m3").await;
     println!("an interrupt ended the turn as {reason}");
-    pod.prompt("m4", "/say still there", &[]).await;
+    pod.prompt("m4", "Please:\n/say still there", &[]).await;
     assert_eq!(events.turn_end("m4").await, "end_turn");
     said(&events, mock, "still there");
 
@@ -128,11 +131,15 @@ async fn asks(pod: &Pod, call: &str) {
     let made = pod.home().join("made");
     let mut events = pod.events("").await;
     for (message, kind) in [("p1", "AllowOnce"), ("p2", "RejectOnce")] {
-        pod.prompt(message, &format!("/tool {call}\n/say went on"), &[]).await;
+        pod.prompt(message, &format!("Please:\n/tool {call}\n/say went on"), &[]).await;
         let question = events.question().await;
         assert_eq!((question.kind.as_str(), question.title.as_str()), ("Permission", "touch made"));
         let option = question.options.iter().find(|option| option.kind == kind).unwrap();
         assert!(pod.reply(&question.id, json!({"option": option.id, "by": "jane"})).await);
+        if kind == "RejectOnce" {
+            // This model would only try the same again, and again be asked for it.
+            pod.interrupt(question.turn).await;
+        }
         let reason = events.turn_end(message).await;
         println!("{kind} ended the turn as {reason}");
         assert_eq!(made.exists(), kind == "AllowOnce");

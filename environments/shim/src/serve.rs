@@ -127,7 +127,8 @@ async fn run(
         Ok(child) => child,
         Err(error) => return refuse(&mut to_runner, error.to_string()).await,
     };
-    answer(&mut to_runner, &Launched::default()).await?;
+    // A runner that is gone is noticed below, where its harness is ended, too.
+    let _ = answer(&mut to_runner, &Launched::default()).await;
     let pid = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::Error::other("the harness has no pipes"));

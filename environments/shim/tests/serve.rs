@@ -54,11 +54,9 @@ impl Shim {
         writeln!(stream, "{header}").unwrap();
         let mut line = Vec::new();
         // Byte by byte: what follows is the harness's.
-        for byte in (&stream).bytes() {
-            match byte.unwrap() {
-                b'\n' => break,
-                byte => line.push(byte),
-            }
+        let mut byte = [0];
+        while stream.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+            line.extend(byte);
         }
         assert_eq!(String::from_utf8(line).unwrap(), answer);
         stream

@@ -93,13 +93,11 @@ impl Asks {
         request: CreateElicitationRequest,
         responder: Responder<CreateElicitationResponse>,
     ) -> Option<(u64, NewQuestion)> {
-        match elicitation(request) {
-            Some((question, properties)) => Some((self.keep(Owed::Form(responder, properties)), question)),
-            None => {
-                let _ = responder.respond(CreateElicitationResponse::new(ElicitationAction::Cancel));
-                None
-            }
+        if let Some((question, properties)) = elicitation(request) {
+            return Some((self.keep(Owed::Form(responder, properties)), question));
         }
+        let _ = responder.respond(CreateElicitationResponse::new(ElicitationAction::Cancel));
+        None
     }
 
     /// Answers one. What is answered already stays as it is.

@@ -7,7 +7,7 @@ use super::Engine;
 use crate::{acp::ToHarness, handle::StorageError, launch, record::Record};
 
 /// A model's key takes a moment to reach the pod; after this time people are told that it does not.
-const GRANT_PATIENCE: Duration = Duration::from_secs(120);
+const GRANT_PATIENCE: Duration = Duration::from_mins(2);
 
 impl Engine {
     /// What was said for this Workspace; what was said for another one, whose Snapshot this is, does not count.

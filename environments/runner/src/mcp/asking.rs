@@ -178,13 +178,12 @@ fn access(arguments: Value) -> Result<NewQuestion, String> {
 
 async fn wait(engine: &Handle, patience: Duration, question: NewQuestion) -> Result<CallToolResult, String> {
     let Asked { id, mut closed } = engine.ask(question).await.map_err(|error| error.to_string())?;
-    let answered = match timeout(patience, &mut closed).await {
-        Ok(answered) => answered.ok(),
-        Err(_) => {
-            // An answer of this very moment is not lost, and a later one is told by a message.
-            closed.close();
-            closed.try_recv().ok()
-        }
+    let answered = if let Ok(answered) = timeout(patience, &mut closed).await {
+        answered.ok()
+    } else {
+        // An answer of this very moment is not lost, and a later one is told by a message.
+        closed.close();
+        closed.try_recv().ok()
     };
     Ok(match answered {
         Some(closed) => told(&id, &closed),

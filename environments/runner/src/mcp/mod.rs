@@ -12,9 +12,9 @@ use rmcp::{
     RoleServer, ServerHandler, ServiceExt,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
-        InitializeResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities,
+        InitializeResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities, SubscriptionFilter,
     },
-    service::RequestContext,
+    service::{RequestContext, SubscriptionContext},
 };
 use tokio::net::UnixListener;
 
@@ -84,6 +84,25 @@ impl ServerHandler for Server {
         );
         info.server_info = Implementation::new("a8s-runner", env!("CARGO_PKG_VERSION"));
         info
+    }
+
+    fn accepted_subscription_filter(&self, _requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(SubscriptionFilter::builder().tools_list_changed().build())
+    }
+
+    // Clients of the newer protocol hear of changes here, older ones as they always did.
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), rmcp::ErrorData> {
+        let mut changes = self.remotes.changes();
+        loop {
+            tokio::select! {
+                () = subscription.cancelled() => return Ok(()),
+                changed = changes.changed() => {
+                    if changed.is_err() || subscription.sink().notify_tool_list_changed().await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
     }
 
     async fn list_tools(

@@ -361,7 +361,7 @@ impl Pod {
     }
 
     /// What the Workspace is granted from now on.
-    pub fn grant(&self, connections: serde_json::Value) {
+    pub fn grant(&self, connections: &serde_json::Value) {
         let path = self.folder.path().join("grants.json");
         let fresh = path.with_extension("new");
         std::fs::write(&fresh, json!({"connections": connections}).to_string()).unwrap();
