@@ -92,7 +92,7 @@ fn material(subject: &str) -> Option<Need> {
 mod tests {
     use super::*;
 
-    fn request(user: &str, spec: Value, old: Value, new: Value) -> Request {
+    fn request(user: &str, spec: &Value, old: &Value, new: &Value) -> Request {
         serde_json::from_value(json!({
             "uid": "u", "kind": {"group": "a8s.dev", "version": "v1alpha1", "kind": "Request"}, "namespace": "team",
             "operation": "UPDATE", "subResource": "status", "userInfo": {"username": user},
@@ -114,36 +114,33 @@ mod tests {
             json!({"option": "yes", "by": "omar", "at": "2026-11-22T12:00:00Z"}),
             json!({"option": "yes", "by": "jane", "at": "2020-01-01T00:00:00Z"}),
         ] {
-            let patch = stamp(&request("jane", spec.clone(), Value::Null, written), now());
+            let patch = stamp(&request("jane", &spec, &Value::Null, &written), now());
             assert_eq!(patch[0]["value"], "jane");
             assert_eq!(patch[1]["value"], "2026-11-22T12:00:00Z");
         }
         let stamped = json!({"option": "yes", "by": "jane", "at": "2026-11-22T12:00:00Z"});
-        assert_eq!(
-            stamp(&request("jane", spec.clone(), Value::Null, stamped.clone()), now()),
-            Vec::<Value>::new()
-        );
-        let later = request("omar", spec.clone(), stamped.clone(), stamped.clone());
+        assert_eq!(stamp(&request("jane", &spec, &Value::Null, &stamped), now()), Vec::<Value>::new());
+        let later = request("omar", &spec, &stamped, &stamped);
         assert_eq!(stamp(&later, now()), Vec::<Value>::new(), "what is decided stays as it is");
-        assert_eq!(stamp(&request("jane", spec, Value::Null, Value::Null), now()), Vec::<Value>::new());
+        assert_eq!(stamp(&request("jane", &spec, &Value::Null, &Value::Null), now()), Vec::<Value>::new());
     }
 
     #[test]
     fn whoever_grants_a_connection_must_be_allowed_to_use_it() {
         let yes = json!({"option": "allow"});
-        let asked = |spec: Value, decision: Value| {
-            let all = needs(&request("jane", spec, Value::Null, decision));
+        let asked = |spec: &Value, decision: &Value| {
+            let all = needs(&request("jane", spec, &Value::Null, decision));
             all.into_iter().map(|n| format!("{} {}", n.field, n.name)).collect::<Vec<_>>()
         };
         let credential = json!({"type": "Credential", "subject": "crm"});
-        assert_eq!(asked(credential.clone(), yes.clone()), ["spec.subject crm"]);
-        assert_eq!(asked(credential, json!({"option": "deny"})), [""; 0]);
-        assert_eq!(asked(json!({"type": "Tool", "subject": "crm__find"}), yes.clone()), ["spec.subject crm"]);
-        assert_eq!(asked(json!({"type": "Tool", "subject": "shell"}), yes.clone()), [""; 0]);
+        assert_eq!(asked(&credential, &yes), ["spec.subject crm"]);
+        assert_eq!(asked(&credential, &json!({"option": "deny"})), [""; 0]);
+        assert_eq!(asked(&json!({"type": "Tool", "subject": "crm__find"}), &yes), ["spec.subject crm"]);
+        assert_eq!(asked(&json!({"type": "Tool", "subject": "shell"}), &yes), [""; 0]);
         let options = json!([{"id": "start", "kind": "AllowOnce"}, {"id": "no", "kind": "RejectOnce"}]);
         let handoff = json!({"type": "Handoff", "options": options, "handoff": {"requirement": "r", "connections": ["a", "b"]}});
         let expected = ["spec.handoff.connections[0] a", "spec.handoff.connections[1] b"];
-        assert_eq!(asked(handoff.clone(), json!({"option": "start"})), expected);
-        assert_eq!(asked(handoff, json!({"option": "no"})), [""; 0]);
+        assert_eq!(asked(&handoff, &json!({"option": "start"})), expected);
+        assert_eq!(asked(&handoff, &json!({"option": "no"})), [""; 0]);
     }
 }

@@ -340,7 +340,7 @@ fn nobody_decides_for_another(kubectl: &a8s_cluster::Kubectl) {
     ];
     let agent =
         [&agent[..], &["-n", SYSTEM_NAMESPACE, "--as=system:serviceaccount:default:desktop"]].concat();
-    refused(kubectl.run(&agent).map_err(|e| format!("{e:#}")), "cannot patch resource \"requests/status\"");
+    refused(kubectl.run(&agent).map_err(|e| format!("{e:#}")), "resource \"requests/status\"");
 
     decide("jane", "ask", "jane").expect("her own decision");
     refused(patch("jane", "ask", &json!({"decision": {"option": "no"}})), "it is decided already");
