@@ -56,7 +56,7 @@ async fn pod(
     std::fs::write(folder.join("opencode.json"), json!({"permission": {"bash": "ask"}}).to_string()).unwrap();
     let base = if provider == "anthropic" { mock.url() } else { format!("{}/v1", mock.url()) };
     pod.grant(
-        json!([{"name": "llm", "kind": "model", "provider": provider, "model": "mock-1", "baseUrl": base,
+        &json!([{"name": "llm", "kind": "model", "provider": provider, "model": "mock-1", "baseUrl": base,
                       "key": KEY, "price": [1_000_000, 1_000_000]}]),
     );
     let command: Vec<String> = std::iter::once(program.display().to_string())

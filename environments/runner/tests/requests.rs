@@ -14,7 +14,7 @@ async fn asked(pod: &Pod, message: &str, content: &str) -> (Events, Question) {
     pod.prompt(message, content, &[]).await;
     let mut events = pod.events("").await;
     let question = events.question().await;
-    assert_eq!(pod.state().await.questions, [question.clone()]);
+    assert_eq!(pod.state().await.questions, std::slice::from_ref(&question));
     (events, question)
 }
 
@@ -168,7 +168,7 @@ async fn a_late_answer_starts_a_turn_of_its_own_even_after_a_restart() {
 
     pod.kill_runner();
     pod.start_runner();
-    assert_eq!(pod.state().await.questions.iter().map(|q| q.id.clone()).collect::<Vec<_>>(), [id.clone()]);
+    assert_eq!(pod.state().await.questions.iter().map(|q| q.id.as_str()).collect::<Vec<_>>(), [id.as_str()]);
     assert!(pod.reply(&id, json!({"option": "allow", "by": "jane"})).await);
     assert!(!pod.reply(&id, json!({"option": "allow", "by": "jane"})).await);
     let mut events = pod.events("").await;
