@@ -1,7 +1,7 @@
 //! What would be handed over: by the words that were said (the scripted brain), or as a model put it. Both are the same thing afterwards: a
 //! requirement, an Environment of the catalogue, and a form with what is still to be filled in.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use a8s_crds::{Environment, Handoff, Input, Request, Requirement, conditions::Reason};
 use kube::ResourceExt;
@@ -176,10 +176,10 @@ pub(super) fn requirement(
     let declared = environment.map_or(form, |e| &e.spec.inputs);
     let mut text = handoff.requirement.trim().to_owned();
     if !values.is_empty() {
-        text += &format!("\n\nWhat was filled in:\n\n{}", inputs::rendered(declared, &values).trim_end());
+        let _ = write!(text, "\n\nWhat was filled in:\n\n{}", inputs::rendered(declared, &values).trim_end());
     }
     for said in later {
-        text += &format!("\n\n{}", said.trim());
+        let _ = write!(text, "\n\n{}", said.trim());
     }
     Requirement {
         text: bounded(&text, 32_000),

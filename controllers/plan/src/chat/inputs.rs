@@ -22,7 +22,7 @@ pub fn answered_by(declared: &[Input], attachments: &[Attachment]) -> Values {
             let stem = file.split_once('.').map_or(*file, |(stem, _)| stem);
             stem.eq_ignore_ascii_case(&input.name)
         };
-        if let Some(at) = files.iter().position(|file| stem(&file)) {
+        if let Some(at) = files.iter().position(stem) {
             values.insert(input.name.clone(), files.remove(at).to_owned());
         }
     }

@@ -19,7 +19,7 @@ fn env() -> Env {
     Env { now, runner_image: "r".into(), system_namespace: "a8s-system".into() }
 }
 
-fn environment(name: &str, spec: Value) -> Environment {
+fn environment(name: &str, spec: &Value) -> Environment {
     let mut all = json!({"title": format!("The {name}"), "image": "i"});
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     Environment::new(name, from_value(all).unwrap())
@@ -34,7 +34,7 @@ impl World {
             {"name": "data", "type": "File"}, {"name": "format", "type": "Choice", "options": ["pdf", "html"]},
             {"name": "pages", "type": "Number", "optional": true},
         ]});
-        let environments = vec![environment("office", office), environment("desktop", json!({}))];
+        let environments = vec![environment("office", &office), environment("desktop", &json!({}))];
         Self { seen: Observed { environments, ..Observed::of(session) }, heard: Heard::default(), made: 0 }
     }
 
@@ -50,7 +50,7 @@ impl World {
     }
 
     /// A person decides the open Request.
-    fn decides(&mut self, option: &str, values: Value, note: Option<&str>) {
+    fn decides(&mut self, option: &str, values: &Value, note: Option<&str>) {
         let open = self.heard.requests.iter_mut().find(|r| {
             r.status.as_ref().is_some_and(|s| s.state == Some(RequestState::Open) && s.decision.is_none())
         });
@@ -217,7 +217,7 @@ fn what_is_wanted_becomes_a_request_with_a_form_and_its_decision_hands_it_over()
         "{}",
         told[1].2
     );
-    world.decides("allow", json!({"format": "PDF"}), Some("Mind the units."));
+    world.decides("allow", &json!({"format": "PDF"}), Some("Mind the units."));
     world.settle();
     let requirement = world.requirement();
     assert_eq!(
@@ -246,7 +246,7 @@ fn a_yes_is_no_decision_and_says_where_one_is_made() {
     let last = world.transcript().pop().unwrap();
     assert!(last.2.contains("kubectl patch request rain-handoff-"), "{}", last.2);
     assert_eq!(world.states(), BTreeMap::from([("Open".into(), 1)]), "what was asked stays asked");
-    world.decides("allow", json!({}), None);
+    world.decides("allow", &json!({}), None);
     world.settle();
     assert_eq!(world.requirement().text, "Open the page of the museum.", "the yes is no part of it");
 }
@@ -289,7 +289,7 @@ fn a_form_that_is_not_filled_in_right_is_asked_again_and_keeps_what_was_right() 
     let mut world = World::new(json!({"attachments": [{"name": "a.csv", "text": "1"}]}));
     world.says("Write a report.");
     world.settle();
-    world.decides("allow", json!({"pages": "3", "format": "odt"}), None);
+    world.decides("allow", &json!({"pages": "3", "format": "odt"}), None);
     let stage = world.settle();
     assert_eq!((stage.requirement, stage.requests), (None, 1));
     assert_eq!(world.states(), BTreeMap::from([("Open".into(), 1), ("Refused".into(), 1)]));
@@ -297,7 +297,7 @@ fn a_form_that_is_not_filled_in_right_is_asked_again_and_keeps_what_was_right() 
     assert_eq!(open.spec.handoff.as_ref().unwrap().inputs["pages"], "3");
     assert_eq!(open.spec.form.iter().map(|i| i.name.as_str()).collect::<Vec<_>>(), ["format"]);
     assert!(world.transcript().last().unwrap().2.contains("format must be one of pdf, html, not odt"));
-    world.decides("allow", json!({"format": "html"}), None);
+    world.decides("allow", &json!({"format": "html"}), None);
     world.settle();
     assert!(world.requirement().text.ends_with("- format: html\n- pages: 3"), "{}", world.requirement().text);
 }
@@ -307,13 +307,13 @@ fn a_refusal_starts_nothing_and_its_note_is_a_wish() {
     let mut world = World::new(json!({}));
     world.says("Sing.");
     world.settle();
-    world.decides("deny", json!({}), None);
+    world.decides("deny", &json!({}), None);
     let stage = world.settle();
     assert_eq!((stage.requests, stage.doing.as_str()), (0, "waiting for a message"));
     assert!(world.transcript().last().unwrap().2.contains("nothing was started"));
     world.says("Dance.");
     world.settle();
-    world.decides("deny", json!({}), Some("Slowly."));
+    world.decides("deny", &json!({}), Some("Slowly."));
     world.settle();
     assert_eq!(
         world.open().unwrap().spec.handoff.as_ref().unwrap().requirement,
@@ -359,7 +359,7 @@ fn a_decision_counts_although_something_was_said_since_and_that_is_not_lost() {
     let mut world = World::new(json!({}));
     world.says("Sing.");
     world.settle();
-    world.decides("allow", json!({}), None);
+    world.decides("allow", &json!({}), None);
     world.says("And dance.");
     world.settle();
     assert_eq!(world.requirement().text, "Sing.");
@@ -374,7 +374,7 @@ fn a_decision_counts_although_something_was_said_since_and_that_is_not_lost() {
     world.settle();
     world.says("And dance.");
     assert!(world.settle().think.is_some());
-    world.decides("allow", json!({}), None);
+    world.decides("allow", &json!({}), None);
     world.settle();
     assert_eq!(world.requirement().text, "Sing a song.\n\nAnd dance.");
 }
@@ -471,13 +471,13 @@ fn a_pass_may_die_after_any_step_and_nothing_is_said_or_asked_twice() {
         rest(&mut world);
         world.says("Write a report.");
         rest(&mut world);
-        world.decides("allow", json!({"format": "odt"}), None);
+        world.decides("allow", &json!({"format": "odt"}), None);
         rest(&mut world);
         world.says("ok");
         rest(&mut world);
-        world.decides("allow", json!({"format": "pdf"}), None);
+        world.decides("allow", &json!({"format": "pdf"}), None);
         rest(&mut world);
-        let texts: Vec<_> = world.transcript().into_iter().map(|(seq, who, text)| (seq, who, text)).collect();
+        let texts = world.transcript();
         (texts, world.states(), world.requirement().clone())
     };
     let whole = run(usize::MAX);

@@ -1,5 +1,7 @@
 //! What the scripted chat agent says.
 
+use std::fmt::Write as _;
+
 use a8s_crds::Input;
 
 use super::{
@@ -29,16 +31,17 @@ pub(super) fn detail(draft: &Draft, request: &str) -> String {
     let mut text =
         format!("{}\n\nEnvironment: {}", quoted(&bounded(&draft.handoff.requirement, 2_000)), draft.place);
     for line in &draft.rationale {
-        text += &format!("\n- {line}");
+        let _ = write!(text, "\n- {line}");
     }
     if !draft.handoff.tools.is_empty() {
-        text += &format!("\n\nTools beside the Environment's: {}", draft.handoff.tools.join(", "));
+        let _ = write!(text, "\n\nTools beside the Environment's: {}", draft.handoff.tools.join(", "));
     }
     if !draft.handoff.connections.is_empty() {
-        text += &format!("\n\nConnections that it may then use: {}", draft.handoff.connections.join(", "));
+        let _ =
+            write!(text, "\n\nConnections that it may then use: {}", draft.handoff.connections.join(", "));
     }
     if draft.is_complete() {
-        text += &format!("\n\n`{}`", by_kubectl(request, &[]));
+        let _ = write!(text, "\n\n`{}`", by_kubectl(request, &[]));
     }
     text
 }
@@ -48,19 +51,22 @@ pub(super) fn proposal(draft: &Draft, request: &str) -> String {
     let mut text = understood(draft);
     let wanted = missing(&draft.form, &Values::new());
     if !wanted.is_empty() {
-        text += &format!(
+        let _ = write!(
+            text,
             "Before it can begin I need:\n\n{}\nPlease fill that in in the Request `{request}` and start it there. You can also write it here, one \
              line each, such as `{}: …`.",
             listed(&wanted),
             wanted[0].name
         );
     } else if draft.form.is_empty() {
-        text += &format!(
+        let _ = write!(
+            text,
             "Shall it begin? Start it in the Request `{request}`, or write what shall be different."
         );
     } else {
         let optional: Vec<&Input> = draft.form.iter().collect();
-        text += &format!(
+        let _ = write!(
+            text,
             "Shall it begin? Start it in the Request `{request}`, where you may also fill in:\n\n{}\nOr write what shall be different.",
             listed(&optional)
         );
@@ -106,7 +112,7 @@ pub(super) fn refused() -> String {
 
 /// The answer to a form that was not filled in right.
 pub(super) fn incomplete(wrong: &[String], request: &str) -> String {
-    let wrong: String = wrong.iter().map(|w| format!("- {w}\n")).collect();
+    let wrong = wrong.iter().map(|w| format!("- {w}\n")).collect::<Vec<_>>().concat();
     format!(
         "It cannot begin like that:\n\n{wrong}\nI ask again in the Request `{request}`; what was right is kept."
     )
@@ -132,7 +138,7 @@ fn sentence(text: &str) -> String {
 }
 
 fn listed(inputs: &[&Input]) -> String {
-    inputs.iter().map(|input| format!("- {}\n", described(input))).collect()
+    inputs.iter().map(|input| format!("- {}\n", described(input))).collect::<Vec<_>>().concat()
 }
 
 fn quoted(text: &str) -> String {

@@ -102,7 +102,9 @@ fn asked_for(
         attachment.connection.iter().for_each(|c| add(&c.name, Asked::Spec));
     }
     let model = spec.agent.as_ref().and_then(|a| a.model.as_ref());
-    model.iter().for_each(|m| add(&m.connection, Asked::Spec));
+    if let Some(model) = model {
+        add(&model.connection, Asked::Spec);
+    }
     if let Some(requirement) = session.status.as_ref().and_then(|s| s.requirement.as_ref()) {
         let asked = match (&requirement.by, &requirement.request) {
             (Some(by), Some(request)) => Asked::Person { by: by.clone(), request: request.clone() },
@@ -114,11 +116,9 @@ fn asked_for(
         let (Some(by), Some(subject)) = (granted_by(request), request.spec.subject.as_deref()) else {
             continue;
         };
-        let asked = match by {
-            Some(by) if request.spec.policy == Approval::Ask => {
-                Asked::Person { by, request: request.name_any() }
-            }
-            _ => Asked::Rule,
+        let asked = match request.spec.policy {
+            Approval::Ask => Asked::Person { by, request: request.name_any() },
+            Approval::Auto => Asked::Rule,
         };
         if let Some(name) = connection_asked(request.spec.kind, subject) {
             add(name, asked);
@@ -211,12 +211,13 @@ pub(super) fn is_later(request: &Request) -> bool {
 }
 
 /// Whether the Request was granted, and by whom.
-pub(super) fn granted_by(request: &Request) -> Option<Option<String>> {
+pub(super) fn granted_by(request: &Request) -> Option<String> {
     let status = request.status.as_ref()?;
     let closed =
         matches!(status.state, Some(RequestState::Refused | RequestState::Expired | RequestState::Cancelled));
     let decision = status.decision.as_ref().filter(|_| !closed)?;
-    (request.spec.allows(&decision.option) == Some(true)).then(|| decision.by.clone())
+    // Where nobody was stamped, nobody decided.
+    decision.by.clone().filter(|_| request.spec.allows(&decision.option) == Some(true))
 }
 
 #[cfg(test)]
@@ -225,7 +226,7 @@ mod tests {
 
     use super::*;
 
-    fn session(spec: Value, requirement: Value) -> Session {
+    fn session(spec: Value, requirement: &Value) -> Session {
         let mut session = Session::new("s", from_value(spec).unwrap());
         session.status = Some(from_value(json!({"requirement": requirement})).unwrap());
         session
@@ -247,7 +248,7 @@ mod tests {
         Arc::new(request)
     }
 
-    fn environment(spec: Value) -> Environment {
+    fn environment(spec: &Value) -> Environment {
         let mut all = json!({"title": "t", "image": "i"});
         all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         Environment::new("office", from_value(all).unwrap())
@@ -258,10 +259,10 @@ mod tests {
         let session = session(
             json!({"goal": "g", "agent": {"model": {"connection": "llm"}},
                 "attachments": [{"name": "portal", "connection": {"name": "portal"}}]}),
-            json!({"text": "t", "connections": ["crm"], "by": "omar", "request": "s-handoff-1"}),
+            &json!({"text": "t", "connections": ["crm"], "by": "omar", "request": "s-handoff-1"}),
         );
         let environment =
-            environment(json!({"connections": ["wiki", "vault", "elsewhere"], "tools": ["computer"]}));
+            environment(&json!({"connections": ["wiki", "vault", "elsewhere"], "tools": ["computer"]}));
         let all = ["llm", "portal", "crm", "vault", "later"].map(|name| mcp(name, "Ask", &[]));
         let all = [&all[..], &[mcp("wiki", "Auto", &[])]].concat();
         let requests = [asked("s-0-9", "Credential", "later", "Ask", Some("allow"))];
@@ -283,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_nobody_may_give_is_not_granted_however_it_is_asked_for() {
-        let session = session(json!({"goal": "g"}), json!({"text": "t", "connections": ["crm", "gone"]}));
+        let session = session(json!({"goal": "g"}), &json!({"text": "t", "connections": ["crm", "gone"]}));
         let all = [mcp("crm", "Ask", &[]), mcp("bank", "Ask", &[])];
         for request in [
             asked("a", "Credential", "bank", "Ask", None),
@@ -306,10 +307,10 @@ mod tests {
     fn a_tool_needs_the_environment_or_a_granted_connection_that_has_it() {
         let session = session(
             json!({"goal": "g"}),
-            json!({"text": "t", "tools": ["computer", "crm__find", "bank__pay", "fly"], "connections": ["crm"]}),
+            &json!({"text": "t", "tools": ["computer", "crm__find", "bank__pay", "fly"], "connections": ["crm"]}),
         );
         let all = [mcp("crm", "Auto", &[]), mcp("bank", "Ask", &["pay"])];
-        let got = grants(&session, Some(&environment(json!({"tools": ["computer", "shell"]}))), &all, &[]);
+        let got = grants(&session, Some(&environment(&json!({"tools": ["computer", "shell"]}))), &all, &[]);
         assert_eq!(got.tools, ["computer", "shell", "crm__find"]);
         assert!(
             got.rationale.iter().any(|l| l.starts_with("tool bank__pay: neither")),

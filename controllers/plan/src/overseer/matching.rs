@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    fn environment(name: &str, spec: Value) -> Environment {
+    fn environment(name: &str, spec: &Value) -> Environment {
         let mut all = json!({"title": name, "image": "i"});
         all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         Environment::new(name, from_value(all).unwrap())
@@ -172,9 +172,9 @@ mod tests {
     fn capabilities_count_like_keywords_whether_the_text_or_an_attachment_calls_for_them() {
         let office = environment(
             "office",
-            json!({"match": {"keywords": ["excel"], "capabilities": ["spreadsheet", "pdf"]}}),
+            &json!({"match": {"keywords": ["excel"], "capabilities": ["spreadsheet", "pdf"]}}),
         );
-        let desktop = environment("desktop", json!({"match": {"keywords": ["web"], "priority": 50}}));
+        let desktop = environment("desktop", &json!({"match": {"keywords": ["web"], "priority": 50}}));
         let all = [office, desktop];
         let (name, why, certain) = chosen(&all, "Add these numbers.", &["data", "spreadsheet"], 1);
         assert_eq!((name.as_str(), certain), ("office", true));
@@ -187,8 +187,8 @@ mod tests {
 
     #[test]
     fn of_two_that_fit_alike_the_one_whose_files_are_there_wins() {
-        let needs = environment("a", json!({"inputs": [{"name": "sheet", "type": "File"}]}));
-        let plain = environment("b", json!({}));
+        let needs = environment("a", &json!({"inputs": [{"name": "sheet", "type": "File"}]}));
+        let plain = environment("b", &json!({}));
         let all = [needs, plain];
         assert_eq!(chosen(&all, "x", &[], 0).0, "b");
         assert_eq!(chosen(&all, "x", &[], 1).0, "a");

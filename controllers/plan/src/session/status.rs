@@ -43,7 +43,7 @@ pub(super) fn status(
     }
     if let Some(stage) = &seen.chat {
         new.last_message = Some(stage.last_message).filter(|last| *last > 0);
-        new.requirement = stage.requirement.clone();
+        new.requirement.clone_from(&stage.requirement);
     }
     let ready = workspace
         .and_then(|w| conditions::get(&w.status.as_ref()?.conditions, ConditionType::Ready).cloned());
