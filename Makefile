@@ -12,9 +12,9 @@ TOOL = $(CARGO_TARGET_DIR)/debug/a8s-cluster
 BENCH = cargo run --quiet --locked --release -p a8s-e2e --bin bench --
 
 # Over 100,000 in all.
-SCHEDULES ?= 17
+SCHEDULES ?= 63
 
-.PHONY: help up down status token images logs test test-cases test-kills test-schedules bench bench-up bench-workspaces fmt lint gen
+.PHONY: help up down status token images logs test test-cases test-harnesses test-kills test-schedules bench bench-up bench-workspaces fmt lint gen
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,15 +43,18 @@ logs: ## Print a process' log: make logs ARGS=kubelet.
 	@$(CARGO_CLUSTER)
 	@$(TOOL) logs $(ARGS)
 
-test: ## Formatting, lints, and every test, up to a real cluster with a real browser and harnesses of others.
+test: ## Formatting, lints, and every test, up to a real cluster with a real browser.
 	tests/prepare
 	cargo fmt --check
 	cd console/web && npm ci --no-audit --no-fund && npm run lint && npm run typecheck && npm test && npm run build
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_CLUSTER)
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --locked
-	cargo test --locked -p a8s-runner --test harnesses -- --ignored --nocapture --test-threads=1
+	$(MAKE) test-schedules
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture --test-threads=1
+
+test-harnesses: ## Agent programs of others, as people install them, against a mock of their model: opencode, Claude.
+	cargo test --locked -p a8s-runner --test harnesses -- --ignored --nocapture --test-threads=1
 
 # One cluster serves all topics.
 test-cases: ## T4 of Workspaces, Snapshots, pools and conversations, by topic.
@@ -66,8 +69,8 @@ test-kills: ## Kill the controller at ten points of the sample's run.
 	$(CARGO_CLUSTER)
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture killing_the_controller
 
-test-schedules: ## Run so many times the seeded schedules of `make test`: SCHEDULES=17.
-	A8S_SCHEDULES=$(SCHEDULES) cargo test --locked --profile schedules -p a8s-sim
+test-schedules: ## Over 100,000 seeded schedules against the plans: SCHEDULES times those of `cargo test`.
+	A8S_SCHEDULES=$(SCHEDULES) cargo test --locked --profile schedules -p a8s-sim --test schedules
 
 bench: bench-up bench-workspaces ## Measure everything, and print tables.
 

@@ -119,7 +119,7 @@ async fn attempt(ctx: &Context, op: &Op) -> Result<Option<Wrote>, Error> {
             let params = PatchParams { field_manager: Some("a8s".into()), ..PatchParams::default() };
             match api(ctx, target).patch(&target.name, &params, &Patch::Merge(&patch)).await {
                 // Gone, or another of that name: there is nothing to change.
-                Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(None),
+                Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 || of_another(&s) => Ok(None),
                 other => Ok(Some(Wrote::of(&target.kind, &other?))),
             }
         }
@@ -159,6 +159,13 @@ pub async fn address(ctx: &Context, workspace: &Target) -> Result<PodAddress, Er
     let host = ip
         .ok_or_else(|| Error::Other(format!("the pod of Workspace {} has no address yet", workspace.name)))?;
     Ok(PodAddress { uid: workspace.uid.clone(), host })
+}
+
+/// Whether a write had the UID of an object that has been replaced by another of its name. That is no conflict to the API server, unless
+/// the resource version is another as well, but a change of a field that nobody may change.
+fn of_another(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 422 && causes.into_iter().any(|cause| cause.field == "metadata.uid")
 }
 
 async fn create(ctx: &Context, object: &Value) -> Result<DynamicObject, Error> {
@@ -254,7 +261,7 @@ where
     let manager = format!("a8s/{}-status", K::kind(&()).to_lowercase());
     match api.patch_status(&name, &PatchParams::apply(&manager).force(), &Patch::Apply(&body)).await {
         // Deleted or changed meanwhile, or replaced by another of that name: there is nobody to tell.
-        Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(false),
+        Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 || of_another(&s) => Ok(false),
         other => {
             let uid = object.uid().unwrap_or_default();
             ctx.written.note(&uid, &K::kind(&()), crate::stores::version(&other?));

@@ -65,7 +65,7 @@ pub async fn run(ctx: Arc<Context>) {
 }
 
 async fn reconcile(cached: Arc<Snapshot>, ctx: Arc<Context>) -> Result<Action, Error> {
-    let Some((mut observed, runner)) = gather(&ctx, &cached).await? else {
+    let Some((mut observed, runner)) = Box::pin(gather(&ctx, &cached)).await? else {
         return Ok(Action::await_change());
     };
     for _ in 0..ROUNDS {
@@ -158,14 +158,14 @@ async fn gather(ctx: &Context, cached: &Snapshot) -> Result<Option<(Observed, Op
     observed.content = backend::content(ctx, found.as_ref(), &observed.snapshot, &namespace, &name).await?;
     observed.volume_snapshot = found.map(backend::facts);
     if observed.volume_snapshot.is_none() {
-        if !to_take(&observed.snapshot) {
-            observed.class = backend::recorded_class(ctx, &observed.snapshot).await?;
-        } else {
+        if to_take(&observed.snapshot) {
             let seen = match seen {
                 Some(seen) => seen,
                 None => source::look(ctx, &namespace, &observed.snapshot).await?,
             };
             runner = seen.into_observed(&mut observed);
+        } else {
+            observed.class = backend::recorded_class(ctx, &observed.snapshot).await?;
         }
     }
     if handle(&observed.snapshot).is_some() && !verified(&observed.snapshot) && !deleting {

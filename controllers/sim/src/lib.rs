@@ -23,6 +23,9 @@ pub use key::Key;
 use managed::Managed;
 pub use view::View;
 
+/// What the server says to a write that has the UID of another object: not a conflict, but a field that nobody may change.
+const ANOTHER: &str = "metadata.uid: field is immutable";
+
 /// So many old states are kept for stale views.
 const HISTORY: usize = 12;
 
@@ -143,7 +146,7 @@ impl Sim {
         metadata["uid"] = uid.to_string().into();
         metadata["generation"] = 1.into();
         metadata["creationTimestamp"] = self.second().into();
-        self.put(key.clone(), object);
+        self.put(&key, object);
         Ok(key)
     }
 
@@ -165,7 +168,7 @@ impl Sim {
             return Ok(());
         };
         if wanted.is_some_and(|uid| !uid.is_null() && uid != found["metadata"]["uid"]) {
-            return Err(SimError::Conflict(key, "the UID is another"));
+            return Err(SimError::Invalid(ANOTHER));
         }
         let mut managed = self.managed.get(&key).cloned().unwrap_or_default();
         if managed.knows(manager, &object) {
@@ -176,9 +179,9 @@ impl Sim {
         self.managed.insert(key.clone(), managed);
         // Who has a field is part of the object: that alone is a write, too.
         if moved && same {
-            self.put(key, merged);
+            self.put(&key, merged);
         } else {
-            self.update(key, merged);
+            self.update(&key, merged);
         }
         Ok(())
     }
@@ -187,12 +190,12 @@ impl Sim {
     pub fn set_status(&mut self, key: &Key, uid: &str, status: Value) -> Result<(), SimError> {
         let found = self.get(key).ok_or_else(|| SimError::NotFound(key.clone()))?;
         if found["metadata"]["uid"] != uid {
-            return Err(SimError::Conflict(key.clone(), "the UID is another"));
+            return Err(SimError::Invalid(ANOTHER));
         }
         if found["status"] != status {
             let mut object = found.clone();
             object["status"] = status;
-            self.put(key.clone(), object);
+            self.put(key, object);
         }
         Ok(())
     }
@@ -212,11 +215,15 @@ impl Sim {
     /// PATCH with a merge patch (RFC 7396) of anything but the status. UID and resource version in it are preconditions.
     pub fn patch(&mut self, key: &Key, patch: &Value) -> Result<(), SimError> {
         let mut object = self.get(key).cloned().ok_or_else(|| SimError::NotFound(key.clone()))?;
-        for (field, why) in [("uid", "the UID is another"), ("resourceVersion", "it was changed meanwhile")] {
+        let another = |field: &str| {
             let wanted = &patch["metadata"][field];
-            if !wanted.is_null() && *wanted != object["metadata"][field] {
-                return Err(SimError::Conflict(key.clone(), why));
-            }
+            !wanted.is_null() && *wanted != object["metadata"][field]
+        };
+        if another("resourceVersion") {
+            return Err(SimError::Conflict(key.clone(), "it was changed meanwhile"));
+        }
+        if another("uid") {
+            return Err(SimError::Invalid(ANOTHER));
         }
         let status = object.get("status").cloned();
         let found = object.clone();
@@ -228,7 +235,7 @@ impl Sim {
         if let Some(managed) = self.managed.get_mut(key) {
             managed.updated(&found, &object);
         }
-        self.update(key.clone(), object);
+        self.update(key, object);
         Ok(())
     }
 
@@ -247,7 +254,7 @@ impl Sim {
             // That it shall go is something else that is wanted of it.
             let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
             object["metadata"]["generation"] = json!(generation + 1);
-            self.put(key.clone(), object);
+            self.put(key, object);
         }
         Ok(())
     }
@@ -291,7 +298,7 @@ impl Sim {
         } else {
             object["metadata"]["finalizers"] = all.into();
         }
-        self.put(key.clone(), object);
+        self.put(key, object);
         Ok(())
     }
 
@@ -363,8 +370,8 @@ impl Sim {
     }
 
     /// Stores a change of anything but the status; a no-op is no write.
-    fn update(&mut self, key: Key, mut object: Value) {
-        let Some(found) = self.get(&key) else { return };
+    fn update(&mut self, key: &Key, mut object: Value) {
+        let Some(found) = self.get(key) else { return };
         if *found == object {
             return;
         }
@@ -375,11 +382,11 @@ impl Sim {
         self.put(key, object);
     }
 
-    fn put(&mut self, key: Key, mut object: Value) {
+    fn put(&mut self, key: &Key, mut object: Value) {
         self.remember();
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.objects.insert(key.clone(), object);
-        self.note(&key);
+        self.note(key);
     }
 
     fn remove(&mut self, key: &Key) {

@@ -49,7 +49,7 @@ fn an_apply_with_a_uid_creates_nothing_and_touches_no_other_object() {
     object["metadata"]["uid"] = "gone".into();
     assert!(matches!(sim.apply(object.clone(), "m"), Err(SimError::Conflict(..))));
     sim.create(config("x", &json!([]))).unwrap();
-    assert!(matches!(sim.apply(object, "m"), Err(SimError::Conflict(..))));
+    assert!(matches!(sim.apply(object, "m"), Err(SimError::Invalid(_))));
 }
 
 #[test]

@@ -97,7 +97,7 @@ impl Estate {
             judge: Judge::default(),
             mutant: None,
             binding,
-            placed: seed % 3 == 0,
+            placed: seed.is_multiple_of(3),
             wishes: Vec::new(),
             calm: true,
             written: BTreeMap::new(),

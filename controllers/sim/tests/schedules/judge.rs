@@ -36,7 +36,7 @@ pub struct Judge {
 impl Judge {
     /// A pass is about to write what it concluded from these.
     pub fn sees(&mut self, views: &[&View]) {
-        self.seen = views.iter().map(|v| View::clone(v)).collect();
+        self.seen = views.iter().map(|view| (*view).clone()).collect();
     }
 
     /// Judges everything that was written since the last look.

@@ -3,6 +3,12 @@
 //! A failing schedule names its seed; `A8S_SEED=<seed>` runs only that one. `make test-schedules` runs more than 100,000.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unused_self,
+    clippy::map_clone,
+    reason = "worlds are read, not tuned"
+)]
 
 mod deleted;
 mod estate;

@@ -98,10 +98,12 @@ impl Mutant {
             Self::ArchivesWithAnOldSnapshot => {
                 let status = seen.workspace.status.as_mut();
                 let quiet = status.and_then(|s| s.storage.as_mut()?.quiet_since.as_mut());
-                quiet.into_iter().for_each(|time| *time = Time(jiff::Timestamp::UNIX_EPOCH));
+                if let Some(time) = quiet {
+                    *time = Time(jiff::Timestamp::UNIX_EPOCH);
+                }
             }
             Self::ForcesPodsOffSilentNodes if seen.node == NodeState::Silent => {
-                seen.node = NodeState::OutOfService
+                seen.node = NodeState::OutOfService;
             }
             Self::ExpiresWhatIsHeld => seen.snapshots.iter_mut().for_each(|s| s.hold = false),
             _ => {}

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    MINUTE,
+    Case, MINUTE,
     common::{Desk, repo},
 };
 
@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// So that the cases run beside others on a small machine.
 const SMALL: &str = "workspace: {resources: {requests: {cpu: 1m, memory: 64Mi}, limits: {memory: 768Mi}}}, environment: desktop";
 
-pub const CASES: &[(&str, fn(&Desk) -> Result<()>)] = &[
+pub const CASES: &[Case] = &[
     ("a permission waits for a person and their name is on the decision", a_permission_waits_for_a_person),
     ("what cannot decide does not decide", what_cannot_decide_does_not_decide),
     ("a question that nobody answers counts as refused", a_question_that_nobody_answers_counts_as_refused),

@@ -96,7 +96,7 @@ impl Estate {
             }
             Wish::Lifecycle => {
                 let mut terms = json!({"idleSuspendAfter": "20s"});
-                if lot % 2 == 0 {
+                if lot.is_multiple_of(2) {
                     terms["archiveAfter"] = "40s".into();
                 }
                 if lot == 3 {
@@ -149,7 +149,7 @@ impl Estate {
                 self.patch("Workspace", "a", &json!({"spec": {"snapshots": null}}));
                 self.patch("Workspace", "a", &json!({"spec": {"snapshots": policy[lot as usize % 4]}}));
             }
-            Wish::Pod if lot % 2 == 0 => self.pod_is_evicted(),
+            Wish::Pod if lot.is_multiple_of(2) => self.pod_is_evicted(),
             Wish::Pod => {
                 let key = core("Pod", &names::pod(self.either()));
                 let _ = self.sim.delete(&key, None, None);
@@ -168,9 +168,10 @@ impl Estate {
     fn take_snapshot(&mut self, lot: u32) {
         let name = format!("m{}", self.next());
         let workspace = self.either();
-        let policy = if lot % 3 == 0 { "Retain" } else { "Delete" };
-        let mut spec = json!({"workspace": workspace, "deletionPolicy": policy, "hold": lot % 5 == 0});
-        if lot % 4 == 0 {
+        let policy = if lot.is_multiple_of(3) { "Retain" } else { "Delete" };
+        let mut spec =
+            json!({"workspace": workspace, "deletionPolicy": policy, "hold": lot.is_multiple_of(5)});
+        if lot.is_multiple_of(4) {
             spec["ttl"] = "30s".into();
             if policy == "Retain" {
                 spec["deletionPolicy"] = "Delete".into();
@@ -182,13 +183,13 @@ impl Estate {
 
     fn second(&mut self, lot: u32) {
         if self.sim.get(&ours("Workspace", "b")).is_some() {
-            if lot % 2 == 0 {
+            if lot.is_multiple_of(2) {
                 let _ = self.sim.delete(&ours("Workspace", "b"), None, None);
             }
             return;
         }
         let source = match self.pick("Snapshot", |o| !going(o)) {
-            Some((key, _)) if lot % 3 != 0 => json!({"snapshot": key.name}),
+            Some((key, _)) if !lot.is_multiple_of(3) => json!({"snapshot": key.name}),
             _ => json!({"workspace": "a"}),
         };
         self.make_workspace("b", json!({"environment": "desktop", "source": source}));
