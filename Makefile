@@ -14,7 +14,7 @@ BENCH = cargo run --quiet --locked --release -p a8s-e2e --bin bench --
 # Over 100,000 in all.
 SCHEDULES ?= 63
 
-.PHONY: help up down status token images logs test test-cases test-harnesses test-kills test-schedules bench bench-up bench-workspaces fmt lint gen
+.PHONY: help up down status token images logs test test-cases test-conformance test-harnesses test-kills test-schedules bench bench-up bench-workspaces fmt lint gen
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -50,8 +50,10 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_CLUSTER)
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --locked
-	$(MAKE) test-schedules
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture --test-threads=1
+
+test-conformance: ## The server in memory against a real API server, by random lists of requests.
+	cargo test --locked -p a8s-e2e --test conformance -- --ignored --nocapture
 
 test-harnesses: ## Agent programs of others, as people install them, against a mock of their model: opencode, Claude.
 	cargo test --locked -p a8s-runner --test harnesses -- --ignored --nocapture --test-threads=1

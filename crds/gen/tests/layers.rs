@@ -32,7 +32,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("a8s-vnc-proxy", &["a8s-crds", "a8s-process", "a8s-rfb", "a8s-wire"]),
     ("a8s-runner", &["a8s-process", "a8s-wire"]),
     ("a8s-deskd", &["a8s-process", "a8s-rfb", "a8s-wire"]),
-    ("a8s-agent", &["a8s-wire"]),
+    ("a8s-agent", &["a8s-llm", "a8s-wire"]),
+    ("a8s-llm", &[]),
+    ("a8s-model-mock", &[]),
     ("a8s-shim", &["a8s-wire"]),
     ("a8s-gen", &["a8s-crds"]),
 ];
