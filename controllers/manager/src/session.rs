@@ -291,11 +291,12 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
     let began = session.status.as_ref();
     let began = began.is_some_and(|s| s.seq.unwrap_or_default() > 0 || s.goal_epoch.is_some());
     let needed = session.spec.state == SessionState::Active && !began;
+    let connections = connections(ctx, &session, namespace, needed || without).await?;
     for attachment in session.spec.attachments.iter().filter(|_| needed) {
-        unresolved.extend(unresolved_reason(ctx, attachment, namespace).await?);
+        unresolved.extend(unresolved_reason(ctx, attachment, &connections, namespace).await?);
     }
     if let Some(model) = session.spec.agent.as_ref().and_then(|a| a.model.as_ref()).filter(|_| needed)
-        && !connection_exists(ctx, namespace, &model.connection).await?
+        && !is_among(&connections, &model.connection)
     {
         unresolved.push(no_connection("agent.model", &model.connection));
     }
@@ -311,7 +312,7 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
         undelivered,
         live,
         requests: ctx.stores.requests_of.get(&format!("{namespace}/{name}")),
-        connections: ctx.stores.connections_of.get(namespace),
+        connections,
         chat: None,
         advice: Advice::None,
     };
@@ -345,6 +346,7 @@ fn waiting(ctx: &Context, seen: &Observed, namespace: &str) -> Vec<Waiting> {
 async fn unresolved_reason(
     ctx: &Context,
     attachment: &Attachment,
+    connections: &[Arc<Connection>],
     namespace: &str,
 ) -> Result<Option<(Reason, String)>, Error> {
     let found = if let Some(source) = &attachment.config_map {
@@ -358,18 +360,31 @@ async fn unresolved_reason(
         let status = api.get_opt(&source.name).await?.and_then(|a| a.status);
         status.is_some_and(|s| conditions::is_true(&s.conditions, ConditionType::Ready))
     } else if let Some(source) = &attachment.connection {
-        connection_exists(ctx, namespace, &source.name).await?
+        is_among(connections, &source.name)
     } else {
         true
     };
     Ok((!found).then(|| missing(attachment)))
 }
 
-/// What the cache does not have is asked for before it is said to be missing.
-async fn connection_exists(ctx: &Context, namespace: &str, name: &str) -> Result<bool, Error> {
-    if ctx.stores.connections.get(Some(namespace), name).is_some() {
-        return Ok(true);
+fn is_among(connections: &[Arc<Connection>], name: &str) -> bool {
+    connections.iter().any(|c| c.name_any() == name)
+}
+
+/// The namespace's Connections. Before its desktop works (`early`), those that the Session names are asked for when the cache does not
+/// have them yet: they are not called missing for nothing, and a desktop has all its grants from the beginning.
+async fn connections(
+    ctx: &Context,
+    session: &Session,
+    namespace: &str,
+    early: bool,
+) -> Result<Vec<Arc<Connection>>, Error> {
+    let mut all = ctx.stores.connections_of.get(namespace);
+    for name in overseer::named(session) {
+        if early && !is_among(&all, name) {
+            let api: Api<Connection> = Api::namespaced(ctx.client.clone(), namespace);
+            all.extend(api.get_opt(name).await?.map(Arc::new));
+        }
     }
-    let api: Api<Connection> = Api::namespaced(ctx.client.clone(), namespace);
-    Ok(api.get_opt(name).await?.is_some())
+    Ok(all)
 }

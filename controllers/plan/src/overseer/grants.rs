@@ -83,6 +83,15 @@ pub fn grants(
     all
 }
 
+/// Names of the Connections that the Session itself speaks of: its spec, and the requirement that was agreed on.
+pub fn named(session: &Session) -> impl Iterator<Item = &str> {
+    let attached = session.spec.attachments.iter().filter_map(|a| a.connection.as_ref()).map(|c| &*c.name);
+    let model = session.spec.agent.as_ref().and_then(|a| a.model.as_ref()).map(|m| &*m.connection);
+    let requirement = session.status.as_ref().and_then(|s| s.requirement.as_ref());
+    let required = requirement.map_or(&[][..], |r| &r.connections).iter().map(String::as_str);
+    attached.chain(model).chain(required)
+}
+
 /// Every Connection that somebody asks for, and who does.
 fn asked_for(
     session: &Session,
