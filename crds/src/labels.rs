@@ -14,6 +14,8 @@ pub const WORKSPACE_UID: &str = "a8s.dev/workspace-uid";
 pub const ABANDONED: &str = "a8s.dev/abandoned";
 /// Annotation on a Session: the user who created it, stamped by the webhook.
 pub const CREATED_BY: &str = "a8s.dev/created-by";
+/// Annotation: the groups of that user then, as a JSON list. A right is asked for with both, since most are given to groups.
+pub const CREATED_BY_GROUPS: &str = "a8s.dev/created-by-groups";
 
 /// Annotation on a Workspace: any new value wakes it when it was suspended for idleness.
 pub const WAKE: &str = "a8s.dev/wake";

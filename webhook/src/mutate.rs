@@ -1,20 +1,26 @@
 //! What is stamped from the request: the author of a Message, the creator of a Session, the person who holds the mouse, or who decides. All of it is
 //! decided by who the API server says the requester is, never by what the client wrote.
 
-use a8s_crds::labels::CREATED_BY;
+use a8s_crds::labels::{CREATED_BY, CREATED_BY_GROUPS};
 use serde_json::{Value, json};
 
 use crate::admission::{Request, Verdict};
+
+/// Most bytes of the annotation with the creator's groups: a Session is read often.
+const MAX_GROUPS: usize = 8_192;
 
 /// The changes to make to the object of `request`. `controller` is the user name of the controller's ServiceAccount.
 pub fn mutate(request: &Request, controller: &str) -> Verdict {
     Verdict::Allowed(match request.kind.kind.as_str() {
         "Message" if request.creates() => author(request, controller),
         "Session" if request.creates() => {
-            created_by(&request.object, Some(&Value::from(request.user_info.username.as_str())))
+            let user = Value::from(request.user_info.username.as_str());
+            let groups = Value::from(groups(&request.user_info.groups));
+            stamped(&request.object, &[(CREATED_BY, Some(&user)), (CREATED_BY_GROUPS, Some(&groups))])
         }
         "Session" if request.updates() => {
-            created_by(&request.object, annotation(&request.old_object, CREATED_BY))
+            let kept = [CREATED_BY, CREATED_BY_GROUPS].map(|key| (key, annotation(&request.old_object, key)));
+            stamped(&request.object, &kept)
         }
         "Workspace" if request.creates() || request.updates() => control(request, controller),
         "Request" => crate::decide::stamp(request, jiff::Timestamp::now()),
@@ -41,19 +47,35 @@ fn author(request: &Request, controller: &str) -> Vec<Value> {
     vec![json!({"op": "add", "path": "/spec/author", "value": wanted})]
 }
 
-/// The annotation says `wanted` whatever the client sent; without `wanted` (a Session older than the webhook) there is none.
-fn created_by(object: &Value, wanted: Option<&Value>) -> Vec<Value> {
-    let path = format!("/metadata/annotations/{}", CREATED_BY.replace('~', "~0").replace('/', "~1"));
-    match (annotation(object, CREATED_BY), wanted) {
-        (found, wanted) if found == wanted => Vec::new(),
-        (Some(_), None) => vec![json!({"op": "remove", "path": path})],
-        (_, Some(wanted)) if object["metadata"]["annotations"].is_object() => {
-            vec![json!({"op": "add", "path": path, "value": wanted})]
-        }
-        (_, wanted) => {
-            vec![json!({"op": "add", "path": "/metadata/annotations", "value": {CREATED_BY: wanted}})]
+/// The annotations say what is wanted whatever the client sent; what is not wanted (a Session older than the webhook) is not there.
+fn stamped(object: &Value, wanted: &[(&str, Option<&Value>)]) -> Vec<Value> {
+    let mut patch = Vec::new();
+    let mut some = object["metadata"]["annotations"].is_object();
+    for (key, wanted) in wanted {
+        let path = format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"));
+        match (annotation(object, key), wanted) {
+            (found, wanted) if found == *wanted => {}
+            (Some(_), None) => patch.push(json!({"op": "remove", "path": path})),
+            (_, wanted) => {
+                if !some {
+                    patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
+                    some = true;
+                }
+                patch.push(json!({"op": "add", "path": path, "value": wanted}));
+            }
         }
     }
+    patch
+}
+
+/// Groups as an annotation has them. What does not fit gives no right.
+fn groups(all: &[String]) -> String {
+    let mut room = MAX_GROUPS;
+    let fits = |group: &&String| {
+        room = room.saturating_sub(group.len() + 3);
+        room > 0
+    };
+    Value::from(all.iter().take_while(fits).cloned().collect::<Vec<_>>()).to_string()
 }
 
 fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {
@@ -155,7 +177,22 @@ mod tests {
         assert_eq!(stamped["metadata"]["annotations"][CREATED_BY], "jane");
         let forged = json!({"metadata": {"name": "s", "annotations": {CREATED_BY: "root", "a": "b"}}});
         let stamped = result("Session", "jane", Value::Null, forged);
-        assert_eq!(stamped["metadata"]["annotations"], json!({CREATED_BY: "jane", "a": "b"}));
+        let expected = json!({CREATED_BY: "jane", CREATED_BY_GROUPS: "[]", "a": "b"});
+        assert_eq!(stamped["metadata"]["annotations"], expected);
+    }
+
+    #[test]
+    fn a_session_knows_its_creators_groups_and_nobody_writes_others() {
+        let group = |name: &str| name.to_owned();
+        assert_eq!(groups(&[group("dev"), group("a\"b,c")]), r#"["dev","a\"b,c"]"#);
+        let many: Vec<String> = (0..5_000).map(|n| format!("group-{n}")).collect();
+        let text = groups(&many);
+        let kept: Vec<String> = serde_json::from_str(&text).unwrap();
+        assert!(text.len() <= MAX_GROUPS + 2 && kept.len() > 100, "{}", text.len());
+        assert_eq!(kept[..], many[..kept.len()]);
+        let old = json!({"metadata": {"annotations": {CREATED_BY: "jane", CREATED_BY_GROUPS: r#"["dev"]"#}}});
+        let forged = json!({"metadata": {"annotations": {CREATED_BY: "jane", CREATED_BY_GROUPS: r#"["root"]"#}}});
+        assert_eq!(result("Session", "omar", old.clone(), forged), old);
     }
 
     #[test]

@@ -82,7 +82,7 @@ export function conversation(model: Model, hands: { mine: boolean; ready: boolea
   const items: Item[] = [
     // Without a running turn nothing goes on, whatever was heard last.
     ...model.live.steps.map((step) => ({ step: isOpen(step.status) && !isRunning(model) ? { ...step, status: "cancelled" } : step })),
-    ...model.live.lines.filter((l) => l.kind !== "said" || !recorded.has(`${l.at.epoch}.${l.at.seq}`)).map((line) => ({ line })),
+    ...model.live.lines.filter((l) => l.kind === "notice" || !recorded.has(`${l.at.epoch}.${l.at.seq}`)).map((line) => ({ line })),
     ...[...model.requests.values()].map((request) => ({ asked: askedAt(request) })),
   ].sort((a, b) => compareIds(where(a).at, where(b).at) || (where(a).ts < where(b).ts ? -1 : 1));
   const files = (model.session?.spec.attachments ?? []).map((attachment) => attachment.name);

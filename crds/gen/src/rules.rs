@@ -102,6 +102,8 @@ pub const ROLES: &[Role] = &[
             rule("", &["persistentvolumes"], READ),
             rule("", &["nodes"], READ),
             rule("node.k8s.io", &["runtimeclasses"], READ),
+            // What the chat agent tells of is what the Session's creator may see.
+            rule("authorization.k8s.io", &["subjectaccessreviews"], &["create"]),
             // Where the API server answers: no desktop reaches that as part of the internet.
             named("discovery.k8s.io", &["endpointslices"], &["kubernetes"], &["get"]),
             rule("storage.k8s.io", &["csinodes", "storageclasses"], READ),

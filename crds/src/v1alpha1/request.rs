@@ -30,7 +30,7 @@ use super::Input;
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Asks", type_ = "string", json_path = ".spec.title"),
     printcolumn(name = "By", type_ = "string", json_path = ".status.decision.by", priority = 1),
-    printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expires", priority = 1),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expires"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a Request cannot be changed; answer it in status.decision"))]

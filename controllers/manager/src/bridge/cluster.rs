@@ -114,7 +114,7 @@ impl World for Cluster {
         self.create(message).await
     }
 
-    async fn adopt(&self, message: &Message) -> Result<(), Error> {
+    async fn adopt(&self, message: &Message) -> Result<Option<Message>, Error> {
         let intent = json!({
             "apiVersion": "a8s.dev/v1alpha1", "kind": "Message",
             "metadata": {"name": message.name_any(), "uid": message.uid(), "ownerReferences": [self.subject.owner(false)]},
@@ -122,9 +122,13 @@ impl World for Cluster {
         let params = PatchParams::apply("a8s/session").force();
         match self.api::<Message>().patch(&message.name_any(), &params, &Patch::Apply(&intent)).await {
             // Deleted meanwhile: there is nothing to adopt.
-            Err(kube::Error::Api(s)) if matches!(s.code, 404 | 409) => Ok(()),
-            other => other.map(drop).map_err(Error::from),
+            Err(kube::Error::Api(s)) if matches!(s.code, 404 | 409) => Ok(None),
+            other => Ok(Some(other?)),
         }
+    }
+
+    async fn set_first_status(&self, message: &Message, status: &MessageStatus) -> Result<bool, Error> {
+        execute::write_status_if_unchanged(&self.ctx, message, &serde_json::to_value(status)?).await
     }
 
     async fn set_abandoned(&self, message: &Message, abandoned: bool) -> Result<(), Error> {

@@ -141,6 +141,9 @@ impl<'w, W: World> Conversation<'w, W> {
     /// Facts, from events old and new.
     fn follow(&mut self, event: Event) -> bool {
         let mine = event.id.epoch == self.epoch;
+        if record::failed(&event.body).is_some() {
+            self.said.insert(event.id);
+        }
         match event.body {
             EventBody::TurnStarted { message_id, .. } => {
                 self.live.turn = event.turn;

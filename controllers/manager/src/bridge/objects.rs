@@ -58,13 +58,21 @@ impl Subject {
         }
     }
 
-    /// What the agent said. A person's Message may have taken the name; then it gets the Session's hash.
-    pub fn message(&self, id: EventId, text: &str, more: Option<&LongText>, taken: bool) -> Message {
+    /// What the agent said, or a8s about it. A person's Message may have taken the name; then it gets the Session's hash.
+    pub fn message(
+        &self,
+        id: EventId,
+        author: AuthorKind,
+        text: &str,
+        more: Option<&LongText>,
+        taken: bool,
+    ) -> Message {
         let mut name = names::message(&self.name, id.epoch, id.seq);
         if taken {
             name = format!("{name}-{}", names::short_hash(&self.uid));
         }
-        let author = Author { kind: AuthorKind::Agent, name: "builtin".into() };
+        let name_of_author = if author == AuthorKind::Agent { "builtin" } else { "a8s" };
+        let author = Author { kind: author, name: name_of_author.into() };
         let spec = MessageSpec {
             session: self.name.clone(),
             content: Some(bounded(text, 32_768)),

@@ -1,5 +1,6 @@
 mod asked;
 mod budget;
+mod failures;
 mod lineage;
 mod talk;
 
@@ -64,6 +65,10 @@ struct State {
     said: Vec<Notice>,
     /// Steps that each turn takes.
     steps: usize,
+    /// Another bridge gives the next Message this place, just before this one does.
+    rival: Option<i64>,
+    /// How each turn ends, if not well.
+    fails: Option<&'static str>,
 }
 
 impl State {
@@ -141,7 +146,9 @@ impl State {
             turn,
         }));
         self.event(EventBody::Finished { summary: "done".into() });
-        self.event(EventBody::TurnEnded { message_id, stop_reason: stop_reason.into(), detail: None });
+        let stop_reason = if self.fails.is_some() { "error" } else { stop_reason };
+        let detail = self.fails.map(str::to_owned);
+        self.event(EventBody::TurnEnded { message_id, stop_reason: stop_reason.into(), detail });
     }
 }
 
@@ -210,8 +217,24 @@ impl World for Fake {
         })?)
     }
 
-    async fn adopt(&self, _: &Message) -> Result<(), Error> {
-        Ok(self.call(|_| ())?)
+    async fn adopt(&self, message: &Message) -> Result<Option<Message>, Error> {
+        Ok(self.call(|_| Some(message.clone()))?)
+    }
+
+    async fn set_first_status(&self, message: &Message, status: &MessageStatus) -> Result<bool, Error> {
+        Ok(self.call(|state| {
+            // Whoever is as slow as that finds that another bridge was faster.
+            let rival = std::mem::take(&mut state.rival);
+            let found = state.messages.iter_mut().find(|m| m.name_any() == message.name_any()).unwrap();
+            if let Some(place) = rival {
+                found.status = Some(MessageStatus { seq: Some(place), ..status.clone() });
+            }
+            let unchanged = found.status == message.status;
+            if unchanged {
+                found.status = Some(status.clone());
+            }
+            unchanged
+        })?)
     }
 
     async fn set_abandoned(&self, message: &Message, abandoned: bool) -> Result<(), Error> {

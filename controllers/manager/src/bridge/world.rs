@@ -30,14 +30,20 @@ pub trait World: Send + Sync {
     fn messages(&self) -> impl Future<Output = Result<Vec<Message>, Error>> + Send;
     /// Creates a Message.
     fn create_message(&self, message: &Message) -> impl Future<Output = Result<Made<Message>, Error>> + Send;
-    /// Makes the Session the owner of a person's Message, so that it goes with the Session.
-    fn adopt(&self, message: &Message) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Makes the Session the owner of a person's Message, so that it goes with the Session. The Message as it is then; nothing if it is gone.
+    fn adopt(&self, message: &Message) -> impl Future<Output = Result<Option<Message>, Error>> + Send;
     /// Puts the label for what a restore left behind on a Message, or takes it off.
     fn set_abandoned(
         &self,
         message: &Message,
         abandoned: bool,
     ) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Writes the first status of a Message, if the Message is as it was read; whether that was so.
+    fn set_first_status(
+        &self,
+        message: &Message,
+        status: &MessageStatus,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
     /// Writes the whole status of a Message.
     fn set_status(
         &self,

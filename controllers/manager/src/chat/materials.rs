@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt, api::ListParams};
 use object_store::ObjectStoreExt;
 
+use super::access::Creator;
 use crate::{context::Context, errors::Error};
 
 /// So many bytes of a file are shown without asking.
@@ -103,15 +104,30 @@ pub async fn read(ctx: &Context, namespace: &str, attachment: &Attachment) -> Re
     ))
 }
 
-/// Artifacts of the namespace whose name or title has one of these words; one a line.
-pub async fn search(ctx: &Context, namespace: &str, query: &str) -> Result<Vec<String>, Error> {
+/// Artifacts of the namespace whose name or title has one of these words, as far as the creator may get them; one a line.
+pub async fn search(
+    ctx: &Context,
+    namespace: &str,
+    creator: Option<&Creator>,
+    query: &str,
+) -> Result<Vec<String>, Error> {
     let all = Api::<Artifact>::namespaced(ctx.client.clone(), namespace).list(&ListParams::default()).await?;
-    Ok(matching(all.iter(), query))
+    let mut found = matching(all.iter(), query);
+    // So many that a search among what others may not see ends.
+    found.truncate(RESULTS * 2);
+    if let Some(creator) = creator {
+        let names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
+        let visible = creator.visible(&ctx.client, "artifacts", names).await?;
+        found.retain(|(name, _)| visible.contains(name));
+    }
+    found.truncate(RESULTS);
+    Ok(found.into_iter().map(|(_, line)| line).collect())
 }
 
-fn matching<'a>(all: impl Iterator<Item = &'a Artifact>, query: &str) -> Vec<String> {
+/// Names and lines of what has one of the words, the best first.
+fn matching<'a>(all: impl Iterator<Item = &'a Artifact>, query: &str) -> Vec<(String, String)> {
     let words: Vec<String> = query.split_whitespace().map(str::to_lowercase).collect();
-    let mut found: Vec<(usize, String)> = all
+    let mut found: Vec<(usize, String, String)> = all
         .filter_map(|artifact| {
             let spec = &artifact.spec;
             let name = artifact.name_any();
@@ -121,11 +137,11 @@ fn matching<'a>(all: impl Iterator<Item = &'a Artifact>, query: &str) -> Vec<Str
                 "Artifact {name}: {} ({}, {}, {} bytes)",
                 spec.title, spec.file_name, spec.media_type, spec.size
             );
-            (hits > 0 || words.is_empty()).then_some((hits, line))
+            (hits > 0 || words.is_empty()).then_some((hits, name, line))
         })
         .collect();
     found.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-    found.into_iter().take(RESULTS).map(|(_, line)| line).collect()
+    found.into_iter().map(|(_, name, line)| (name, line)).collect()
 }
 
 /// What a Connection is.
@@ -185,7 +201,7 @@ mod tests {
         ];
         let found = matching(all.iter(), "rain Q3");
         assert_eq!(found.len(), 2);
-        assert!(found[0].starts_with("Artifact q3-v1"), "{found:?}");
+        assert!(found[0].1.starts_with("Artifact q3-v1"), "{found:?}");
         assert_eq!(matching(all.iter(), " ").len(), 3);
     }
 }

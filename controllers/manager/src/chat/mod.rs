@@ -1,6 +1,7 @@
 //! The chat stage's hands: reads what was said, does what the plan says, and has a model asked where one is named. A model is asked in a
 //! task of its own; what it answered is kept until it has become objects, and asked again if the process ends before.
 
+mod access;
 mod materials;
 mod model;
 mod thoughts;

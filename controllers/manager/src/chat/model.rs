@@ -17,7 +17,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use super::materials::{self, Material, PREVIEW};
+use super::{
+    access::{Creator, narrowed},
+    materials::{self, Material, PREVIEW},
+};
 use crate::{context::Context, errors::Error};
 
 /// So often the model may call tools before it has to answer.
@@ -63,7 +66,8 @@ impl Cluster<'_> {
 
 impl Storage for Cluster<'_> {
     async fn search(&self, query: &str) -> Result<Vec<String>, Error> {
-        materials::search(self.ctx, &self.namespace, query).await
+        let creator = Creator::of(&self.seen.session);
+        materials::search(self.ctx, &self.namespace, creator.as_ref(), query).await
     }
 
     async fn read(&self, name: &str) -> Result<String, Error> {
@@ -80,6 +84,7 @@ impl Storage for Cluster<'_> {
 pub(super) async fn think(ctx: &Context, seen: &Observed, heard: &Heard, question: &Question) -> Thought {
     let talk = async {
         let client = client(ctx, seen, &question.connection).await?;
+        let seen = &narrowed(&ctx.client, seen).await.map_err(|error| error.to_string())?;
         let namespace = seen.session.namespace().unwrap_or_default();
         let cluster = Cluster { ctx, seen, heard, namespace: namespace.clone() };
         let mut there = Vec::new();
@@ -103,6 +108,7 @@ pub(super) async fn think(ctx: &Context, seen: &Observed, heard: &Heard, questio
 /// Asks which Environment fits, where the rules do not know.
 pub(super) async fn advise(ctx: &Context, seen: &Observed, connection: &str) -> Result<Proposed, String> {
     let client = client(ctx, seen, connection).await?;
+    let seen = &narrowed(&ctx.client, seen).await.map_err(|error| error.to_string())?;
     let wanted = chat::first_prompt(&seen.session).unwrap_or_default();
     let request = Request {
         system: format!(

@@ -97,7 +97,7 @@ pub(super) fn status(
             });
         }
     }
-    finished(&mut new, seen, lost.is_some(), env, &mut notices);
+    finished(&mut new, seen, lost.is_some(), waits(&facts.asked), env, &mut notices);
     usage::limited(&mut new, seen, env, &mut notices);
     match &stalled {
         Some((reason, text)) => {
@@ -155,7 +155,14 @@ fn take_over(new: &mut SessionStatus, live: &Live) {
     new.plan = live.plan.iter().take(20).map(step).collect();
 }
 
-fn finished(new: &mut SessionStatus, seen: &Observed, lost: bool, env: &Env, notices: &mut Vec<Notice>) {
+fn finished(
+    new: &mut SessionStatus,
+    seen: &Observed,
+    lost: bool,
+    waits: Option<String>,
+    env: &Env,
+    notices: &mut Vec<Notice>,
+) {
     let Some(live) = seen.live.as_ref().filter(|_| !lost) else {
         if lost {
             new.queued = i64::try_from(seen.undelivered).ok();
@@ -187,6 +194,8 @@ fn finished(new: &mut SessionStatus, seen: &Observed, lost: bool, env: &Env, not
         Some(summary) if !live.running && live.queued == 0 => {
             (Status::True, Reason::GoalReached, one_line(summary, 1000))
         }
+        // A turn goes on while somebody is asked, and nothing happens in it until they decide.
+        _ if let Some(text) = waits => (Status::False, Reason::WaitingForDecision, text),
         _ if live.running || live.queued > 0 => (Status::False, Reason::Working, String::new()),
         _ => (Status::False, Reason::WaitingForMessage, String::new()),
     };
@@ -216,6 +225,19 @@ struct Facts<'a> {
     chat: Option<&'a Stage>,
     thinks: bool,
     asked: Vec<&'a Request>,
+}
+
+/// Requests that wait for a person, and until when the first of them does; nothing if there are none.
+fn waits(asked: &[&Request]) -> Option<String> {
+    let [first, more @ ..] = asked else { return None };
+    let title = &first.spec.title;
+    // Minutes are what people plan in; the Request has the second.
+    let until = asked.iter().filter_map(|r| r.spec.expires.as_ref()).map(|at| at.0).min();
+    let until = until.map(|at| format!(" until {}", at.strftime("%H:%M UTC"))).unwrap_or_default();
+    Some(match more.len() {
+        0 => format!("waits for 1 request{until}: {title}"),
+        n => format!("waits for {} requests{until}, first: {title}", n + 1),
+    })
 }
 
 impl Facts<'_> {
@@ -331,12 +353,7 @@ impl Facts<'_> {
         if let Some(text) = usage::waits(new) {
             return ("Waiting", Some(text));
         }
-        if let [first, more @ ..] = &self.asked[..] {
-            let title = &first.spec.title;
-            let text = match more.len() {
-                0 => format!("waits for 1 request: {title}"),
-                n => format!("waits for {} requests, first: {title}", n + 1),
-            };
+        if let Some(text) = waits(&self.asked) {
             return ("Waiting", Some(text));
         }
         match live {

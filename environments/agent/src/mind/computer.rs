@@ -89,7 +89,7 @@ fn action(input: &Value) -> String {
         "left_mouse_down" => "press the mouse button".into(),
         "left_mouse_up" => "release the mouse button".into(),
         "scroll" => format!("scroll {}{place}", input["scroll_direction"].as_str().unwrap_or_default()),
-        "type" => format!("type {}", text()),
+        "type" => typed(input["text"].as_str().unwrap_or_default()),
         "key" => format!("press {}", text()),
         "hold_key" => format!("hold {}", text()),
         "wait" => match input["duration"].as_f64() {
@@ -100,6 +100,15 @@ fn action(input: &Value) -> String {
         "zoom" => "look closer".into(),
         "" => "use the computer".into(),
         other => quote(&other.replace('_', " ")),
+    }
+}
+
+/// How much is typed and never what: it may be a password that a person told the agent, and titles are shown to everybody who may see the
+/// Session, also to those who may not read its Messages.
+fn typed(text: &str) -> String {
+    match text.chars().count() {
+        1 => "type 1 character".into(),
+        count => format!("type {count} characters"),
     }
 }
 
@@ -142,7 +151,7 @@ mod tests {
             (
                 "computer",
                 json!({"actions": [{"action": "key", "text": "ctrl+l"}, {"action": "type", "text": "a\nb"}]}),
-                "press ctrl+l, type a b",
+                "press ctrl+l, type 3 characters",
             ),
             ("shell", json!({"command": "ls -la"}), "run ls -la"),
             ("launch", json!({"program": "editor", "args": ["a.txt"]}), "launch editor a.txt"),
@@ -153,6 +162,18 @@ mod tests {
             assert_eq!(title(name, &input), words);
         }
         assert!(title("shell", &json!({"command": "x".repeat(500)})).chars().count() < 80);
+    }
+
+    #[test]
+    fn what_is_typed_is_in_no_title_however_it_is_typed() {
+        let kind = json!({"action": "type", "text": "hunter2 ü"});
+        let batch = json!({"actions": [kind.clone(), {"action": "type", "text": "x"}]});
+        for (name, input) in [("computer", kind), ("computer", batch.clone()), ("computer_batch", batch)] {
+            let words = title(name, &input);
+            assert!(!words.contains("hunter2") && words.starts_with("type 9 characters"), "{words}");
+        }
+        assert_eq!(title("computer", &json!({"action": "type", "text": "x"})), "type 1 character");
+        assert_eq!(title("clipboard", &json!({"action": "set", "text": "hunter2"})), "copy to the clipboard");
     }
 
     #[test]

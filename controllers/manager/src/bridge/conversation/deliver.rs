@@ -81,11 +81,15 @@ impl<W: World> Conversation<'_, W> {
             if message.is_settled() {
                 continue;
             }
-            self.world.adopt(&message).await?;
+            // Another bridge may have been faster, or it was deleted.
+            let Some(message) = self.world.adopt(&message).await?.filter(|m| seq(m).is_none()) else { continue };
             let mut status = self.place(&message).await?;
             status.state = Some(MessageState::Queued);
             delivered(&mut status, Status::False, Reason::Queued, WAITS);
-            self.write(&message, status.clone()).await?;
+            if !self.first(&message, status.clone()).await? {
+                // That it was changed wakes this bridge again.
+                continue;
+            }
             if let Some(slot) = all.iter_mut().find(|m| m.name_any() == message.name_any()) {
                 slot.status = Some(status);
             }

@@ -1,7 +1,7 @@
 //! What the runner says becomes objects. Doing it twice makes the same ones.
 
 use a8s_crds::{
-    Message, MessageState, MessageStatus,
+    AuthorKind, Message, MessageState, MessageStatus,
     conditions::{self, ConditionType, Reason, Status},
 };
 use a8s_plan::Notice;
@@ -21,7 +21,7 @@ impl<W: World> Conversation<'_, W> {
     pub(super) async fn record(&mut self, event: &Event) -> Result<(), Error> {
         match &event.body {
             EventBody::Message { text, more } if !text.trim().is_empty() => {
-                self.said(event, text, more.as_ref()).await?;
+                self.said(event, AuthorKind::Agent, text, more.as_ref()).await?;
             }
             EventBody::Question(question) => self.asked(question).await?,
             EventBody::QuestionClosed { id, outcome, by } => {
@@ -40,6 +40,9 @@ impl<W: World> Conversation<'_, W> {
                 let detail = detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default();
                 let text = format!("turn {} ended: {stop_reason}{detail}", event.turn);
                 self.say(stop_reason == "error", Reason::TurnEnded, text).await;
+                if let Some(text) = failed(&event.body) {
+                    self.said(event, AuthorKind::System, &text, None).await?;
+                }
             }
             EventBody::Notice { text } => self.say(true, Reason::Progressing, text.clone()).await,
             _ => {}
@@ -47,9 +50,15 @@ impl<W: World> Conversation<'_, W> {
         Ok(())
     }
 
-    async fn said(&mut self, event: &Event, text: &str, more: Option<&LongText>) -> Result<(), Error> {
+    async fn said(
+        &mut self,
+        event: &Event,
+        author: AuthorKind,
+        text: &str,
+        more: Option<&LongText>,
+    ) -> Result<(), Error> {
         for taken in [false, true] {
-            let message = self.subject.message(event.id, text, more, taken);
+            let message = self.subject.message(event.id, author, text, more, taken);
             let found = match self.world.create_message(&message).await? {
                 Made::New(found) => found,
                 Made::Exists(found) if self.subject.wrote(&found) => found,
@@ -63,7 +72,8 @@ impl<W: World> Conversation<'_, W> {
             status.turn = Some(event.turn);
             status.at = event.ts.parse().ok().map(Time);
             delivered(&mut status, Status::True, Reason::Ready, "said by the agent");
-            return self.write(&found, status).await;
+            // Another bridge that was faster said the same.
+            return self.first(&found, status).await.map(drop);
         }
         self.say(true, Reason::NameTaken, format!("a message of turn {} has no free name", event.turn)).await;
         Ok(())
@@ -101,6 +111,13 @@ impl<W: World> Conversation<'_, W> {
         })
     }
 
+    /// Writes the status that gives a Message its place, unless somebody else has written since it was read: places are not given anew. False
+    /// if so.
+    pub(super) async fn first(&self, message: &Message, mut status: MessageStatus) -> Result<bool, Error> {
+        status.observed_generation = message.metadata.generation;
+        self.world.set_first_status(message, &status).await
+    }
+
     pub(super) async fn write(&self, message: &Message, mut status: MessageStatus) -> Result<(), Error> {
         status.observed_generation = message.metadata.generation;
         if message.status.as_ref() == Some(&status) {
@@ -113,6 +130,15 @@ impl<W: World> Conversation<'_, W> {
     pub(super) async fn say(&self, warning: bool, reason: Reason, note: String) {
         self.world.say(Notice { warning, reason, note }).await;
     }
+}
+
+/// What people are told of a turn that failed: nothing else in the conversation would answer them.
+pub(super) fn failed(body: &EventBody) -> Option<String> {
+    let EventBody::TurnEnded { stop_reason, detail, .. } = body else { return None };
+    (stop_reason == "error").then(|| {
+        let why = detail.as_deref().unwrap_or("the agent did not say why");
+        format!("The turn ended with an error: {why}\n\nSend the message again to go on.")
+    })
 }
 
 /// Whether the agent has the Message, and why not.

@@ -110,6 +110,30 @@ fn the_desktop_gets_what_the_spec_names_at_once_and_what_is_granted_later_when_i
 }
 
 #[test]
+fn who_is_waited_for_and_until_when_is_in_the_status_while_a_turn_stands_still() {
+    let mut seen = seen(json!({"goal": "g"}));
+    seen.workspaces = vec![workspace_of("uid-s", "rain", true)];
+    seen.live = Some(Live { running: true, turn: 1, ..Live::default() });
+    let open = |name: &str, expires: &str| {
+        let mut asked = Request::clone(&request(name, "Credential", "bank", json!({"state": "Open"})));
+        asked.spec.expires = from_value(json!(expires)).unwrap();
+        Arc::new(asked)
+    };
+    seen.requests =
+        vec![open("rain-0-7", "2026-11-22T15:10:20Z"), open("rain-0-9", "2026-11-22T14:40:59Z")];
+    let status = status_of(&seen, 1);
+    let words = "waits for 2 requests until 14:40 UTC, first: Use it?";
+    assert_eq!((status.state.as_deref(), status.doing.as_deref()), (Some("Waiting"), Some(words)));
+    assert_eq!(status.waiting_for.as_deref(), Some("2 requests"));
+    assert_eq!(reason(&status, ConditionType::Finished), ("False".into(), "WaitingForDecision".into()));
+    seen.session.status = Some(status);
+    seen.requests.clear();
+    let status = status_of(&seen, 2);
+    assert_eq!(reason(&status, ConditionType::Finished), ("False".into(), "Working".into()));
+    assert_eq!(status.waiting_for, None);
+}
+
+#[test]
 fn a_model_is_believed_only_where_no_rule_speaks_and_only_what_exists() {
     let mut seen = seen(json!({"goal": "Sing."}));
     seen.environments.push(environment("office", &["report"], 9));
