@@ -100,6 +100,10 @@ fn listen(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Names of this machine, for those who were told to use a proxy.
+const LOOPBACK: &str = "localhost,127.0.0.1,::1";
+/// Most bytes that are carried at a time.
+const PIECE: usize = 64 * 1024;
 /// A runner that is there says at once what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -136,7 +140,7 @@ async fn run(
     let mut stdin = Some(ChildStdin::from_std(stdin)?);
     let stdout = ChildStdout::from_std(stdout)?;
 
-    let outward = tokio::spawn(carry_out(stdout, to_runner));
+    let mut outward = tokio::spawn(carry_out(stdout, to_runner));
     let end = tokio::select! {
         () = carry_in(from_runner, &mut stdin) => End::Connection,
         how = reaper.exited(pid) => {
@@ -148,7 +152,10 @@ async fn run(
     // Closing its standard input is the protocol's way to ask a harness to leave.
     drop(stdin);
     finish(reaper, pid, options.grace).await;
-    let _ = timeout(options.grace, outward).await;
+    if timeout(options.grace, &mut outward).await.is_err() {
+        // Something that the harness left behind still holds its output. The runner must not wait for that: the harness is gone.
+        outward.abort();
+    }
     Ok(end)
 }
 
@@ -178,6 +185,7 @@ fn start(options: &ServeOptions, launch: Launch) -> io::Result<Child> {
         .current_dir(&options.directory)
         .envs(launch.env)
         .env("HOME", &options.directory)
+        .envs(around_proxies(|name| std::env::var(name).ok()))
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
@@ -193,6 +201,13 @@ fn start(options: &ServeOptions, launch: Launch) -> io::Result<Child> {
             format!("cannot start the harness {program}: {error}; is it in the Environment's image?"),
         )
     })
+}
+
+/// The way to the model and to what was granted leads over the pod's own loopback interface, where no proxy can follow.
+fn around_proxies(before: impl Fn(&str) -> Option<String>) -> [(&'static str, String); 2] {
+    let around = ["NO_PROXY", "no_proxy"].map(&before).into_iter().flatten().find(|names| !names.is_empty());
+    let around = around.map_or_else(|| LOOPBACK.to_owned(), |names| format!("{names},{LOOPBACK}"));
+    [("NO_PROXY", around.clone()), ("no_proxy", around)]
 }
 
 async fn answer(to: &mut (impl AsyncWrite + Unpin), launched: &Launched) -> io::Result<()> {
@@ -214,13 +229,18 @@ async fn refuse(to: &mut (impl AsyncWrite + Unpin), error: String) -> io::Result
     Ok(End::Connection)
 }
 
+/// Ends when the runner is gone. That may be an error and no end of the stream: a runner that hangs up with something unread resets the
+/// connection.
 async fn carry_in(mut from: impl AsyncRead + Unpin, to: &mut Option<ChildStdin>) {
-    if let Some(stdin) = to
-        && copy(&mut from, stdin).await.is_err()
-    {
-        // The harness closed its input but may still be answering: it ends by its own exit.
-        *to = None;
-        std::future::pending::<()>().await;
+    let mut piece = vec![0; PIECE];
+    loop {
+        let Ok(length @ 1..) = from.read(&mut piece).await else { return };
+        // A harness that closed its input may still be answering: it ends by its own exit, or with the runner.
+        if let Some(stdin) = to
+            && stdin.write_all(&piece[..length]).await.is_err()
+        {
+            *to = None;
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use nix::{
@@ -26,6 +27,9 @@ impl Shim {
         let mut process = Command::new(env!("CARGO_BIN_EXE_a8s-shim"))
             .env("npm_config_x", "y")
             .env("INIT_CWD", "/")
+            .env("HTTP_PROXY", "http://127.0.0.1:9")
+            .env("NO_PROXY", ".example")
+            .env_remove("no_proxy")
             .args(["serve", "--grace", "0.3", "--socket"])
             .arg(folder.path().join("agent.sock"))
             .arg("--directory")
@@ -121,6 +125,49 @@ fn the_end_of_the_harness_closes_the_connection() {
 }
 
 #[test]
+fn a_runner_that_hangs_up_before_it_has_read_everything_is_served_again() {
+    let shim = Shim::start(
+        "printf 'first line\\nand what nobody reads\\n'; trap '' TERM; while :; do sleep 1000; done",
+    );
+    let mut stream = shim.connect();
+    // One piece of one write: the rest of it is here, too, when the first byte is.
+    stream.read_exact(&mut [0]).unwrap();
+    drop(stream);
+    let again = shim.connect();
+    again.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(read_line(&again), "first line");
+}
+
+#[test]
+fn a_harness_that_closes_its_input_is_heard_to_its_end_and_ended_with_the_runner() {
+    let shim = Shim::start("exec <&-; echo $$; while :; do sleep 1000; done");
+    let mut stream = shim.connect();
+    let pid = read_line(&stream);
+    // The first may still fit into the pipe; nothing of it is an error to the runner.
+    for _ in 0..3 {
+        stream.write_all(b"is anybody there?\n").unwrap();
+    }
+    drop(stream);
+    wait_until_gone(&pid);
+    assert_ne!(read_line(&shim.connect()), pid);
+}
+
+#[test]
+fn what_a_harness_leaves_behind_with_its_output_open_does_not_keep_the_runner_waiting() {
+    let shim = Shim::start("setsid sh -c 'echo $$; exec sleep 1000' & wait");
+    let stream = shim.connect();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let left = read_line(&stream);
+    let harness = std::fs::read_to_string(format!("/proc/{left}/stat")).unwrap();
+    let parent = harness.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    kill(Pid::from_raw(parent), Signal::SIGKILL).unwrap();
+    let ended = (&stream).read_to_end(&mut Vec::new());
+    kill(Pid::from_raw(left.parse().unwrap()), Signal::SIGKILL).unwrap();
+    ended.unwrap();
+    assert!(read_line(&shim.connect()).parse::<i32>().is_ok());
+}
+
+#[test]
 fn on_sigterm_the_harness_is_ended_and_the_socket_removed() {
     let mut shim = Shim::start("echo $$; cat");
     let stream = shim.connect();
@@ -158,12 +205,14 @@ fn the_mcp_bridge_carries_what_is_still_on_its_way_after_the_end_of_input() {
 #[test]
 fn the_runner_says_which_harness_runs_and_what_it_gets() {
     let shim = Shim::start("cat");
-    let script = r#"echo "$WORD $HOME ${npm_config_x-none} ${INIT_CWD-none}""#;
+    let script = r#"echo "$WORD $HOME ${npm_config_x-none} ${INIT_CWD-none} $NO_PROXY $no_proxy""#;
     let header =
         serde_json::json!({"command": ["sh", "-c", script], "env": {"WORD": "hello", "HOME": "/elsewhere"}});
     let mut text = String::new();
     shim.launch(&header.to_string(), "{}").read_to_string(&mut text).unwrap();
-    assert_eq!(text, format!("hello {} none none\n", shim.folder.path().display()));
+    // Whatever proxy the pod was told to use: what the runner offers is on this machine.
+    let around = ".example,localhost,127.0.0.1,::1";
+    assert_eq!(text, format!("hello {} none none {around} {around}\n", shim.folder.path().display()));
 }
 
 #[test]
