@@ -47,6 +47,20 @@ pub enum PodError {
     Malformed(String),
 }
 
+impl PodError {
+    /// What the pod says to something that it will not take however often it is sent; nothing if it may be taken later.
+    pub fn refused(&self) -> Option<String> {
+        match self {
+            Self::Refused { status: status @ (400 | 404 | 405 | 409 | 410 | 413 | 415 | 422), text } => {
+                let said = serde_json::from_str::<serde_json::Value>(text).ok();
+                let said = said.and_then(|body| body.get("error")?.as_str().map(str::to_owned));
+                Some(said.unwrap_or_else(|| format!("{status} {text}")))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl From<reqwest::Error> for PodError {
     fn from(error: reqwest::Error) -> Self {
         // Without the URL, and with the cause that reqwest hides behind it.

@@ -1,12 +1,20 @@
-//! How a Session's agent is run, as its runner is told: what the Environment offers, narrowed by what the Session asks for.
+//! How a Session's agent is run, as its runner is told: what the Environment offers, narrowed by what the Session asks for and by what was
+//! granted.
 
-use a8s_crds::{Duration, Environment, Harness, PermissionPolicy, Session};
+use std::sync::Arc;
+
+use a8s_crds::{Connection, Duration, Environment, Harness, PermissionPolicy, Request, Session};
 use a8s_wire::Settings;
 
-use crate::chat::first_prompt;
+use crate::{chat::first_prompt, overseer::agent_tools};
 
 /// The settings. Without an Environment, because it was deleted since, the built-in agent is run.
-pub fn settings(session: &Session, environment: Option<&Environment>) -> Settings {
+pub fn settings(
+    session: &Session,
+    environment: Option<&Environment>,
+    connections: &[Arc<Connection>],
+    requests: &[Arc<Request>],
+) -> Settings {
     let spec = &session.spec;
     let agent = spec.agent.as_ref();
     let harness =
@@ -24,6 +32,7 @@ pub fn settings(session: &Session, environment: Option<&Environment>) -> Setting
         model: agent.and_then(|a| a.model.as_ref()).map(|m| m.connection.clone()),
         instructions: (!instructions.is_empty()).then(|| instructions.join("\n\n")),
         requirement: first_prompt(session).map(str::to_owned),
+        tools: Some(agent_tools(session, environment, connections, requests)),
         permissions: match policy.map(|p| p.permissions).unwrap_or_default() {
             PermissionPolicy::Ask => a8s_wire::PermissionPolicy::Ask,
             PermissionPolicy::Allow => a8s_wire::PermissionPolicy::Allow,
@@ -79,11 +88,13 @@ mod tests {
         let environment = Environment::new("e", from_value(json!({"title": "t", "image": "i", "instructions": "Be tidy.",
             "harnesses": [{"name": "a", "command": ["/a"]}, {"name": "b", "default": true, "command": ["/b", "--acp"]}]})).unwrap());
         let session = |spec| Session::new("s", from_value(spec).unwrap());
-        let plain = settings(&session(json!({"goal": "g"})), Some(&environment));
+        let settings = |session: &Session| settings(session, Some(&environment), &[], &[]);
+        let plain = settings(&session(json!({"goal": "g"})));
         assert_eq!(
             (plain.harness.as_str(), plain.command.len(), plain.request_timeout_seconds),
             ("b", 2, 1_800)
         );
+        assert_eq!(plain.tools.unwrap(), ["computer", "files", "shell"]);
         assert_eq!(
             plain.permissions,
             a8s_wire::PermissionPolicy::Ask,
@@ -92,7 +103,7 @@ mod tests {
         let spec = json!({"goal": "g", "agent": {"harness": "a", "instructions": "Be quick.", "model": {"connection": "llm"}},
             "policy": {"permissions": "Deny", "requestTimeout": "90s"},
             "limits": {"turns": 3, "tokens": 1000, "activeDuration": "1h30m"}});
-        let asked = settings(&session(spec.clone()), Some(&environment));
+        let asked = settings(&session(spec.clone()));
         assert_eq!((asked.harness.as_str(), asked.model.as_deref()), ("a", Some("llm")));
         assert_eq!(asked.instructions.as_deref(), Some("Be tidy.\n\nBe quick."));
         assert_eq!((asked.max_turns, asked.max_tokens, asked.max_active_seconds), (3, 1_000, 5_400));

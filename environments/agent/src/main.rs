@@ -45,6 +45,9 @@ struct ModelArguments {
     /// What is to be reached, word for word.
     #[arg(long, env = paths::harness_env::REQUIREMENT, hide_env_values = true)]
     requirement: Option<String>,
+    /// Names of the tools that were granted, with commas between them; all without it.
+    #[arg(long, env = paths::harness_env::TOOLS, value_delimiter = ',')]
+    tools: Option<Vec<String>>,
     /// Tokens that the model can keep in view.
     #[arg(long, env = "A8S_MODEL_WINDOW")]
     model_window: Option<u64>,
@@ -84,6 +87,7 @@ impl ModelArguments {
             key: self.key,
             instructions: text(self.instructions),
             requirement: text(self.requirement),
+            shell: self.tools.is_none_or(|tools| tools.iter().any(|name| name == "shell")),
             window: self.model_window.unwrap_or_else(|| MindOptions::window_of(provider)),
             max_steps: self.max_steps,
             max_turn_tokens: self.max_turn_tokens,

@@ -271,6 +271,29 @@ async fn arguments_that_are_no_json_and_errors_of_tools_go_back_to_the_model() {
 }
 
 #[tokio::test]
+async fn a_proxy_of_the_environment_is_not_asked_for_what_is_in_the_pod() {
+    let mut world = World::new("anthropic").await;
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
+        // Nobody listens there.
+        world.set(name, "http://127.0.0.1:1");
+    }
+    let mut agent = world.agent(None).await;
+    assert_eq!(agent.turn("/say here").await.unwrap(), "end_turn");
+}
+
+#[tokio::test]
+async fn an_agent_that_was_not_granted_its_shell_has_none() {
+    let mut world = World::new("anthropic").await;
+    world.set("A8S_TOOLS", "computer,files");
+    let mut agent = world.agent(None).await;
+    let text = "/tool shell {\"command\": \"echo from the shell\"}\n/echo";
+    assert_eq!(agent.turn(text).await.unwrap(), "end_turn");
+    assert!(!agent.said().contains("from the shell"), "{}", agent.said());
+    let offered = world.asked()[0]["tools"].to_string();
+    assert!(offered.contains("computer_20251124") && !offered.contains("\"shell\""), "{offered}");
+}
+
+#[tokio::test]
 async fn without_a_model_the_script_is_followed() {
     let mut world = World::new("anthropic").await;
     for name in ["A8S_MODEL_PROVIDER", "A8S_MODEL", "A8S_MODEL_URL"] {

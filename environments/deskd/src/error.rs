@@ -86,3 +86,28 @@ impl From<std::io::Error> for DeskError {
         Self::Display(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_the_name_that_agents_compare_and_words_that_say_more() {
+        let text = || "x".to_owned();
+        let all = [
+            (DeskError::ControlHeldByUser { user: text(), since: text() }, "control_held_by_user"),
+            (DeskError::ControlPending, "control_pending"),
+            (DeskError::ControlHandedBack { user: text() }, "control_handed_back"),
+            (DeskError::Cancelled, "cancelled"),
+            (DeskError::BadArgument("needs `text`".into()), "bad_argument"),
+            (DeskError::ProgramNotFound { program: text(), known: text() }, "program_not_found"),
+            (DeskError::ProgramFailed { program: text(), status: text() }, "program_failed"),
+            (DeskError::Timeout("no window came".into()), "timeout"),
+            (std::io::Error::other("gone").into(), "display_unavailable"),
+        ];
+        for (error, code) in all {
+            assert_eq!(error.code(), code);
+            assert!(error.to_string().len() > 10, "{code}: {error}");
+        }
+    }
+}

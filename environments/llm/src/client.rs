@@ -83,11 +83,16 @@ impl Client {
             Provider::OpenAiCompatible => "chat/completions",
         };
         let url = format!("{}/{path}", base.trim_end_matches('/'));
-        reqwest::Url::parse(&url)
+        let parsed = reqwest::Url::parse(&url)
             .map_err(|error| LlmError::Settings(format!("{base:?} is no URL: {error}")))?;
         // The binary may have done it already; either is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if is_loopback(&parsed) {
+            // In a pod the way leads over the gateway of the same pod, which no proxy can reach.
+            builder = builder.no_proxy();
+        }
+        let http = builder
             .connect_timeout(settings.patience.connect)
             // A redirect could carry the key to another host.
             .redirect(reqwest::redirect::Policy::none())
@@ -123,6 +128,11 @@ impl Client {
         .try_flatten()
         .boxed()
     }
+}
+
+fn is_loopback(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl Inner {

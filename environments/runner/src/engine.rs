@@ -30,6 +30,7 @@ use crate::{
     history::{History, Turn},
     launch::Gateway,
     log::Log,
+    mcp::Granted,
     record::Record,
     redact::{Pieces, Redactor},
     summary,
@@ -68,6 +69,7 @@ pub struct Engine {
     connected: watch::Sender<bool>,
     /// Nothing that the harness wants of the desktop is passed on: it may be deaf.
     halted: watch::Sender<bool>,
+    granted: watch::Sender<Granted>,
     needs_summary: bool,
     failures: u32,
     failure: Option<String>,
@@ -109,7 +111,8 @@ impl Engine {
         let (calls, inbox) = mpsc::channel(64);
         let (connected, watch_connected) = watch::channel(false);
         let (halted, watch_halted) = watch::channel(false);
-        let handle = Handle::new(calls, log.feed(), watch_connected, watch_halted);
+        let (granted, watch_granted) = watch::channel(Granted::default());
+        let handle = Handle::new(calls, log.feed(), watch_connected, watch_halted, watch_granted);
         let meter = Meter::from(history.usage);
         let mut engine = Self {
             log,
@@ -117,6 +120,7 @@ impl Engine {
             harness: parts.harness,
             connected,
             halted,
+            granted,
             needs_summary: false,
             failures: 0,
             failure: None,

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     log::Feed,
+    mcp::Granted,
     question::{AnswerError, Closed, NewQuestion},
 };
 
@@ -110,6 +111,7 @@ pub struct Handle {
     feed: Feed,
     connected: watch::Receiver<bool>,
     halted: watch::Receiver<bool>,
+    granted: watch::Receiver<Granted>,
 }
 
 impl Handle {
@@ -119,8 +121,9 @@ impl Handle {
         feed: Feed,
         connected: watch::Receiver<bool>,
         halted: watch::Receiver<bool>,
+        granted: watch::Receiver<Granted>,
     ) -> Self {
-        Self { calls, feed, connected, halted }
+        Self { calls, feed, connected, halted, granted }
     }
 
     async fn call<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Call) -> Result<T, Stopped> {
@@ -219,6 +222,13 @@ impl Handle {
     pub async fn halted(&self) {
         // The engine ends with the process.
         let _ = self.halted.clone().wait_for(|halted| *halted).await;
+    }
+
+    /// The tools that the agent was granted.
+    pub fn granted(&self) -> watch::Receiver<Granted> {
+        let mut granted = self.granted.clone();
+        granted.mark_unchanged();
+        granted
     }
 
     /// Whether the harness is ready for prompts.

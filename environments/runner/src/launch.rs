@@ -2,10 +2,11 @@
 //!
 //! No key is among the variables. The harness gets the gateway's token, which is worth nothing outside this pod.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+mod words;
+
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use a8s_wire::{GrantKind, Grants, Launch, Settings, paths::harness_env as env};
-use serde_json::json;
 
 /// The way to the credential gateway.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,6 +42,11 @@ pub fn of(settings: &Settings, grants: &Grants, gateway: &Gateway) -> Launch {
     if let Some(requirement) = settings.requirement.as_deref().filter(|_| settings.command.is_empty()) {
         set(env::REQUIREMENT, requirement);
     }
+    if let Some(tools) = settings.tools.as_ref().filter(|_| settings.command.is_empty()) {
+        // Those of servers come and go without a new start.
+        let own: Vec<&str> = tools.iter().map(String::as_str).filter(|name| !name.contains("__")).collect();
+        set(env::TOOLS, &own.join(","));
+    }
     let model = grants.connections.iter().find(|grant| Some(&grant.name) == settings.model.as_ref());
     if let Some(grant) = model
         && let GrantKind::Model { provider, model, .. } = &grant.kind
@@ -63,52 +69,17 @@ pub fn of(settings: &Settings, grants: &Grants, gateway: &Gateway) -> Launch {
                 set(variable, value);
             }
         }
-        for (name, value) in own_words(&settings.command, provider, model, &url, &gateway.token) {
+        for (name, value) in words::of(&settings.command, provider, model, &url, &gateway.token) {
             set(name, &value);
         }
     }
     Launch { command: settings.command.clone(), env }
 }
 
-/// What a harness needs to be told in words of its own: some take the way to their model from a configuration only.
-fn own_words(
-    command: &[String],
-    provider: &str,
-    model: &str,
-    url: &str,
-    token: &str,
-) -> Vec<(&'static str, String)> {
-    let program = command.first().map(Path::new).and_then(Path::file_name);
-    if program.is_none_or(|program| program != "opencode") {
-        return Vec::new();
-    }
-    // The packages are part of opencode; the one of Anthropic puts its paths behind a version.
-    let (package, url) = match provider {
-        "anthropic" => ("@ai-sdk/anthropic", format!("{url}/v1")),
-        "openai" => ("@ai-sdk/openai", url.to_owned()),
-        _ => ("@ai-sdk/openai-compatible", url.to_owned()),
-    };
-    let models = json!({model: {"name": model, "tool_call": true, "attachment": true}});
-    let configuration = json!({
-        "model": format!("a8s/{model}"),
-        "small_model": format!("a8s/{model}"),
-        "enabled_providers": ["a8s"],
-        "provider": {"a8s": {"name": "a8s", "npm": package, "options": {"baseURL": url, "apiKey": token}, "models": models}},
-        "autoupdate": false,
-        "share": "disabled"
-    });
-    let on = |name| (name, "1".to_owned());
-    vec![
-        ("OPENCODE_CONFIG_CONTENT", configuration.to_string()),
-        on("OPENCODE_DISABLE_AUTOUPDATE"),
-        on("OPENCODE_DISABLE_LSP_DOWNLOAD"),
-        on("OPENCODE_DISABLE_MODELS_FETCH"),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use a8s_wire::Grant;
+    use serde_json::json;
 
     use super::*;
 
@@ -157,11 +128,32 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_a_harness_does_not_hide_which_one_it_is() {
+        let command = ["env", "IS_SANDBOX=1", "/opt/bin/codex-acp"].map(str::to_owned).to_vec();
+        let settings = Settings { model: Some("llm".into()), command, ..Settings::default() };
+        let launch = of(&settings, &grants("openai"), &gateway());
+        let told: serde_json::Value = serde_json::from_str(&launch.env["CODEX_CONFIG"]).unwrap();
+        let provider = &told["model_providers"]["a8s"];
+        assert_eq!(provider["base_url"], "http://127.0.0.1:8446/connections/llm");
+        assert_eq!((&told["model"], &provider["env_key"]), (&json!("m-1"), &json!("A8S_MODEL_KEY")));
+        let command = ["sh", "-c", "exec codex-acp"].map(str::to_owned).to_vec();
+        assert!(
+            !of(&Settings { command, ..settings }, &grants("openai"), &gateway())
+                .env
+                .contains_key("CODEX_CONFIG")
+        );
+    }
+
+    #[test]
     fn without_a_model_there_is_none_in_the_environment_and_a_missing_one_is_known() {
         let settings = Settings { instructions: Some("be kind".into()), ..Settings::default() };
         let launch = of(&settings, &grants("anthropic"), &gateway());
         assert!(!launch.env.keys().any(|name| name.contains("MODEL") || name.contains("API_KEY")));
         assert_eq!(launch.env["A8S_INSTRUCTIONS"], "be kind");
+        assert!(!launch.env.contains_key("A8S_TOOLS"));
+        let tools = Some(["computer", "files", "crm__find"].map(str::to_owned).to_vec());
+        let some = Settings { tools, ..settings.clone() };
+        assert_eq!(of(&some, &grants("anthropic"), &gateway()).env["A8S_TOOLS"], "computer,files");
         let wants = Settings { model: Some("other".into()), command: vec!["x".into()], ..settings };
         assert_eq!(missing(&wants, &grants("anthropic")), Some("other"));
         assert!(!of(&wants, &grants("anthropic"), &gateway()).env.contains_key("A8S_INSTRUCTIONS"));

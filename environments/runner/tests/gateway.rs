@@ -236,6 +236,25 @@ async fn a_turn_waits_for_the_model_and_the_harness_gets_the_way_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_used_for_what_is_outside_and_for_nothing_in_the_pod() {
+    // Whoever uses a proxy sends it the whole URL; to the model's routes that is the path behind it.
+    let proxy = a8s_model_mock::Mock::start(SocketAddr::from(([127, 0, 0, 1], 0)), Some(KEY.to_owned()))
+        .await
+        .unwrap();
+    let url = proxy.url();
+    let pod = Pod::with_env(&[("HTTP_PROXY", &url), ("http_proxy", &url), ("NO_PROXY", "")]);
+    pod.grant(&json!([{"name": "llm", "kind": "model", "provider": "openai-compatible", "model": "m-1",
+                       "baseUrl": "http://model.invalid/v1", "key": KEY}]));
+    pod.configure(json!({"model": "llm"})).await;
+    pod.prompt("m1", "/say by way of the proxy", &[]).await;
+    let mut events = pod.events("").await;
+    assert_eq!(events.turn_end("m1").await, "end_turn", "{:?}", events.seen);
+    assert_eq!(events.messages(), ["by way of the proxy"]);
+    let asked: Vec<String> = proxy.requests().iter().map(|seen| seen.path.clone()).collect();
+    assert_eq!(asked, ["/v1/chat/completions"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_key_gets_into_stream_transcript_or_state() {
     let pod = Pod::with_stub();
     pod.grant(&json!([{"name": "vault", "kind": "secret", "value": KEY}]));
@@ -347,6 +366,40 @@ async fn tools_of_a_granted_server_appear_under_its_name_and_are_called_with_its
     pod.grant(&json!([]));
     tools.changed().await;
     assert!(!tools.names().await.iter().any(|name| name.contains("crm")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_sees_and_calls_only_the_tools_that_it_was_granted() {
+    let outside = Outside::start().await;
+    let pod = Pod::with_stub();
+    let mut tools = Tools::connect(&pod).await;
+    pod.grant(&json!([{"name": "crm", "kind": "mcp", "url": outside.url("/mcp"), "tools": []}]));
+    tools.changed().await;
+    let has = |names: &[String], name: &str| names.iter().any(|known| known == name);
+    let names = tools.names().await;
+    assert!(has(&names, "crm__find") && has(&names, "crm__delete") && has(&names, "computer"), "{names:?}");
+
+    pod.configure(json!({"tools": ["shell", "crm__find"]})).await;
+    tools.changed().await;
+    let names = tools.names().await;
+    assert!(has(&names, "crm__find") && has(&names, "ask_user") && has(&names, "finish"), "{names:?}");
+    assert!(!has(&names, "crm__delete") && !has(&names, "computer"), "{names:?}");
+    for (tool, arguments) in [
+        ("crm__delete", json!({"name": "joe"})),
+        ("call_tool", json!({"name": "crm__delete", "arguments": {}})),
+        ("computer", json!({"action": "screenshot"})),
+    ] {
+        let (text, _) = tools.call(tool, arguments).await;
+        assert!(text.contains("tool_not_granted") || text.contains("there is no tool"), "{tool}: {text}");
+    }
+    assert!(pod.desk().calls().is_empty() && !outside.seen().contains("joe"));
+    let (list, _) = tools.call("list_tools", json!({})).await;
+    assert!(list.contains("crm__find") && !list.contains("crm__delete"), "{list}");
+
+    pod.configure(json!({"tools": ["computer", "crm__*"]})).await;
+    tools.changed().await;
+    let names = tools.names().await;
+    assert!(has(&names, "crm__delete") && has(&names, "launch"), "{names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,13 +10,17 @@ The last line of a prompt says what it does; whatever is no command is echoed:
   pieces A|B|C    says A, B and C in pieces           long N          says N letters
   env NAME        says what is in the environment     heard           says what it was answered so far
   call M PATH [B] calls the gateway, says the answer   call-deaf       the same, and never ends
-With the argument "resume" or "load" it takes up old sessions; with "early" it asks for permission
-before the first prompt; with "modes" it begins in a mode in which it decides itself.
+  deaf-once       hears cancels, and ends when the file `go` is in the home
+  fs              reads a file through the client, says what came of it
+With the argument "resume" or "load" it takes up old sessions, with "forgets" it says so and cannot; with "early" it asks
+for permission before the first prompt; with "modes" it begins in a mode in which it decides itself, with "strict-modes" it
+stays in it; with "no-mcp" it takes no servers, with "key" it wants to be authenticated, with "model" its model is chosen.
 """
 import json
 import os
 import signal
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -79,16 +83,37 @@ for line in sys.stdin:
     message = json.loads(line)
     method = message.get("method")
     if method == "initialize":
-        capabilities = {"load": {"loadSession": True}, "resume": {"sessionCapabilities": {"resume": {}}}}
-        send(id=message["id"], result={"protocolVersion": 1, "agentCapabilities": capabilities.get(ABILITY, {})})
+        load = {"loadSession": True}
+        capabilities = {"load": load, "forgets": load, "resume": {"sessionCapabilities": {"resume": {}}}}
+        methods = [{"id": "login", "name": "Log in"}, {"id": "some-api-key", "name": "Key"}]
+        result = {"protocolVersion": 1, "agentCapabilities": capabilities.get(ABILITY, {}), "authMethods": methods}
+        send(id=message["id"], result=result)
+    elif method == "authenticate":
+        heard.append(message["params"]["methodId"])
+        send(id=message["id"], result={})
+    elif method == "session/set_config_option":
+        heard.append("%(configId)s=%(value)s" % message["params"])
+        send(id=message["id"], result={"configOptions": []})
+    elif method == "session/new" and ABILITY == "key" and not heard:
+        send(id=message["id"], error={"code": -32000, "message": "Authentication required"})
+    elif method == "session/new" and ABILITY == "no-mcp" and message["params"]["mcpServers"]:
+        send(id=message["id"], error={"code": -32602, "message": "per-session mcpServers are not supported"})
     elif method == "session/new":
         if ABILITY == "early":
             ask()
         modes = {"currentModeId": "auto", "availableModes": [{"id": "auto", "name": "A"}, {"id": "default", "name": "D"}]}
-        send(id=message["id"], result={"sessionId": "s", **({"modes": modes} if ABILITY == "modes" else {})})
+        choices = [{"value": value, "name": value} for value in ("m-0", "m-1")]
+        option = {"id": "model", "name": "Model", "category": "model", "type": "select"}
+        option.update(currentValue="m-0", options=choices)
+        more = {"modes": {"modes": modes}, "strict-modes": {"modes": modes}, "model": {"configOptions": [option]}}
+        send(id=message["id"], result={"sessionId": "s", **more.get(ABILITY, {})})
+    elif method == "session/set_mode" and ABILITY == "strict-modes":
+        send(id=message["id"], error={"code": -32603, "message": "Invalid mode"})
     elif method == "session/set_mode":
         heard.append(message["params"]["modeId"])
         send(id=message["id"], result={})
+    elif method == "session/load" and ABILITY == "forgets":
+        send(id=message["id"], error={"code": -32002, "message": "Session not found"})
     elif method in ("session/load", "session/resume"):
         say("an old message that must not be told again")
         send(id=message["id"], result={})
@@ -102,6 +127,11 @@ for line in sys.stdin:
             send(id=first, result={"stopReason": "end_turn"})
         elif mode == "once":
             send(id=pending, error={"code": -32603, "message": "cancelled " + " ".join(heard)})
+        elif mode == "deaf-once":
+            # What is sent twice is sent at once; whoever waits until it must have come sees it.
+            while not os.path.exists("go"):
+                time.sleep(0.005)
+            end("cancelled")
         elif mode == "order":
             say(" ".join(heard))
             end("cancelled")
@@ -114,7 +144,7 @@ for line in sys.stdin:
         if "crash" in last:
             say("half a mess")
             os._exit(3)
-        elif mode in ("deaf", "late", "twice", "once") or "be deaf" in last:
+        elif mode in ("deaf", "deaf-once", "late", "twice", "once") or "be deaf" in last:
             update(sessionUpdate="tool_call", toolCallId="t1", title="listen to music", status="in_progress")
         elif mode in ("ask", "ask-deaf", "order"):
             ask()
@@ -126,6 +156,8 @@ for line in sys.stdin:
             }
             params = {"sessionId": "s", "mode": "form", "message": "Where to?", "requestedSchema": schema}
             send(id="form", method="elicitation/create", params=params)
+        elif mode == "fs":
+            send(id="fs", method="fs/read_text_file", params={"sessionId": "s", "path": "/etc/hostname"})
         elif mode == "think":
             update(sessionUpdate="agent_thought_chunk", content={"type": "text", "text": "hmm"})
             update(sessionUpdate="notice", severity="info", title="Careful")
@@ -168,6 +200,9 @@ for line in sys.stdin:
         if mode == "ask" and pending is not None:
             say("outcome: " + json.dumps(outcome, sort_keys=True))
             end()
+    elif message.get("id") == "fs":
+        say("fs: " + str(message.get("error", {}).get("code")))
+        end()
     elif message.get("id") == "form":
         say("form: " + json.dumps(message["result"], sort_keys=True))
         end()

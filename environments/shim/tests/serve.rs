@@ -74,8 +74,11 @@ impl Shim {
 
 impl Drop for Shim {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if matches!(self.process.try_wait(), Ok(None)) {
+            // It ends its harness, which may hear nothing else.
+            let _ = kill(Pid::from_raw(i32::try_from(self.process.id()).unwrap()), Signal::SIGTERM);
+            let _ = self.process.wait();
+        }
     }
 }
 

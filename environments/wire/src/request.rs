@@ -122,6 +122,10 @@ pub struct Settings {
     /// What is to be reached; told again to a harness that lost its memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requirement: Option<String>,
+    /// Tools that the agent was granted: `computer` is the desktop, `shell` and `files` are the harness's own, `<connection>__<tool>` is one
+    /// of an MCP server and `<connection>__*` are all of its. Absent: whatever there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<String>>,
     /// What a harness that asks for permission is told.
     #[serde(default)]
     pub permissions: PermissionPolicy,

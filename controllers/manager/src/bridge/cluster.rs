@@ -78,8 +78,12 @@ impl Cluster {
 
 /// How the Session's agent is to be run.
 pub(super) fn settings(ctx: &Context, session: &Session, workspace: &Workspace) -> Settings {
-    let environment = ctx.stores.environments.get(None, &workspace.spec.environment);
-    a8s_plan::settings::settings(session, environment.as_deref())
+    let stores = &ctx.stores;
+    let environment = stores.environments.get(None, &workspace.spec.environment);
+    let namespace = session.namespace().unwrap_or_default();
+    let connections = stores.connections_of.get(&namespace);
+    let requests = stores.requests_of.get(&format!("{namespace}/{}", session.name_any()));
+    a8s_plan::settings::settings(session, environment.as_deref(), &connections, &requests)
 }
 
 /// The person who has mouse and keyboard, as deskd confirmed it.
@@ -180,9 +184,10 @@ impl World for Cluster {
         let session = self.ctx.stores.sessions.get(Some(&subject.namespace), &subject.name);
         let session = session.filter(|s| s.uid().as_deref() == Some(&subject.uid));
         let session = session.as_deref().unwrap_or(&self.session);
-        let environment =
-            self.workspace().and_then(|w| self.ctx.stores.environments.get(None, &w.spec.environment));
-        a8s_plan::settings::settings(session, environment.as_deref())
+        match self.workspace() {
+            Some(workspace) => settings(&self.ctx, session, &workspace),
+            None => a8s_plan::settings::settings(session, None, &[], &[]),
+        }
     }
 
     async fn create_artifact(&self, artifact: &Artifact) -> Result<Made<Artifact>, Error> {

@@ -55,6 +55,8 @@ pub struct Conversation<'w, W> {
     attended: bool,
     /// How the agent is run, as the runner knows it.
     settings: Option<Settings>,
+    /// What the runner does not take as that.
+    unfit: Option<Settings>,
 }
 
 impl<'w, W: World> Conversation<'w, W> {
@@ -103,6 +105,7 @@ impl<'w, W: World> Conversation<'w, W> {
             closed: HashMap::new(),
             attended: false,
             settings: state.settings,
+            unfit: None,
             subject,
         })
     }

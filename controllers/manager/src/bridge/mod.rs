@@ -11,7 +11,8 @@ mod world;
 
 use std::{sync::Arc, time::Duration};
 
-use a8s_crds::{ObjectRef as Reference, Session, Workspace, labels};
+use a8s_crds::{ObjectRef as Reference, Session, Workspace, conditions::Reason, labels};
+use a8s_plan::Notice;
 use a8s_wire::EventId;
 use futures::StreamExt;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
@@ -28,8 +29,11 @@ use crate::{context::Context, errors::Error, pods::PodAddress};
 use cluster::Cluster;
 use live::{Bridge, LiveSessions, Terms, Volume};
 
-/// Steps, plans and usage reach the status at most this often.
+/// Steps, plans and usage reach the status at most this often, and in a long turn ever more seldom: a hundred steps are no reason for more
+/// than a dozen writes, and whoever wants to see each has the stream.
 const COALESCE: Duration = Duration::from_secs(10);
+/// As seldom as that.
+const SELDOM: Duration = Duration::from_mins(1);
 /// What happens within this time is one write: a message, its artifact and the end of the turn come together.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Messages are looked at again after this time even if nobody told of a change.
@@ -99,11 +103,13 @@ async fn keep(cluster: Cluster, wake: Arc<Notify>, drain: bool) {
     let uid = cluster.subject.uid.clone();
     let mut subject = cluster.subject.clone();
     let mut pause = Duration::from_millis(200);
+    let mut told = None;
     loop {
         let began = Instant::now();
         let result = serve(&cluster, &mut subject, &live, &wake, drain).await;
         if let Err(error) = &result {
             tracing::info!(session = %subject.name, namespace = %subject.namespace, %error, "bridge reconnects");
+            tell_refusal(&cluster, error, &mut told).await;
         }
         if cluster.is_over().await {
             return live.forget(&uid);
@@ -115,6 +121,15 @@ async fn keep(cluster: Cluster, wake: Arc<Notify>, drain: bool) {
         };
         sleep(pause).await;
     }
+}
+
+/// What the runner will not take however often it is tried is a person's matter. They are told of it once.
+async fn tell_refusal(cluster: &Cluster, error: &Error, told: &mut Option<String>) {
+    let Error::Pod(error) = error else { return };
+    let Some(why) = error.refused().filter(|why| told.as_ref() != Some(why)) else { return };
+    let note = format!("the desktop's runner does not take this conversation: {why}");
+    cluster.say(Notice { warning: true, reason: Reason::AgentFailed, note }).await;
+    *told = Some(why);
 }
 
 /// One connection to the runner, from its state and the whole transcript to the end of the stream.
@@ -129,6 +144,7 @@ pub async fn serve<W: World>(
     let mut events = world.events(EventId::default()).await?;
     let mut publish_at: Option<Instant> = None;
     let (mut deliver, mut published) = (true, false);
+    let (mut coalesce, mut urgent) = (COALESCE, false);
     loop {
         if conversation.caught_up() && deliver {
             conversation.deliver().await?;
@@ -136,7 +152,7 @@ pub async fn serve<W: World>(
             // The first facts are waited for.
             let soon = if published { Instant::now() + SETTLE } else { Instant::now() };
             publish_at = Some(publish_at.map_or(soon, |at| at.min(soon)));
-            published = true;
+            (published, urgent) = (true, true);
         }
         tokio::select! {
             event = events.next() => {
@@ -146,11 +162,13 @@ pub async fn serve<W: World>(
                 deliver |= conversation.take(event).await? || behind;
                 subject.recorded = conversation.live.recorded;
                 subject.last_message = conversation.live.last_message;
-                publish_at.get_or_insert_with(|| Instant::now() + COALESCE);
+                publish_at.get_or_insert_with(|| Instant::now() + coalesce);
             }
             () = wake.notified() => deliver = true,
             () = sleep_until(publish_at.unwrap_or_else(Instant::now)), if publish_at.is_some() && conversation.caught_up() => {
                 publish_at = None;
+                coalesce = if urgent { COALESCE } else { (coalesce * 2).min(SELDOM) };
+                urgent = false;
                 live.publish(&subject.uid, Some(conversation.live.clone()));
             }
             () = sleep(LOOK_AGAIN) => {

@@ -2,6 +2,7 @@ mod asked;
 mod budget;
 mod failures;
 mod lineage;
+mod refusals;
 mod talk;
 
 use std::sync::Mutex;
@@ -69,6 +70,9 @@ struct State {
     rival: Option<i64>,
     /// How each turn ends, if not well.
     fails: Option<&'static str>,
+    /// Calls that the runner refuses, with which status.
+    refuses: Vec<(&'static str, u16)>,
+    refusals: usize,
 }
 
 impl State {
@@ -169,6 +173,16 @@ impl Fake {
         }
         let result = effect(&mut state);
         if now == at { Err(dead()) } else { Ok(result) }
+    }
+
+    /// What the runner answers to a call that it does not take.
+    fn refused(&self, call: &str) -> Result<(), PodError> {
+        let mut state = self.state();
+        let Some(&(_, status)) = state.refuses.iter().find(|(refused, _)| *refused == call) else {
+            return Ok(());
+        };
+        state.refusals += 1;
+        Err(PodError::Refused { status, text: r#"{"error":"it does not fit"}"#.into() })
     }
 
     fn say_as(&self, name: &str, second: i64, delivery: Delivery, content: Option<&str>) {
@@ -306,6 +320,7 @@ impl World for Fake {
     }
 
     async fn put_settings(&self, settings: &Settings) -> Result<(), PodError> {
+        self.refused("settings")?;
         self.call(|state| {
             state.settings.push(settings.clone());
             state.limit = None;
@@ -313,6 +328,7 @@ impl World for Fake {
     }
 
     async fn answer(&self, id: &str, answer: &Answer) -> Result<Answered, PodError> {
+        self.refused(if answer.option.is_some() { "answer" } else { "refusal" })?;
         self.call(|state| Answered { applied: state.answer(id, answer) })
     }
 
@@ -355,6 +371,7 @@ impl World for Fake {
     }
 
     async fn prompt(&self, prompt: &Prompt) -> Result<PromptAccepted, PodError> {
+        self.refused("prompt")?;
         self.call(|state| {
             if state.prompts.iter().all(|p| p.message_id != prompt.message_id) {
                 state.prompts.push(prompt.clone());
@@ -366,6 +383,7 @@ impl World for Fake {
     }
 
     async fn interrupt(&self, turn: i64) -> Result<(), PodError> {
+        self.refused("interrupt")?;
         self.call(|state| {
             state.interrupts.push(turn);
             if state.turn == turn {
@@ -376,6 +394,7 @@ impl World for Fake {
     }
 
     async fn put_attachment(&self, name: &str, _: Bytes) -> Result<(), PodError> {
+        self.refused("attachment")?;
         self.call(|state| state.files.push(name.to_owned()))
     }
 

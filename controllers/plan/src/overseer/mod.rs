@@ -7,9 +7,11 @@ mod grants;
 mod later;
 mod matching;
 mod proposal;
+mod tools;
 
 pub use capabilities::{of_attachments, of_file};
 pub use grants::{Asked, Grants, allowed_tools, connection_of_tool, grants, named};
 pub use later::{decide, policy};
 pub use matching::{Choice, Demand, best};
 pub use proposal::{Proposed, held_against};
+pub use tools::agent_tools;

@@ -117,6 +117,8 @@ pub struct Live {
     pub usage: a8s_wire::Usage,
     /// The limit at which the agent stands still.
     pub limit: Option<String>,
+    /// Why the agent is given nothing until a person changes something.
+    pub hindrance: Option<String>,
 }
 
 /// The Workspace of this Session, or why its name cannot be had.

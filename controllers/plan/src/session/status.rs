@@ -58,6 +58,7 @@ pub(super) fn status(
         chat: seen.chat.as_ref(),
         thinks: seen.advice == super::Advice::Awaited,
         asked: asked(seen),
+        hindrance: seen.live.as_ref().and_then(|live| live.hindrance.as_deref()),
     };
     let open =
         facts.chat.map_or_else(|| i64::try_from(facts.asked.len()).unwrap_or(i64::MAX), |c| c.requests);
@@ -225,6 +226,8 @@ struct Facts<'a> {
     chat: Option<&'a Stage>,
     thinks: bool,
     asked: Vec<&'a Request>,
+    /// Why the agent is given nothing.
+    hindrance: Option<&'a str>,
 }
 
 /// Requests that wait for a person, and until when the first of them does; nothing if there are none.
@@ -297,7 +300,11 @@ impl Facts<'_> {
                 since.is_none_or(|since| env.now.as_second() - since.as_second() < PATIENCE_SECONDS);
             return (!patient).then(|| (*reason, text.clone()));
         }
-        let status = self.workspace.filter(|_| self.state == SessionState::Active)?.status.as_ref()?;
+        let workspace = self.workspace.filter(|_| self.state == SessionState::Active)?;
+        if let Some(text) = self.hindrance {
+            return Some((Reason::AgentFailed, text.to_owned()));
+        }
+        let status = workspace.status.as_ref()?;
         let stalled =
             conditions::get(&status.conditions, ConditionType::Stalled).filter(|c| c.status == "True")?;
         Some((reason_of(&stalled.reason), stalled.message.clone()))
@@ -319,7 +326,8 @@ impl Facts<'_> {
         }
         let trouble = || {
             let of_workspace = self.ready.filter(|c| c.status != "True").map(|c| c.message.clone());
-            self.problem.as_ref().map(|(_, text)| text.clone()).or(of_workspace)
+            let problem = self.problem.as_ref().map(|(_, text)| text.as_str());
+            problem.or(self.hindrance).map(str::to_owned).or(of_workspace)
         };
         if stalled {
             return ("Stalled", trouble());

@@ -365,3 +365,19 @@ fn the_epoch_in_which_the_agent_got_the_goal_is_remembered() {
     seen.live = Some(Live { recorded: EventId { epoch: 2, seq: 1 }, goal_given: true, ..Live::default() });
     assert_eq!(status_of(&seen, 0).goal_epoch, Some(1));
 }
+
+#[test]
+fn an_agent_that_cannot_be_run_as_asked_is_said_to_be_stalled_and_why() {
+    let mut seen = seen(json!({}));
+    seen.environments.push(environment("office", &[], 9));
+    seen.workspaces = vec![workspace_of("uid-s", "rain", true)];
+    let text = "the runner does not take how the agent is to be run: too long";
+    seen.live = Some(Live { hindrance: Some(text.into()), ..Live::default() });
+    let status = status_of(&seen, 0);
+    assert_eq!(reason(&status, ConditionType::Stalled), ("True".into(), "AgentFailed".into()));
+    assert_eq!((status.state.as_deref(), status.doing.as_deref()), (Some("Stalled"), Some(text)));
+    seen.session.status = Some(status);
+    seen.live = Some(Live::default());
+    let status = status_of(&seen, 1);
+    assert!(conditions::get(&status.conditions, ConditionType::Stalled).is_none());
+}

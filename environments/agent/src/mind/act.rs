@@ -82,7 +82,7 @@ async fn with_picture(turn: &Turn, mut result: ToolResult, call: &ToolUse) -> Re
 
 async fn work(turn: &Turn, catalogue: &Catalogue, call: &ToolUse) -> Result<ToolResult, Trouble> {
     match call.name.as_str() {
-        "shell" => Ok(shell(turn, call).await),
+        "shell" if catalogue.has("shell") => Ok(shell(turn, call).await),
         "computer" => {
             let mut result = ToolResult { id: call.id.clone(), ..ToolResult::default() };
             for (name, arguments) in computer::plan(&call.input, catalogue.batches) {

@@ -57,6 +57,7 @@ impl Catalogue {
         hands: Hands,
         provider: Provider,
         screen: (u32, u32),
+        has_shell: bool,
     ) -> Result<Self, ToolError> {
         let mut catalogue = Self::default();
         let mut has_computer = false;
@@ -76,7 +77,9 @@ impl Catalogue {
         if let (Hands::Hosted(tool), true) = (hands, has_computer) {
             catalogue.computer = Some(Computer { width: screen.0, height: screen.1, tool });
         }
-        catalogue.functions.push(shell());
+        if has_shell {
+            catalogue.functions.push(shell());
+        }
         Ok(catalogue)
     }
 
@@ -100,6 +103,11 @@ impl Catalogue {
         }
         let description = description.chars().take(MAX_DESCRIPTION).collect();
         self.functions.push(Tool { name: offered, description, schema });
+    }
+
+    /// Whether the model is offered this function.
+    pub fn has(&self, name: &str) -> bool {
+        self.functions.iter().any(|tool| tool.name == name)
     }
 
     /// The MCP name of a function.

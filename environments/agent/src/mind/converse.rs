@@ -197,8 +197,8 @@ impl Mind {
         let (mut broken, mut shortened) = (0, 0);
         loop {
             let hands = *self.hands.lock().await;
-            let catalogue =
-                Catalogue::gather(turn, hands, self.options.provider, self.options.screen).await?;
+            let MindOptions { provider, screen, shell, .. } = self.options;
+            let catalogue = Catalogue::gather(turn, hands, provider, screen, shell).await?;
             self.fit(turn, memory, spent).await?;
             let request = Request {
                 system: self.system.clone(),

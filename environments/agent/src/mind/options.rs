@@ -17,6 +17,8 @@ pub struct MindOptions {
     pub instructions: Option<String>,
     /// What is to be reached, word for word.
     pub requirement: Option<String>,
+    /// Whether the agent was granted its shell.
+    pub shell: bool,
     /// Tokens that the model can keep in view.
     pub window: u64,
     /// Most tool calls in a turn.

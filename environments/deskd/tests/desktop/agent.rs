@@ -111,20 +111,33 @@ async fn a_window_can_be_dragged_by_its_title_bar() {
 async fn wrong_arguments_are_explained() {
     let host = Host::start().await;
     let agent = host.agent().await;
-    for (tool, arguments, expected) in [
+    let bad = "bad_argument";
+    for (tool, arguments, code, expected) in [
         (
             "computer",
             json!({"action": "left_click", "coordinate": [1000, 10]}),
+            bad,
             "outside the screen of 1000x700",
         ),
-        ("computer", json!({"action": "key", "text": "ctrl+hyper"}), "\"hyper\""),
-        ("computer", json!({"action": "type"}), "needs `text`"),
-        ("launch", json!({"program": "no-such-program"}), "applications are: browser, terminal"),
-        ("launch", json!({"program": "false"}), "exited with status 1"),
-        ("wait_for_window", json!({"title_contains": "nothing", "timeout_seconds": 0.1}), "no window titled"),
+        ("computer", json!({"action": "key", "text": "ctrl+hyper"}), bad, "\"hyper\""),
+        ("computer", json!({"action": "type"}), bad, "needs `text`"),
+        (
+            "launch",
+            json!({"program": "no-such-program"}),
+            "program_not_found",
+            "applications are: browser, terminal",
+        ),
+        ("launch", json!({"program": "false"}), "program_failed", "exited with status 1"),
+        (
+            "wait_for_window",
+            json!({"title_contains": "nothing", "timeout_seconds": 0.1}),
+            "timeout",
+            "no window titled",
+        ),
     ] {
         let answer = agent.call(tool, arguments).await;
         assert!(answer.error && answer.text.contains(expected), "{tool}: {}", answer.text);
+        assert_eq!(answer.json["error"], code, "{tool}: {}", answer.text);
     }
 }
 

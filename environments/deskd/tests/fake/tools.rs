@@ -200,6 +200,22 @@ async fn a_screen_that_never_settles_is_waited_for_only_so_long() {
 }
 
 #[tokio::test]
+async fn a_screen_that_comes_to_rest_is_not_waited_for_any_longer() {
+    let host = Host::fake().await;
+    let agent = host.agent().await;
+    agent.must("launch", json!({"program": "animation", "args": ["700"]})).await;
+    let began = std::time::Instant::now();
+    let rest = agent.must("wait_settled", json!({"timeout_seconds": 100})).await;
+    assert_eq!(rest.json["settled"], true);
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+    let (one, other) = (
+        agent.must("computer", json!({"action": "screenshot"})).await,
+        agent.must("computer", json!({"action": "screenshot"})).await,
+    );
+    assert_eq!(one.jpeg, other.jpeg, "nothing moves any more");
+}
+
+#[tokio::test]
 async fn wrong_arguments_are_explained_and_do_nothing() {
     let host = Host::fake().await;
     let agent = open(&host, "events").await;

@@ -5,6 +5,7 @@
 
 mod asks;
 mod connection;
+mod session;
 mod start;
 mod translate;
 
@@ -63,6 +64,8 @@ pub enum FromHarness {
         resumed: bool,
         /// What was started.
         launch: Launch,
+        /// What people should know of it.
+        notice: Option<String>,
     },
     /// The harness asks and waits.
     Asked {

@@ -16,7 +16,7 @@ const MAX_NOTICE: usize = 1000;
 impl Engine {
     pub(super) fn report(&mut self, report: FromHarness) {
         match report {
-            FromHarness::Up { resumed, launch } => {
+            FromHarness::Up { resumed, launch, notice } => {
                 self.needs_summary = !resumed;
                 self.uninstructed = !resumed;
                 self.failures = 0;
@@ -24,6 +24,9 @@ impl Engine {
                 self.launched = Some(launch);
                 if !resumed {
                     self.new_session();
+                }
+                if let Some(text) = notice {
+                    self.notice(&text);
                 }
                 self.connected.send_replace(true);
             }

@@ -4,7 +4,7 @@ use a8s_wire::{Launch, Settings};
 use tokio::time::{Duration, Instant};
 
 use super::Engine;
-use crate::{acp::ToHarness, handle::StorageError, launch, record::Record};
+use crate::{acp::ToHarness, handle::StorageError, launch, mcp::Granted, record::Record};
 
 /// A model's key takes a moment to reach the pod; after this time people are told that it does not.
 const GRANT_PATIENCE: Duration = Duration::from_mins(2);
@@ -35,6 +35,12 @@ impl Engine {
     /// Works out what is to run now; another harness takes over when no turn runs. One whose model was not granted yet is not started: it
     /// would make a session without a model.
     pub(super) fn arrange(&mut self) {
+        let tools = Granted::new(self.settings().tools.clone());
+        self.granted.send_if_modified(|granted| {
+            let changed = *granted != tools;
+            *granted = tools;
+            changed
+        });
         let grants = self.grants.borrow().clone();
         if let Some(model) = launch::missing(self.settings(), &grants).map(str::to_owned) {
             let since = self.ungranted.take().map_or_else(Instant::now, |(_, since)| since);

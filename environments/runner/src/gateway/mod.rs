@@ -6,6 +6,7 @@
 
 mod count;
 mod mask;
+mod outward;
 mod target;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -27,13 +28,10 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
+pub use self::outward::client;
 use self::{count::Reader, mask::Mask, target::Target};
 use crate::launch::Gateway;
 
-/// A server that does not take a connection in this time is away.
-const CONNECT: Duration = Duration::from_secs(15);
-/// Models think for a long time before the next word.
-const SILENCE: Duration = Duration::from_mins(15);
 /// How often a port that is taken is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -51,16 +49,6 @@ pub async fn bind(address: SocketAddr) -> Option<TcpListener> {
         .await
         .inspect_err(|error| tracing::error!(%error, %address, "the gateway's port is taken"))
         .ok()
-}
-
-/// The client of everything that the gateway, and who else adds keys, calls.
-pub fn client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT)
-        .read_timeout(SILENCE)
-        .user_agent(concat!("a8s-runner/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 /// Serves for ever. A port that something else in the pod took is waited for.

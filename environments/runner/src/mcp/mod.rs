@@ -2,6 +2,8 @@
 
 mod asking;
 mod desk;
+mod fit;
+mod granted;
 mod own;
 mod remote;
 mod streamable;
@@ -16,9 +18,10 @@ use rmcp::{
     },
     service::{RequestContext, SubscriptionContext},
 };
-use tokio::net::UnixListener;
+use tokio::{net::UnixListener, sync::watch};
 
 pub use desk::Desk;
+pub use granted::Granted;
 pub use remote::Remotes;
 
 use crate::{artifacts::Blobs, handle::Handle};
@@ -51,12 +54,12 @@ impl Server {
             let (stream, _) = listener.accept().await?;
             let server = self.clone();
             tokio::spawn(async move {
-                let mut changes = server.remotes.changes();
+                let mut changes = Changes::of(&server);
                 match server.serve(stream).await {
                     Ok(running) => {
                         let peer = running.peer().clone();
                         let telling = tokio::spawn(async move {
-                            while changes.changed().await.is_ok() {
+                            while changes.next().await {
                                 if peer.notify_tool_list_changed().await.is_err() {
                                     break;
                                 }
@@ -68,6 +71,26 @@ impl Server {
                     Err(error) => tracing::info!(%error, "an MCP client left before it was ready"),
                 }
             });
+        }
+    }
+}
+
+/// What changes the list of tools: servers that come and go, and what is granted.
+struct Changes {
+    remotes: watch::Receiver<u64>,
+    granted: watch::Receiver<Granted>,
+}
+
+impl Changes {
+    fn of(server: &Server) -> Self {
+        Self { remotes: server.remotes.changes(), granted: server.engine.granted() }
+    }
+
+    /// Waits for the next change; false when the process ends.
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            changed = self.remotes.changed() => changed.is_ok(),
+            changed = self.granted.changed() => changed.is_ok(),
         }
     }
 }
@@ -92,12 +115,12 @@ impl ServerHandler for Server {
 
     // Clients of the newer protocol hear of changes here, older ones as they always did.
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), rmcp::ErrorData> {
-        let mut changes = self.remotes.changes();
+        let mut changes = Changes::of(self);
         loop {
             tokio::select! {
                 () = subscription.cancelled() => return Ok(()),
-                changed = changes.changed() => {
-                    if changed.is_err() || subscription.sink().notify_tool_list_changed().await.is_err() {
+                more = changes.next() => {
+                    if !more || subscription.sink().notify_tool_list_changed().await.is_err() {
                         return Ok(());
                     }
                 }
@@ -112,9 +135,11 @@ impl ServerHandler for Server {
     ) -> Result<ListToolsResult, rmcp::ErrorData> {
         let mut tools = own::tools();
         tools.extend(asking::tools());
-        tools.extend(self.desk.tools().await);
+        let desktop = self.desk.tools().await;
+        let granted = self.engine.granted().borrow().clone();
+        tools.extend(desktop.into_iter().filter(|tool| granted.desktop(&tool.name)).map(fit::fit));
         tools.extend(remote::tools());
-        tools.extend(self.remotes.tools());
+        tools.extend(self.remotes.tools(&granted).into_iter().map(fit::fit));
         Ok(ListToolsResult::with_all_items(tools))
     }
 
@@ -123,12 +148,18 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, rmcp::ErrorData> {
+        let granted = self.engine.granted().borrow().clone();
         let result = if let Some(result) = own::call(&self.engine, &self.blobs, &request).await {
             result
         } else if let Some(result) = asking::call(&self.engine, self.patience, &request).await {
             result.unwrap_or_else(refusal)
-        } else if let Some(result) = self.remotes.call(&request).await {
+        } else if let Some(result) = self.remotes.call(&request, &granted).await {
             result
+        } else if !granted.desktop(&request.name) {
+            refusal(format!(
+                "tool_not_granted: {} is not among your tools; ask for it with request_access",
+                request.name
+            ))
         } else {
             // A call that is dropped is withdrawn, and deskd sends no further input for it.
             tokio::select! {

@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use super::{
+    Granted,
     own::{read, tool},
     refusal,
     streamable::Http,
@@ -178,11 +179,12 @@ impl Remotes {
         }
     }
 
-    /// The tools of all servers under the names that the agent uses.
-    pub fn tools(&self) -> Vec<Tool> {
+    /// The granted tools of all servers, under the names that the agent uses.
+    pub fn tools(&self, granted: &Granted) -> Vec<Tool> {
         let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
         let named = |(connection, server): (&String, &Server)| {
-            let named = server.tools.iter().map(|tool| {
+            let theirs = server.tools.iter().filter(|tool| granted.remote(connection, &tool.name));
+            let named = theirs.map(|tool| {
                 let mut tool = tool.clone();
                 tool.name = full_name(connection, &tool.name).into();
                 tool
@@ -193,13 +195,13 @@ impl Remotes {
     }
 
     /// Calls a tool of a server, or one of the two that stand for all; `None` if it is none of them.
-    pub async fn call(&self, request: &CallToolRequestParams) -> Option<CallToolResult> {
+    pub async fn call(&self, request: &CallToolRequestParams, granted: &Granted) -> Option<CallToolResult> {
         match request.name.as_ref() {
-            "list_tools" => Some(self.list()),
+            "list_tools" => Some(self.list(granted)),
             "call_tool" => {
                 let arguments = Value::Object(request.arguments.clone().unwrap_or_default());
                 Some(match read::<Call>(arguments) {
-                    Ok(Call { name, arguments }) => match self.find(&name) {
+                    Ok(Call { name, arguments }) => match self.find(&name, granted) {
                         Some(found) => call(found, arguments.as_object().cloned()).await,
                         None => refusal(format!("there is no tool {name:?}; list_tools shows all")),
                     },
@@ -207,22 +209,23 @@ impl Remotes {
                 })
             }
             name => {
-                let found = self.find(name)?;
+                let found = self.find(name, granted)?;
                 Some(call(found, request.arguments.clone()).await)
             }
         }
     }
 
-    fn find(&self, name: &str) -> Option<(String, String, Option<Peer<RoleClient>>)> {
+    fn find(&self, name: &str, granted: &Granted) -> Option<(String, String, Option<Peer<RoleClient>>)> {
         let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
         servers.iter().find_map(|(connection, server)| {
-            let tool = server.tools.iter().find(|tool| full_name(connection, &tool.name) == name)?;
+            let mut theirs = server.tools.iter().filter(|tool| granted.remote(connection, &tool.name));
+            let tool = theirs.find(|tool| full_name(connection, &tool.name) == name)?;
             Some((connection.clone(), tool.name.to_string(), server.peer.clone()))
         })
     }
 
-    fn list(&self) -> CallToolResult {
-        let tools = self.tools();
+    fn list(&self, granted: &Granted) -> CallToolResult {
+        let tools = self.tools(granted);
         let list: Vec<Value> = tools
             .iter()
             .map(|tool| json!({"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}))
@@ -258,7 +261,7 @@ pub fn tools() -> Vec<Tool> {
 }
 
 /// A name that models take; two of one connection that only differ after so many letters would be the same.
-fn full_name(connection: &str, tool: &str) -> String {
+pub fn full_name(connection: &str, tool: &str) -> String {
     let name = format!("{connection}{BETWEEN}{tool}");
     let usable = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' };
     name.chars().map(usable).take(MAX_NAME).collect()

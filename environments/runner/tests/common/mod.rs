@@ -24,11 +24,15 @@ pub use self::{desk::FakeDesk, events::Events};
 
 pub const UID: &str = "11111111-2222-3333-4444-555555555555";
 
-/// Another program of the pod. A test of one package does not build another's programs, so this does.
+/// Set where the tests of the whole workspace are built at once, and with them every program.
+const BUILT_ALREADY: &str = "A8S_PROGRAMS_BUILT";
+
+/// Another program of the pod. A test of one package does not build another's programs, so this does, which may take a minute: alone a
+/// package is built with other features than among the others.
 fn program(package: &str) -> PathBuf {
     static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let mut built = BUILT.lock().unwrap();
-    if !built.iter().any(|name| name == package) {
+    if std::env::var_os(BUILT_ALREADY).is_none() && !built.iter().any(|name| name == package) {
         let done = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--offline", "-p", package])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -69,6 +73,7 @@ pub struct Pod {
     key: SigningKey,
     epoch: i64,
     extra: Vec<String>,
+    env: Vec<(String, String)>,
 }
 
 impl Drop for Pod {
@@ -92,6 +97,11 @@ impl Pod {
     pub fn with_stub() -> Self {
         let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stub_harness.py").display().to_string();
         Self::with_harness(&["python3", &stub], &["--cancel-grace", "0.3"])
+    }
+
+    /// A pod with the stub harness, which has all the time that it needs to obey an interrupt.
+    pub fn with_patience() -> Self {
+        Self::with_harness_and(&["--cancel-grace", "60"])
     }
 
     /// A pod with the stub harness that can do this, too.
@@ -165,8 +175,23 @@ impl Pod {
         self.started()
     }
 
+    /// A pod with the built-in agent, whose containers have these variables.
+    pub fn with_env(env: &[(&str, &str)]) -> Self {
+        let agent = program("a8s-agent").display().to_string();
+        Self::with_fake_desk(Self::prepare_in(&[&agent], &[], env))
+    }
+
+    /// A pod whose desktop container is not there.
+    pub fn without_desktop() -> Self {
+        let stub = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stub_harness.py").display().to_string();
+        Self::prepare(&["python3", &stub], &[]).started()
+    }
+
     pub fn with_harness(harness: &[&str], extra: &[&str]) -> Self {
-        let mut pod = Self::prepare(harness, extra);
+        Self::with_fake_desk(Self::prepare(harness, extra))
+    }
+
+    fn with_fake_desk(mut pod: Self) -> Self {
         pod.desk = Some(FakeDesk::listen(&pod.folder.path().join("deskd.sock"), &pod.home()));
         pod.started()
     }
@@ -182,6 +207,10 @@ impl Pod {
     }
 
     fn prepare(harness: &[&str], extra: &[&str]) -> Self {
+        Self::prepare_in(harness, extra, &[])
+    }
+
+    fn prepare_in(harness: &[&str], extra: &[&str], env: &[(&str, &str)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -194,7 +223,9 @@ impl Pod {
         std::fs::write(at("tls/tls.key"), made.signing_key.serialize_pem()).unwrap();
         let public = key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
         std::fs::write(at("tls/tokens.pub"), public).unwrap();
+        let env: Vec<_> = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let shim = Command::new(program("a8s-shim"))
+            .envs(env.iter().cloned())
             .args(["serve", "--grace", "0.5", "--socket"])
             .arg(at("agent.sock"))
             .arg("--directory")
@@ -206,7 +237,7 @@ impl Pod {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let extra = extra.iter().map(|&argument| argument.to_owned()).collect();
         let shim = Process(shim);
-        Self { folder, desk: None, deskd: None, runner: None, shim, address, key, epoch: 0, extra }
+        Self { folder, desk: None, deskd: None, runner: None, shim, address, key, epoch: 0, extra, env }
     }
 
     pub fn home(&self) -> PathBuf {
@@ -217,6 +248,7 @@ impl Pod {
     pub fn start_runner(&mut self) {
         let at = |name: &str| self.folder.path().join(name);
         let mut child = Command::new(env!("CARGO_BIN_EXE_a8s-runner"))
+            .envs(self.env.iter().cloned())
             .args(["--listen", "127.0.0.1:0", "--workspace-uid", UID])
             .arg("--epoch")
             .arg(self.epoch.to_string())

@@ -15,10 +15,20 @@ use super::{
     super::world::{Made, World},
     Conversation,
 };
-use crate::{errors::Error, pods::PodError};
+use crate::errors::Error;
 
 /// Ends the outcome of a Takeover that a person has taken up; before it is the person's name.
 const TAKEN: &str = " has taken over; waits for the hand-back";
+
+/// What came of an answer.
+enum Given {
+    /// The agent has it.
+    Taken,
+    /// The question was closed just now; the event that says how is on its way.
+    Closed,
+    /// The runner does not take it, and would not however often it is sent. The question is closed.
+    Unfit(String),
+}
 
 impl<W: World> Conversation<'_, W> {
     /// Records a question.
@@ -83,7 +93,14 @@ impl<W: World> Conversation<'_, W> {
             // Somebody deleted the Request, or it could not be made: nobody will decide.
             let note = Some("the Request was deleted".to_owned());
             let refusal = Answer { note, by: "a8s".into(), ..Answer::default() };
-            self.world.answer(&id, &refusal).await?;
+            if let Given::Unfit(text) = self.give(&id, &refusal).await? {
+                tracing::warn!(
+                    session = self.subject.name,
+                    question = id,
+                    text,
+                    "a question cannot be refused"
+                );
+            }
             self.open.remove(&id);
         }
         Ok(())
@@ -129,27 +146,42 @@ impl<W: World> Conversation<'_, W> {
         if request.spec.kind == RequestType::Context && request.spec.allows(&decision.option) == Some(true) {
             answer.note = self.enclose_material(request, answer.note.take()).await?;
         }
-        let applied = match self.world.answer(id, &answer).await {
-            Ok(answered) => answered.applied,
-            // It is decided once and for all, so what does not fit cannot be put right.
-            Err(PodError::Refused { status: 400 | 422, text }) => {
-                answer = Answer { note: Some(text.clone()), by, ..Answer::default() };
-                self.world.answer(id, &answer).await?;
-                self.open.remove(id);
-                return self
-                    .close(request, RequestState::Refused, &format!("the answer does not fit: {text}"))
-                    .await;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if !applied {
-            // It was closed just now; the event that says how is on its way.
-            return Ok(());
+        match self.give(id, &answer).await? {
+            Given::Taken => {}
+            Given::Closed => return Ok(()),
+            Given::Unfit(text) => return self.close_unfit(request, &text).await,
         }
-        self.open.remove(id);
         let outcome = if request.spec.allows(&decision.option) == Some(true) { "granted" } else { "refused" };
         let (state, text) = ended(request, outcome, Some(&by));
         self.close(request, state, &text).await
+    }
+
+    /// Gives the runner an answer. What a person decided is decided once and for all, so one that the runner does not take cannot be put
+    /// right: the agent is told that it was refused, so that it does not wait for what never comes.
+    async fn give(&mut self, id: &str, answer: &Answer) -> Result<Given, Error> {
+        let error = match self.world.answer(id, answer).await {
+            Ok(answered) if !answered.applied => return Ok(Given::Closed),
+            Ok(_) => {
+                self.open.remove(id);
+                return Ok(Given::Taken);
+            }
+            Err(error) => error,
+        };
+        let Some(text) = error.refused() else { return Err(error.into()) };
+        if answer.option.is_some() {
+            let refusal = Answer { note: Some(text.clone()), by: answer.by.clone(), ..Answer::default() };
+            if let Err(error) = self.world.answer(id, &refusal).await
+                && error.refused().is_none()
+            {
+                return Err(error.into());
+            }
+        }
+        self.open.remove(id);
+        Ok(Given::Unfit(text))
+    }
+
+    async fn close_unfit(&mut self, request: &Request, text: &str) -> Result<(), Error> {
+        self.close(request, RequestState::Refused, &format!("the answer does not fit: {text}")).await
     }
 
     /// Puts what was granted among the attachments, before the agent hears of it; what the agent is told.
@@ -161,8 +193,13 @@ impl<W: World> Conversation<'_, W> {
         let Some(subject) = request.spec.subject.as_deref() else { return Ok(note) };
         let Some((name, body)) = self.world.material(subject).await? else { return Ok(note) };
         let name = file_name(&name);
-        self.world.put_attachment(&name, body).await?;
-        let told = format!("It is in ~/Attachments/{name}.");
+        let told = match self.world.put_attachment(&name, body).await {
+            Ok(()) => format!("It is in ~/Attachments/{name}."),
+            Err(error) => {
+                let Some(why) = error.refused() else { return Err(error.into()) };
+                format!("It could not be put into ~/Attachments/{name}: {why}")
+            }
+        };
         Ok(Some(note.map_or_else(|| told.clone(), |note| format!("{note}\n\n{told}"))))
     }
 
@@ -182,12 +219,14 @@ impl<W: World> Conversation<'_, W> {
                 let option = once.or_else(|| options.iter().find(|o| o.kind.allows()));
                 let option = option.map_or_else(|| "allow".to_owned(), |o| o.id.clone());
                 let answer = Answer { option: Some(option), by: user.to_owned(), ..Answer::default() };
-                if self.world.answer(id, &answer).await?.applied {
-                    self.open.remove(id);
-                    let text = format!("{user} took over and handed back");
-                    self.close(request, RequestState::Granted, &text).await?;
+                match self.give(id, &answer).await? {
+                    Given::Taken => {
+                        let text = format!("{user} took over and handed back");
+                        self.close(request, RequestState::Granted, &text).await
+                    }
+                    Given::Closed => Ok(()),
+                    Given::Unfit(text) => self.close_unfit(request, &text).await,
                 }
-                Ok(())
             }
             _ => Ok(()),
         }

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::{super::world::World, Conversation, record::delivered};
-use crate::{errors::Error, pods::PodError};
+use crate::errors::Error;
 
 const WAITS: &str = "waits for its turn";
 /// So many seconds a Message may wait for what is attached to it.
@@ -22,18 +22,21 @@ impl<W: World> Conversation<'_, W> {
         if !self.caught_up() || self.drain {
             return Ok(());
         }
-        self.set_up().await?;
+        let ready = self.set_up().await?;
         self.attend().await?;
         self.sort_in().await?;
         self.settle().await?;
         let goal = self.subject.goal_id();
-        if self.subject.goal.is_some() && !self.runner_has(&goal) {
-            self.begin(&goal).await?;
-        } else if self.subject.goal.is_none() && self.live.recorded.seq == 0 && !self.attached {
-            self.attach().await?;
-            self.attached = true;
+        // Nothing is begun in another way than it is asked for; what runs can be stopped.
+        if ready {
+            if self.subject.goal.is_some() && !self.runner_has(&goal) {
+                self.begin(&goal).await?;
+            } else if self.subject.goal.is_none() && self.live.recorded.seq == 0 && !self.attached {
+                self.attach().await?;
+                self.attached = true;
+            }
         }
-        while self.next().await? {}
+        while self.next(ready).await? {}
         let waiting = self.pending.iter().filter(|m| !self.turns.contains_key(&id(m))).count();
         self.live.goal_given |= self.subject.goal.is_some() && self.runner_has(&goal);
         let goal_waits =
@@ -42,18 +45,34 @@ impl<W: World> Conversation<'_, W> {
         Ok(())
     }
 
-    /// How the agent is run is said before it hears anything, and again when it changes.
-    async fn set_up(&mut self) -> Result<(), Error> {
+    /// How the agent is run is said before it hears anything, and again when it changes. False if the runner does not take it: then people
+    /// are told, and it is not said again before it changes, or the connection does.
+    async fn set_up(&mut self) -> Result<bool, Error> {
         let wanted = self.world.settings();
         if self.settings.as_ref() == Some(&wanted) {
-            return Ok(());
+            self.live.hindrance = None;
+            return Ok(true);
         }
-        self.world.put_settings(&wanted).await?;
+        if self.unfit.as_ref() == Some(&wanted) {
+            return Ok(false);
+        }
+        if let Err(error) = self.world.put_settings(&wanted).await {
+            let Some(why) = error.refused() else { return Err(error.into()) };
+            let text = format!(
+                "the runner does not take how the agent is to be run: {why}; look at spec.agent, spec.policy and spec.limits, and at the \
+                 harness and the instructions of the Environment"
+            );
+            self.say(true, Reason::AgentFailed, text.clone()).await;
+            self.live.hindrance = Some(text);
+            self.unfit = Some(wanted);
+            return Ok(false);
+        }
+        self.live.hindrance = None;
         if self.settings.replace(wanted).is_some() && self.live.limit.is_some() {
             let state = self.world.runner_state().await?;
             self.refresh(state);
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn runner_has(&self, id: &str) -> bool {
@@ -82,7 +101,9 @@ impl<W: World> Conversation<'_, W> {
                 continue;
             }
             // Another bridge may have been faster, or it was deleted.
-            let Some(message) = self.world.adopt(&message).await?.filter(|m| seq(m).is_none()) else { continue };
+            let Some(message) = self.world.adopt(&message).await?.filter(|m| seq(m).is_none()) else {
+                continue;
+            };
             let mut status = self.place(&message).await?;
             status.state = Some(MessageState::Queued);
             delivered(&mut status, Status::False, Reason::Queued, WAITS);
@@ -102,6 +123,7 @@ impl<W: World> Conversation<'_, W> {
 
     /// Writes what became of Messages that the runner has.
     async fn settle(&mut self) -> Result<(), Error> {
+        let waits = self.live.hindrance.clone().unwrap_or_else(|| WAITS.to_owned());
         let mut left = Vec::new();
         for mut message in std::mem::take(&mut self.pending) {
             let id = id(&message);
@@ -116,7 +138,7 @@ impl<W: World> Conversation<'_, W> {
                 continue;
             } else if !lacks_something(&status) {
                 // Whatever it was told to wait for, such as a suspended Session, is over.
-                delivered(&mut status, Status::False, Reason::Queued, WAITS);
+                delivered(&mut status, Status::False, Reason::Queued, &waits);
             }
             if self.over.contains(&id) {
                 status.state = Some(MessageState::Consumed);
@@ -133,41 +155,61 @@ impl<W: World> Conversation<'_, W> {
 
     /// The goal, after everything that belongs to it.
     async fn begin(&mut self, goal: &str) -> Result<(), Error> {
-        self.attach().await?;
+        let attachments = self.attach().await?;
         let prompt = Prompt {
             message_id: goal.to_owned(),
             content: self.subject.goal.clone().unwrap_or_default(),
             author: self.subject.created_by.clone(),
-            attachments: self.subject.attachments.iter().map(|a| a.name.clone()).collect(),
+            attachments,
         };
-        self.world.prompt(&prompt).await?;
+        if let Err(error) = self.world.prompt(&prompt).await {
+            let Some(why) = error.refused() else { return Err(error.into()) };
+            let text =
+                format!("the runner does not take the goal: {why}; write what is to be done in a Message");
+            self.say(true, Reason::AgentFailed, text).await;
+            // The conversation goes on without it.
+            (self.subject.goal, self.attached) = (None, true);
+            return Ok(());
+        }
         self.outstanding.insert(goal.to_owned());
         Ok(())
     }
 
-    async fn attach(&self) -> Result<(), Error> {
+    /// Puts what belongs to the Session among the attachments; the names of those that are among them, or need not be.
+    async fn attach(&self) -> Result<Vec<String>, Error> {
+        let mut names = Vec::new();
         for attachment in &self.subject.attachments {
             let body = match self.world.attachment(attachment).await {
                 // An agent had it once, so that its source may go; a later desktop does without.
                 Err(Error::Other(text)) if self.subject.goal_epoch.is_some() => {
                     self.say(true, a8s_plan::session::missing(attachment).0, text).await;
+                    names.push(attachment.name.clone());
                     continue;
                 }
                 other => other?,
             };
-            if let Some(body) = body {
-                self.world.put_attachment(&attachment.name, body).await?;
+            if let Some(body) = body
+                && let Err(error) = self.world.put_attachment(&attachment.name, body).await
+            {
+                let Some(why) = error.refused() else { return Err(error.into()) };
+                let text = format!("the attachment {} is left out: {why}", attachment.name);
+                self.say(true, Reason::AgentFailed, text).await;
+                continue;
             }
+            names.push(attachment.name.clone());
         }
-        Ok(())
+        Ok(names)
     }
 
     /// Hands over one Message, or stops a turn; false if there is nothing to do now.
-    async fn next(&mut self) -> Result<bool, Error> {
+    async fn next(&mut self, ready: bool) -> Result<bool, Error> {
         let waits = |m: &&Message| !self.runner_has(&id(m));
         let stop = self.pending.iter().filter(waits).find(|m| m.spec.content.is_none());
         if let Some(message) = stop.cloned() {
             return self.stop(&message).await.map(|()| true);
+        }
+        if !ready {
+            return Ok(false);
         }
         let urgent = self.pending.iter().filter(waits).find(|m| m.spec.delivery != Delivery::Queue);
         if let Some(message) = urgent.cloned() {
@@ -195,8 +237,12 @@ impl<W: World> Conversation<'_, W> {
         status.turn = Some(turn);
         self.write(&message, status.clone()).await?;
         message.status = Some(status);
-        if self.live.running && self.live.turn == turn {
-            self.world.interrupt(turn).await?;
+        if self.live.running
+            && self.live.turn == turn
+            && let Err(error) = self.world.interrupt(turn).await
+        {
+            let Some(why) = error.refused() else { return Err(error.into()) };
+            self.say(true, Reason::AgentFailed, format!("turn {turn} cannot be stopped: {why}")).await;
         }
         Ok(message)
     }
@@ -234,16 +280,12 @@ impl<W: World> Conversation<'_, W> {
                 handed(&mut status);
             }
             // It will be refused each time; the conversation goes on without it.
-            Err(PodError::Refused { status: code @ (400 | 413 | 422), text }) => {
+            Err(error) => {
+                let Some(why) = error.refused() else { return Err(error.into()) };
                 status.state = Some(MessageState::Dropped);
-                delivered(
-                    &mut status,
-                    Status::False,
-                    Reason::Dropped,
-                    &format!("the runner refused it ({code}): {text}"),
-                );
+                let text = format!("the runner refused it: {why}");
+                delivered(&mut status, Status::False, Reason::Dropped, &text);
             }
-            Err(error) => return Err(error.into()),
         }
         self.write(message, status.clone()).await?;
         if status.state == Some(MessageState::Dropped) {
@@ -265,7 +307,11 @@ impl<W: World> Conversation<'_, W> {
                 other => other?,
             };
             if let Some(body) = body {
-                self.world.put_attachment(&attachment.name, body).await?;
+                if let Err(error) = self.world.put_attachment(&attachment.name, body).await {
+                    let Some(why) = error.refused() else { return Err(error.into()) };
+                    let text = format!("the runner refused the attachment {}: {why}", attachment.name);
+                    return Ok(Err((Reason::Dropped, text)));
+                }
                 names.push(attachment.name.clone());
             }
         }
@@ -275,7 +321,7 @@ impl<W: World> Conversation<'_, W> {
     /// What is missing may be on its way with the same `kubectl apply`; after a while the conversation goes on without the Message.
     async fn incomplete(&mut self, message: &Message, reason: Reason, text: &str) -> Result<bool, Error> {
         let made = message.metadata.creation_timestamp.as_ref().map_or(0, |t| t.0.as_second());
-        let given_up = Timestamp::now().as_second() - made >= PATIENCE;
+        let given_up = reason == Reason::Dropped || Timestamp::now().as_second() - made >= PATIENCE;
         let mut status = message.status.clone().unwrap_or_default();
         if given_up {
             status.state = Some(MessageState::Dropped);

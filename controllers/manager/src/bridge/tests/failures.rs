@@ -33,7 +33,10 @@ async fn a_message_whose_turn_failed_is_no_later_branchs_after_a_restart() {
     };
     live_on(&world, subject).await.unwrap();
     let state = world.state();
-    assert!(state.messages.iter().all(|m| !m.labels().contains_key(labels::ABANDONED)), "it is in the transcript");
+    assert!(
+        state.messages.iter().all(|m| !m.labels().contains_key(labels::ABANDONED)),
+        "it is in the transcript"
+    );
 }
 
 #[tokio::test]
