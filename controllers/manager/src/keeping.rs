@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use a8s_crds::{Session, Workspace, conditions::ConditionType, conditions::is_true};
+use a8s_crds::{
+    Request, RequestState, RequestType, Session, Workspace, conditions::ConditionType, conditions::is_true,
+};
 use a8s_plan::workspace::Conversation;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
@@ -15,16 +17,30 @@ pub fn follower(stores: &Stores, session: &Session) -> Option<ObjectRef<Workspac
     let name = &session.status.as_ref()?.workspace.as_ref()?.name;
     let key = ObjectRef::new(name).within(&session.namespace()?);
     let workspace = stores.workspaces.store().get(&key)?;
-    each_turn(&workspace).then_some(key)
+    follows(&workspace).then_some(key)
 }
 
-fn each_turn(workspace: &Workspace) -> bool {
-    workspace.spec.snapshots.as_ref().is_some_and(|policy| policy.each_turn)
+fn follows(workspace: &Workspace) -> bool {
+    workspace.spec.snapshots.as_ref().is_some_and(|policy| policy.each_turn || policy.before_requests)
+}
+
+/// The Workspace that takes a Snapshot when this is asked.
+pub fn asked(stores: &Stores, request: &Request) -> Option<ObjectRef<Workspace>> {
+    let key = ObjectRef::<Session>::new(&request.spec.session).within(&request.namespace()?);
+    number(request).and_then(|_| follower(stores, stores.sessions.store().get(&key)?.as_ref()))
+}
+
+/// Epoch and number of a permission that somebody waits for.
+fn number(request: &Request) -> Option<(i64, i64)> {
+    let open = request.status.as_ref().and_then(|s| s.state).is_none_or(|state| state == RequestState::Open);
+    let asks = open && request.spec.kind == RequestType::Permission;
+    let (epoch, number) = request.spec.id.as_deref().filter(|_| asks)?.split_once('-')?;
+    Some((epoch.parse().ok()?, number.parse().ok()?))
 }
 
 /// Where the conversation is, if the policy wants to know.
 pub fn conversation(ctx: &Context, workspace: &Workspace) -> Option<Conversation> {
-    if !each_turn(workspace) {
+    if !follows(workspace) {
         return None;
     }
     let owners = workspace.owner_references();
@@ -32,11 +48,13 @@ pub fn conversation(ctx: &Context, workspace: &Workspace) -> Option<Conversation
     let key = ObjectRef::<Session>::new(&owner.name).within(&workspace.namespace()?);
     let session = ctx.stores.sessions.store().get(&key).filter(|s| s.uid().as_deref() == Some(&owner.uid))?;
     let status = session.status.as_ref()?;
+    let requests = ctx.stores.requests_of.get(&format!("{}/{}", session.namespace()?, session.name_any()));
     Some(Conversation {
         epoch: status.epoch.unwrap_or_default(),
         turn: status.turn.unwrap_or_default(),
         idle: matches!(status.state.as_deref(), Some("Waiting" | "Finished"))
             && status.queued.unwrap_or(0) == 0,
+        asks: requests.iter().filter_map(|request| number(request)).max(),
     })
 }
 
@@ -86,6 +104,20 @@ mod tests {
             object["spec"][key] = value.clone();
         }
         serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_permission_counts_while_somebody_waits_for_it() {
+        let request = |kind: &str, id: &Value, status: &Value| -> Option<(i64, i64)> {
+            let object = json!({"metadata": {"name": "r"}, "spec": {"session": "s", "type": kind, "title": "t", "id": id}, "status": status});
+            number(&serde_json::from_value(object).unwrap())
+        };
+        let (new, open) = (json!(null), json!({"state": "Open"}));
+        assert_eq!(request("Permission", &json!("2-14"), &new), Some((2, 14)));
+        assert_eq!(request("Permission", &json!("2-14"), &open), Some((2, 14)));
+        assert_eq!(request("Permission", &json!("2-14"), &json!({"state": "Granted"})), None);
+        assert_eq!(request("Question", &json!("2-14"), &open), None);
+        assert_eq!(request("Permission", &json!(null), &open), None, "a8s itself asks no permission");
     }
 
     #[test]

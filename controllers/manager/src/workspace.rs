@@ -93,6 +93,8 @@ pub async fn run(ctx: Arc<Context>) {
     let followers = stores.clone();
     let turns =
         stores.sessions.touched().filter_map(move |session| ready(keeping::follower(&followers, &session)));
+    let askers = stores.clone();
+    let asked = stores.requests.touched().filter_map(move |request| ready(keeping::asked(&askers, &request)));
     let triggers: Vec<BoxStream<'static, ObjectRef<Workspace>>> = vec![
         own.boxed(),
         stores.pods.touched().filter_map(|o| ready(owner(&*o))).boxed(),
@@ -103,6 +105,7 @@ pub async fn run(ctx: Arc<Context>) {
         snapshots.flatten().boxed(),
         ctx.asking.passes().boxed(),
         turns.boxed(),
+        asked.boxed(),
     ];
     let triggers = stream::select_all(triggers).map(|w| Ok::<_, watcher::Error>(ReconcileRequest::from(w)));
     let passes = Arc::new(Passes { ctx, refused: Mutex::default() });

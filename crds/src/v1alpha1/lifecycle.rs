@@ -62,6 +62,9 @@ pub struct SnapshotPolicy {
     /// Before the pod goes, by the user or for idleness.
     #[serde(default)]
     pub before_suspend: bool,
+    /// When the agent asks for permission, before anybody can have answered.
+    #[serde(default)]
+    pub before_requests: bool,
     /// At these times: five fields of cron (minute, hour, day of month, month, day of week) in UTC, for example `0 */4 * * *`, or `@hourly`, `@daily`, `@weekly`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]

@@ -100,6 +100,8 @@ pub struct Conversation {
     pub turn: i64,
     /// Whether no turn runs.
     pub idle: bool,
+    /// Epoch and number of the newest permission that the agent waits for.
+    pub asks: Option<(i64, i64)>,
 }
 
 /// The Snapshot of this cause, once it is seen; it is made unless it is there. `key` says which one of its trigger it is.
@@ -168,6 +170,7 @@ pub(crate) fn keep(observed: &Observed, env: &Env, plan: &mut Plan<WorkspaceStat
     let mut next = None;
     if changes(observed) {
         after_turn(observed, &mut plan.ops);
+        before_request(observed, &mut plan.ops);
         next = on_schedule(observed, env, plan);
     }
     let verdict = judge(observed, env);
@@ -221,6 +224,15 @@ fn after_turn(observed: &Observed, ops: &mut Vec<Op>) {
     let held = observed.snapshots.iter().any(|s| s.calm && s.place == Some((epoch, turn)) && !s.deleting);
     if !held && !under_way(observed) {
         ensure(observed, Trigger::Turn, &format!("{epoch}-{turn}"), ops);
+    }
+}
+
+/// While a person thinks about what the agent wants to do, what it would do it to is put by. The agent waits, so that nothing of it is done.
+fn before_request(observed: &Observed, ops: &mut Vec<Op>) {
+    let wanted = policy(observed).is_some_and(|policy| policy.before_requests);
+    let Some((epoch, number)) = observed.conversation.filter(|_| wanted).and_then(|c| c.asks) else { return };
+    if !under_way(observed) {
+        ensure(observed, Trigger::Request, &format!("{epoch}-{number}"), ops);
     }
 }
 

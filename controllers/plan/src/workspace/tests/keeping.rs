@@ -14,7 +14,7 @@ fn with(policy: Value) -> Observed {
 }
 
 fn turn(turn: i64, idle: bool) -> Option<Conversation> {
-    Some(Conversation { epoch: 0, turn, idle })
+    Some(Conversation { epoch: 0, turn, idle, asks: None })
 }
 
 /// The driver has taken all of them.
@@ -59,6 +59,28 @@ fn before_the_first_turn_and_without_a_policy_nothing_is_taken() {
     observed.conversation = turn(1, true);
     pass(&mut observed, 11);
     assert_eq!(names_of(&observed), [""; 0]);
+}
+
+#[test]
+fn each_permission_that_is_asked_for_has_one_snapshot() {
+    let asks = |number| Some(Conversation { epoch: 0, turn: 1, idle: false, asks: number });
+    let mut observed = with(json!({"eachTurn": true}));
+    observed.conversation = asks(Some((0, 7)));
+    pass(&mut observed, 10);
+    assert_eq!(names_of(&observed), [""; 0], "nobody wants that");
+    observed.workspace.spec.snapshots.as_mut().unwrap().before_requests = true;
+    observed.conversation = asks(None);
+    pass(&mut observed, 11);
+    assert_eq!(names_of(&observed), [""; 0], "nothing is asked");
+    observed.conversation = asks(Some((0, 7)));
+    pass(&mut observed, 12);
+    assert_eq!(names_of(&observed), ["w-request-0-7"]);
+    assert_eq!(observed.snapshots[0].trigger, Trigger::Request);
+    take(&mut observed, 12);
+    pass(&mut observed, 13);
+    observed.conversation = asks(Some((0, 9)));
+    pass(&mut observed, 14);
+    assert_eq!(names_of(&observed), ["w-request-0-7", "w-request-0-9"]);
 }
 
 #[test]

@@ -56,7 +56,8 @@ impl Estate {
         seen.snapshots = facts(view, &seen.workspace);
         if seen.workspace.spec.snapshots.as_ref().is_some_and(|s| s.each_turn) {
             let turn = self.turns.get(seen.uid()).copied().unwrap_or_default();
-            seen.conversation = Some(Conversation { epoch: self.epoch(seen.uid()), turn, idle: true });
+            seen.conversation =
+                Some(Conversation { epoch: self.epoch(seen.uid()), turn, idle: true, asks: None });
         }
         let doomed = workspace::doomed(&seen, &crate::world::env(&self.sim));
         if !doomed.is_empty() {
