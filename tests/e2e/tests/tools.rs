@@ -117,3 +117,36 @@ fn the_samples_data_fits_a_client_side_apply_and_is_attached() {
     assert_eq!(attachment["configMap"]["key"], "weather.csv");
     assert_eq!(attachment["name"], "seattle-weather.csv");
 }
+
+#[test]
+fn the_page_on_tests_names_tests_that_exist() {
+    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"))
+        .ancestors()
+        .nth(2)
+        .expect("two folders up")
+        .to_path_buf();
+    let mut sources = String::new();
+    for folder in ["controllers", "crds", "environments", "tests", "webhook"] {
+        collect(&root.join(folder), &mut sources);
+    }
+    let page = read("docs/testing.md");
+    let cells = page.lines().filter(|l| l.starts_with("| ")).filter_map(|l| l.split('|').nth(2));
+    // Between every other pair of backticks.
+    let names: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(names.len() > 50, "the tables are read: {}", names.len());
+    for name in names {
+        let (function, sentence) = (format!("fn {name}("), format!("\"{name}\""));
+        assert!(sources.contains(&function) || sources.contains(&sentence), "there is no test {name}");
+    }
+}
+
+fn collect(folder: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.ends_with("node_modules") {
+            collect(&path, into);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            into.push_str(&std::fs::read_to_string(&path).expect("a source"));
+        }
+    }
+}

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    MINUTE,
+    Case, MINUTE,
     common::{Desk, condition, is_true},
 };
 
@@ -15,6 +15,31 @@ const HEAD: &str = "apiVersion: a8s.dev/v1alpha1\nkind: ";
 const NAP: &str = "5s";
 /// So that the cases run beside others on a small machine.
 const SMALL: &str = "resources: {requests: {cpu: 1m, memory: 64Mi}, limits: {memory: 768Mi}}";
+
+pub const CASES: &[Case] = &[
+    (
+        "a session sleeps when nobody uses it and a message wakes it",
+        a_session_sleeps_when_nobody_uses_it_and_a_message_wakes_it,
+    ),
+    ("the annotation wakes every time", the_annotation_wakes_every_time),
+    ("opening the desktop in the console wakes", opening_the_desktop_in_the_console_wakes),
+    (
+        "what sleeps long is archived and comes back with its files",
+        what_sleeps_long_is_archived_and_comes_back_with_its_files,
+    ),
+    ("what sleeps longest is deleted with its session", what_sleeps_longest_is_deleted_with_its_session),
+    (
+        "a pod that is deleted by hand comes back on the same volume",
+        a_pod_that_is_deleted_by_hand_comes_back_on_the_same_volume,
+    ),
+    ("an evicted pod is replaced on the same volume and the workspace says why", an_evicted_pod_is_replaced),
+    ("each state is reached by hand and what was in the home is there again", each_state_is_reached_by_hand),
+    (
+        "a container that runs out of memory is named with its limit",
+        a_container_that_runs_out_of_memory_is_named_with_its_limit,
+    ),
+    ("a quota that is used up is named and heals", a_quota_that_is_used_up_is_named_and_heals),
+];
 
 fn workspace(desk: &Desk, name: &str, spec: &str) -> Result<()> {
     desk.apply(&format!(
@@ -78,7 +103,7 @@ fn event(desk: &Desk, name: &str, reason: &str) -> Option<String> {
     Some(found["message"].as_str().unwrap_or_default().to_owned())
 }
 
-pub fn a_session_sleeps_when_nobody_uses_it_and_a_message_wakes_it(desk: &Desk) -> Result<()> {
+fn a_session_sleeps_when_nobody_uses_it_and_a_message_wakes_it(desk: &Desk) -> Result<()> {
     desk.apply(&format!(
         "{HEAD}Session\nmetadata: {{name: naps}}\nspec: {{goal: /say hello, environment: desktop, workspace: {{{SMALL}}}, lifecycle: {{idleSuspendAfter: {NAP}}}}}\n"
     ))?;
@@ -102,7 +127,7 @@ pub fn a_session_sleeps_when_nobody_uses_it_and_a_message_wakes_it(desk: &Desk) 
     asleep(desk, "naps")
 }
 
-pub fn the_annotation_wakes_every_time(desk: &Desk) -> Result<()> {
+fn the_annotation_wakes_every_time(desk: &Desk) -> Result<()> {
     for _ in 0..2 {
         annotate(desk, "naps")?;
         ready(desk, "naps")?;
@@ -111,13 +136,13 @@ pub fn the_annotation_wakes_every_time(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
-pub fn opening_the_desktop_in_the_console_wakes(desk: &Desk) -> Result<()> {
+fn opening_the_desktop_in_the_console_wakes(desk: &Desk) -> Result<()> {
     desk.console("sessions/naps/wake", &serde_json::json!({}))?;
     ready(desk, "naps")?;
     delete(desk, "session", "naps")
 }
 
-pub fn what_sleeps_long_is_archived_and_comes_back_with_its_files(desk: &Desk) -> Result<()> {
+fn what_sleeps_long_is_archived_and_comes_back_with_its_files(desk: &Desk) -> Result<()> {
     workspace(desk, "attic", &format!(", lifecycle: {{idleSuspendAfter: {NAP}, archiveAfter: {NAP}}}"))?;
     shell(desk, "attic", "desktop", "echo kept > ~/note; sync")?;
     let archived = state(desk, "attic", "Archived")?;
@@ -139,7 +164,7 @@ pub fn what_sleeps_long_is_archived_and_comes_back_with_its_files(desk: &Desk) -
     delete(desk, "workspace", "attic")
 }
 
-pub fn what_sleeps_longest_is_deleted_with_its_session(desk: &Desk) -> Result<()> {
+fn what_sleeps_longest_is_deleted_with_its_session(desk: &Desk) -> Result<()> {
     let lifecycle = format!("lifecycle: {{idleSuspendAfter: {NAP}, deleteAfter: {NAP}}}");
     desk.apply(&format!(
         "{HEAD}Session\nmetadata: {{name: fleeting}}\nspec: {{goal: /say hello, environment: desktop, workspace: {{{SMALL}}}, {lifecycle}}}\n---\n\
@@ -160,7 +185,7 @@ pub fn what_sleeps_longest_is_deleted_with_its_session(desk: &Desk) -> Result<()
     })
 }
 
-pub fn a_pod_that_is_deleted_by_hand_comes_back_on_the_same_volume(desk: &Desk) -> Result<()> {
+fn a_pod_that_is_deleted_by_hand_comes_back_on_the_same_volume(desk: &Desk) -> Result<()> {
     workspace(desk, "sturdy", "")?;
     shell(desk, "sturdy", "desktop", "echo kept > ~/note")?;
     let uid = |kind: &str, name: &str| desk.get(kind, name).map(|o| o["metadata"]["uid"].to_string());
@@ -179,7 +204,46 @@ pub fn a_pod_that_is_deleted_by_hand_comes_back_on_the_same_volume(desk: &Desk) 
     Ok(())
 }
 
-pub fn a_container_that_runs_out_of_memory_is_named_with_its_limit(desk: &Desk) -> Result<()> {
+fn an_evicted_pod_is_replaced(desk: &Desk) -> Result<()> {
+    let uid = |kind: &str, name: &str| desk.get(kind, name).map(|o| o["metadata"]["uid"].to_string());
+    let (pod, claim) = (uid("pod", "sturdy-desktop"), uid("pvc", "sturdy-home"));
+    let eviction = tempfile::NamedTempFile::new()?;
+    let body = r#"{"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "sturdy-desktop", "namespace": "demo"}}"#;
+    std::fs::write(eviction.path(), body)?;
+    let path = "/api/v1/namespaces/demo/pods/sturdy-desktop/eviction";
+    desk.kubectl(&["create", "--raw", path, "-f", &eviction.path().display().to_string()])?;
+    desk.until("another pod is ready", 2 * MINUTE, |d| {
+        let found = d.get("pod", "sturdy-desktop")?;
+        let other = Some(found["metadata"]["uid"].to_string()) != pod;
+        (other && d.get("workspace", "sturdy").is_some_and(|w| is_true(&w, "Ready"))).then_some(())
+    })?;
+    ensure!(uid("pvc", "sturdy-home") == claim, "the claim is the same");
+    ensure!(shell(desk, "sturdy", "desktop", "cat ~/note")?.trim() == "kept");
+    let found = desk.get("workspace", "sturdy").context("the Workspace")?;
+    let startup = &found["status"]["startup"];
+    for stage in ["scheduled", "image", "storage", "containers", "desktop", "agent", "total"] {
+        ensure!(startup[stage].as_str().is_some_and(|s| s.ends_with('s')), "{stage} was measured: {startup}");
+    }
+    Ok(())
+}
+
+fn each_state_is_reached_by_hand(desk: &Desk) -> Result<()> {
+    // What is archived and is to be suspended stays archived: a volume that nobody uses is not made.
+    let order = ["Suspended", "Running", "Suspended", "Archived", "Running", "Archived", "Running"];
+    for wanted in order {
+        patch(desk, "workspace", "sturdy", &format!("{{\"state\":\"{wanted}\"}}"))?;
+        state(desk, "sturdy", wanted)?;
+        if wanted == "Running" {
+            ready(desk, "sturdy")?;
+            ensure!(shell(desk, "sturdy", "desktop", "cat ~/note")?.trim() == "kept", "after {wanted}");
+        } else {
+            ensure!(desk.get("pod", "sturdy-desktop").is_none(), "{wanted}: no pod is left");
+        }
+    }
+    Ok(())
+}
+
+fn a_container_that_runs_out_of_memory_is_named_with_its_limit(desk: &Desk) -> Result<()> {
     // Memory that belongs to no process, so that one after the other is ended, the container's first included, wherever the kernel ends
     // single processes. The command ends with it and its own result says nothing.
     let fill = |file: &str| format!("dd if=/dev/zero of={file} bs=1M count=500");
@@ -195,7 +259,7 @@ pub fn a_container_that_runs_out_of_memory_is_named_with_its_limit(desk: &Desk) 
     delete(desk, "workspace", "sturdy")
 }
 
-pub fn a_quota_that_is_used_up_is_named_and_heals(desk: &Desk) -> Result<()> {
+fn a_quota_that_is_used_up_is_named_and_heals(desk: &Desk) -> Result<()> {
     let pods = desk.list("pods").len();
     desk.apply(&format!("apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: narrow}}\nspec: {{hard: {{pods: \"{pods}\"}}}}\n"))?;
     desk.until("the quota is counted", MINUTE, |d| {

@@ -17,6 +17,7 @@ const SOURCE: &str = "snapped";
 
 pub const CASES: &[Case] = &[
     ("each turn of the agent has a snapshot", each_turn_of_the_agent_has_a_snapshot),
+    ("what the agent asks permission for is put by before it is done", what_is_asked_for_is_put_by),
     ("a schedule takes one and the last ones are kept", a_schedule_takes_one_and_the_last_ones_are_kept),
     ("a suspension waits for its snapshot", a_suspension_waits_for_its_snapshot),
     ("ttl deletes and hold keeps", ttl_deletes_and_hold_keeps),
@@ -129,6 +130,37 @@ pub fn each_turn_of_the_agent_has_a_snapshot(desk: &Desk) -> Result<()> {
         delete(desk, "snapshot", s["metadata"]["name"].as_str().unwrap_or_default())?;
     }
     Ok(())
+}
+
+pub fn what_is_asked_for_is_put_by(desk: &Desk) -> Result<()> {
+    desk.apply(&format!(
+        "{HEAD}Session\nmetadata: {{name: risky}}\nspec: {{goal: \"/shell echo before > note\\n/ask Overwrite it?\\n/shell echo after > note\", environment: desktop, snapshots: {{beforeRequests: true}}}}\n"
+    ))?;
+    let taken = desk.until("it asks, and there is a Snapshot", 2 * MINUTE, |d| {
+        of(d, "risky", "Request").into_iter().next()
+    })?;
+    let request = desk.list("requests").into_iter().find(|r| r["spec"]["session"] == "risky");
+    let request = request.context("the Request")?;
+    ensure!(request["status"]["decision"].is_null(), "before anybody decided");
+    ensure!(
+        taken["status"]["consistency"] == "Quiesced",
+        "in the middle of a turn, flushed: {}",
+        taken["status"]
+    );
+    let name = request["metadata"]["name"].as_str().unwrap_or_default();
+    let decision = r#"{"status":{"decision":{"option":"allow"}}}"#;
+    desk.kubectl(&["patch", "request", name, "--subresource=status", "--type=merge", "-p", decision])?;
+    let note = |d: &Desk| {
+        let cat = ["exec", "risky-desktop", "-c", "desktop", "--", "cat", "/home/agent/note"];
+        d.kubectl(&cat).unwrap_or_default().trim().to_owned()
+    };
+    desk.until("it is done", MINUTE, |d| (note(d) == "after").then_some(()))?;
+    let order =
+        format!("{{\"spec\":{{\"restore\":{{\"snapshot\":{},\"id\":\"1\"}}}}}}", taken["metadata"]["name"]);
+    desk.kubectl(&["patch", "workspace", "risky", "--type=merge", "-p", &order])?;
+    desk.until("and undone", 2 * MINUTE, |d| (note(d) == "before").then_some(()))?;
+    delete(desk, "session", "risky")?;
+    desk.kubectl(&["delete", "snapshots", "-l", "a8s.dev/workspace=risky", "--timeout=90s"]).map(drop)
 }
 
 pub fn a_schedule_takes_one_and_the_last_ones_are_kept(desk: &Desk) -> Result<()> {

@@ -3,6 +3,7 @@
 mod traces;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -22,6 +23,35 @@ pub fn repo() -> PathBuf {
         .nth(2)
         .map(Path::to_path_buf)
         .unwrap_or_default()
+}
+
+/// Kinds that come and go with desktops.
+const KINDS: [&str; 12] = [
+    "sessions",
+    "workspaces",
+    "snapshots",
+    "messages",
+    "artifacts",
+    "pods",
+    "pvc",
+    "secrets",
+    "services",
+    "networkpolicies",
+    "endpointslices",
+    "volumesnapshots",
+];
+
+/// Everything of the namespace, and volumes and snapshots in the cluster and in the driver's pool.
+pub fn everything(desk: &Desk) -> Result<BTreeSet<String>> {
+    let cluster = desk.cluster().kubectl();
+    let mut all = BTreeSet::new();
+    let names = desk.kubectl(&["get", &KINDS.join(","), "-o", "name"])?;
+    all.extend(names.lines().map(str::to_owned));
+    for kind in ["pv", "volumesnapshotcontents"] {
+        all.extend(cluster.run(&["get", kind, "-o", "name"])?.lines().map(str::to_owned));
+    }
+    all.extend(desk.backend()?);
+    Ok(all)
 }
 
 /// A cluster with a8s in it; it is removed when the test ends, however it ends.

@@ -4,36 +4,12 @@ use std::{collections::BTreeSet, thread::sleep, time::Duration};
 
 use anyhow::Result;
 
-use crate::{MINUTE, common::Desk};
+use crate::{
+    MINUTE,
+    common::{Desk, everything},
+};
 
 const MOMENTS: [u64; 4] = [0, 200, 800, 2000];
-const KINDS: [&str; 12] = [
-    "sessions",
-    "workspaces",
-    "snapshots",
-    "messages",
-    "artifacts",
-    "pods",
-    "pvc",
-    "secrets",
-    "services",
-    "networkpolicies",
-    "endpointslices",
-    "volumesnapshots",
-];
-
-/// Everything of the namespace, and volumes and snapshots in the cluster and in the driver's pool.
-fn everything(desk: &Desk) -> Result<BTreeSet<String>> {
-    let cluster = desk.cluster().kubectl();
-    let mut all = BTreeSet::new();
-    let names = desk.kubectl(&["get", &KINDS.join(","), "-o", "name"])?;
-    all.extend(names.lines().map(str::to_owned));
-    for kind in ["pv", "volumesnapshotcontents"] {
-        all.extend(cluster.run(&["get", kind, "-o", "name"])?.lines().map(str::to_owned));
-    }
-    all.extend(desk.backend()?);
-    Ok(all)
-}
 
 /// Makes it, deletes it at each moment, and expects everything to be as before.
 fn comes_and_goes(desk: &Desk, kind: &str, spec: &str) -> Result<()> {
