@@ -2,10 +2,14 @@
 //! names.
 
 mod asks;
+mod backups;
 #[allow(dead_code, reason = "shared with the other cases, which use more of it")]
 #[path = "../common/mod.rs"]
 mod common;
+mod conversation;
+mod environments;
 mod life;
+mod pools;
 mod restored;
 mod snapshots;
 mod talk;
@@ -19,32 +23,6 @@ use common::Desk;
 const MINUTE: Duration = Duration::from_mins(1);
 
 type Case = (&'static str, fn(&Desk) -> Result<()>);
-
-const LIFE: &[Case] = &[
-    (
-        "a session sleeps when nobody uses it and a message wakes it",
-        life::a_session_sleeps_when_nobody_uses_it_and_a_message_wakes_it,
-    ),
-    ("the annotation wakes every time", life::the_annotation_wakes_every_time),
-    ("opening the desktop in the console wakes", life::opening_the_desktop_in_the_console_wakes),
-    (
-        "what sleeps long is archived and comes back with its files",
-        life::what_sleeps_long_is_archived_and_comes_back_with_its_files,
-    ),
-    (
-        "what sleeps longest is deleted with its session",
-        life::what_sleeps_longest_is_deleted_with_its_session,
-    ),
-    (
-        "a pod that is deleted by hand comes back on the same volume",
-        life::a_pod_that_is_deleted_by_hand_comes_back_on_the_same_volume,
-    ),
-    (
-        "a container that runs out of memory is named with its limit",
-        life::a_container_that_runs_out_of_memory_is_named_with_its_limit,
-    ),
-    ("a quota that is used up is named and heals", life::a_quota_that_is_used_up_is_named_and_heals),
-];
 
 fn run(cases: &[Case]) -> Result<()> {
     let desk = Desk::up()?;
@@ -65,7 +43,7 @@ fn volumes_that_go_and_come_back() -> Result<()> {
 #[test]
 #[ignore = "T4: needs root and some minutes; run by `make test`"]
 fn the_life_of_a_workspace() -> Result<()> {
-    run(LIFE)
+    run(life::CASES)
 }
 
 #[test]
@@ -90,4 +68,28 @@ fn what_the_agent_may_not_decide() -> Result<()> {
 #[ignore = "T4: needs root and some minutes; run by `make test`"]
 fn restored_desktops_start() -> Result<()> {
     run(restored::CASES)
+}
+
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn desktops_that_wait_before_anybody_asks() -> Result<()> {
+    run(pools::CASES)
+}
+
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn what_environments_give_and_keep_away() -> Result<()> {
+    run(environments::CASES)
+}
+
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn what_a_backup_brings_back() -> Result<()> {
+    run(backups::CASES)
+}
+
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn conversation_when_something_goes_wrong() -> Result<()> {
+    run(conversation::CASES)
 }
