@@ -48,7 +48,7 @@ async fn several_actions_of_one_call_reach_the_desktop_as_a_batch() {
     agent.turn(text).await.unwrap();
     let (name, arguments) = world.desk.calls().remove(0);
     assert_eq!((name.as_str(), &arguments["actions"][1]["text"]), ("computer_batch", &json!("hi")));
-    assert_eq!(agent.steps(), ["press ctrl+l, type hi"]);
+    assert_eq!(agent.steps(), ["press ctrl+l, type 2 characters"]);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::{
 };
 
 use a8s_model_mock::Mock;
-use a8s_wire::{EventBody, PermissionPolicy};
+use a8s_wire::PermissionPolicy;
 use common::{Events, Pod};
 use serde_json::json;
 
@@ -115,6 +115,18 @@ async fn converses(pod: &Pod, mock: &Mock, tool: &str) {
     let plan: Vec<String> = pod.state().await.plan.iter().map(|entry| entry.title.clone()).collect();
     assert_eq!(plan, ["one"], "the model was offered {:?}", offered(mock));
 
+    stops(pod, mock, &mut events).await;
+
+    let usage = pod.state().await.usage;
+    println!("{usage:?}");
+    assert!(usage.requests >= 3 && usage.input_tokens > 0 && usage.output_tokens > 0, "{usage:?}");
+    assert!(!pod.transcript().contains(KEY));
+    let sent: Vec<String> = mock.requests().iter().map(|seen| seen.path.clone()).collect();
+    assert!(!sent.is_empty());
+}
+
+/// A turn that hangs is stopped, and the next message gets through.
+async fn stops(pod: &Pod, mock: &Mock, events: &mut Events) {
     pod.prompt("m3", "Please:\n/say before\n/hang", &[]).await;
     while !mock.requests().iter().any(|seen| seen.body.to_string().contains("/hang")) {
         tokio::task::yield_now().await;
@@ -125,14 +137,7 @@ async fn converses(pod: &Pod, mock: &Mock, tool: &str) {
     println!("an interrupt ended the turn as {reason}");
     pod.prompt("m4", "Please:\n/say still there", &[]).await;
     assert_eq!(events.turn_end("m4").await, "end_turn");
-    said(&events, mock, "still there");
-
-    let usage = pod.state().await.usage;
-    println!("{usage:?}");
-    assert!(usage.requests >= 3 && usage.input_tokens > 0 && usage.output_tokens > 0, "{usage:?}");
-    assert!(!pod.transcript().contains(KEY));
-    let sent: Vec<String> = mock.requests().iter().map(|seen| seen.path.clone()).collect();
-    assert!(!sent.is_empty());
+    said(events, mock, "still there");
 }
 
 /// Whether the harness asks before it runs a command, and obeys.
@@ -206,9 +211,32 @@ async fn codex_works_with_our_tools() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "installs Gemini's agent with npm"]
-async fn gemini_works_with_our_tools() {
+async fn gemini_works_with_our_tools_and_asks() {
     let program = installed(GEMINI.0, GEMINI.1).join("gemini");
     let mock = mock().await;
-    let pod = pod(&["--acp"], &program, &mock, "gemini", PermissionPolicy::Allow).await;
-    converses(&pod, &mock, "mcp_a8s_set_plan").await;
+    let pod = Pod::with_harness_and(&[]);
+    // There is no provider of this name: its model is granted as an API, and the harness told where that is.
+    let header = json!({"name": "x-goog-api-key", "value": KEY});
+    pod.grant(
+        &json!([{"name": "google", "kind": "http", "baseUrl": mock.url(), "header": header, "methods": []}]),
+    );
+    let script = format!(
+        "GEMINI_API_KEY=$A8S_GATEWAY_TOKEN GOOGLE_GEMINI_BASE_URL=$A8S_GATEWAY_URL/connections/google GEMINI_MODEL=mock-1 \
+         GEMINI_CLI_TRUST_WORKSPACE=true exec {} --acp",
+        program.display()
+    );
+    pod.configure(json!({"harness": "gemini", "command": ["sh", "-c", script], "permissions": "Ask"})).await;
+    let mut events = pod.events("").await;
+    pod.prompt("m1", "Please:\n/say hello from the model", &[]).await;
+    assert_eq!(events.turn_end("m1").await, "end_turn");
+    said(&events, &mock, "hello from the model");
+    let plan = json!({"entries": [{"title": "one", "status": "pending"}]});
+    pod.prompt("m2", &format!("Please:\n/tool mcp_a8s_set_plan {plan}\n/say planned"), &[]).await;
+    let question = events.question().await;
+    let once = question.options.iter().find(|option| option.kind == "AllowOnce").unwrap();
+    assert!(pod.reply(&question.id, json!({"option": once.id, "by": "jane"})).await);
+    assert_eq!(events.turn_end("m2").await, "end_turn");
+    assert_eq!(pod.state().await.plan.len(), 1, "the model was offered {:?}", offered(&mock));
+    stops(&pod, &mock, &mut events).await;
+    assert!(!pod.transcript().contains(KEY));
 }

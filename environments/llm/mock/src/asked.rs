@@ -26,6 +26,8 @@ pub struct Asked {
     pub results: usize,
     pub last_results: Vec<String>,
     pub tools: Vec<String>,
+    /// Tools that are offered within a namespace: its name and theirs. They are called by both, with two underscores between them.
+    pub spaced: Vec<(String, String)>,
     /// Type of the hosted computer tool.
     pub hosted: Option<String>,
     pub forced: Option<String>,
@@ -79,6 +81,9 @@ pub fn read(wire: Wire, body: &Value, bytes: usize) -> Asked {
         let kind = tool["type"].as_str().unwrap_or_default();
         if kind.starts_with("computer") {
             asked.hosted = Some(kind.to_owned());
+        } else if kind == "namespace" {
+            let theirs = list(&tool["tools"]).map(|inner| (text(&tool["name"]), text(&inner["name"])));
+            asked.spaced.extend(theirs);
         } else if let Some(name) = tool["name"].as_str().or(tool["function"]["name"].as_str()) {
             asked.tools.push(name.to_owned());
         }

@@ -231,7 +231,7 @@ fn step(inner: &Inner, asked: &Asked) -> Step {
         scenario::after_results(&steps, asked.results).clone()
     };
     // Whoever gives no tools wants text, whatever the scenario says: a title or a summary.
-    if asked.tools.is_empty() && asked.hosted.is_none() {
+    if asked.tools.is_empty() && asked.spaced.is_empty() && asked.hosted.is_none() {
         step.calls.clear();
     }
     for piece in &mut step.pieces {

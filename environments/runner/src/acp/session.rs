@@ -17,8 +17,9 @@ use agent_client_protocol::{
             ElicitationUrlCapabilities, EnvVariable, ErrorCode, Implementation, InitializeRequest,
             LoadSessionRequest, McpServer, McpServerStdio, NewSessionRequest, NewSessionResponse,
             NoticeCapabilities, ResumeSessionRequest, SessionConfigKind, SessionConfigOption,
-            SessionConfigOptionCategory, SessionConfigOptionValue, SessionConfigSelectOptions, SessionConfigValueId, SessionId,
-            SessionModeState, SetSessionConfigOptionRequest, SetSessionModeRequest,
+            SessionConfigOptionCategory, SessionConfigOptionValue, SessionConfigSelectOptions,
+            SessionConfigValueId, SessionId, SessionModeState, SetSessionConfigOptionRequest,
+            SetSessionModeRequest,
         },
     },
 };

@@ -17,7 +17,6 @@ pub fn of(
     match program(command) {
         Some("opencode") => opencode(provider, model, url, token),
         Some("codex-acp") => codex(model, url),
-        Some("gemini") => gemini(),
         _ => Vec::new(),
     }
 }
@@ -75,9 +74,4 @@ fn codex(model: &str, url: &str) -> Vec<(&'static str, String)> {
         ("INITIAL_AGENT_MODE", "read-only".to_owned()),
         on("NO_BROWSER"),
     ]
-}
-
-/// The home is the person's and the agent's own: nobody is there to say that it is trusted.
-fn gemini() -> Vec<(&'static str, String)> {
-    vec![("GEMINI_CLI_TRUST_WORKSPACE", "true".to_owned()), on("GEMINI_TELEMETRY_DISABLED")]
 }

@@ -34,10 +34,16 @@ fn response(asked: &Asked, step: &Step, output: &[Value], over: bool) -> Value {
 fn call_item(asked: &Asked, step: &Step, number: usize, call: &Call) -> Value {
     let call_id = id("call", asked, number);
     if call.name != "computer" || asked.hosted.is_none() {
-        return json!({
+        let mut item = json!({
             "type": "function_call", "id": id("fc", asked, number), "call_id": call_id, "name": call.name,
             "arguments": call.arguments, "status": "completed",
         });
+        let spaced = asked.spaced.iter().find(|(space, tool)| call.name == format!("{space}__{tool}"));
+        if let Some((space, tool)) = spaced {
+            item["namespace"] = json!(space);
+            item["name"] = json!(tool);
+        }
+        return item;
     }
     let input: Value = serde_json::from_str(&call.arguments).unwrap_or_default();
     let actions: Vec<Value> = match input["actions"].as_array() {
