@@ -191,7 +191,8 @@ mod tests {
         assert!(text.len() <= MAX_GROUPS + 2 && kept.len() > 100, "{}", text.len());
         assert_eq!(kept[..], many[..kept.len()]);
         let old = json!({"metadata": {"annotations": {CREATED_BY: "jane", CREATED_BY_GROUPS: r#"["dev"]"#}}});
-        let forged = json!({"metadata": {"annotations": {CREATED_BY: "jane", CREATED_BY_GROUPS: r#"["root"]"#}}});
+        let forged =
+            json!({"metadata": {"annotations": {CREATED_BY: "jane", CREATED_BY_GROUPS: r#"["root"]"#}}});
         assert_eq!(result("Session", "omar", old.clone(), forged), old);
     }
 

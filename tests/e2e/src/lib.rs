@@ -1,1 +1,5 @@
-//! End-to-end cases against a real cluster, by topic in `tests/`.
+//! What tests and benches of conversations share: a cluster without nodes, whose pods are processes of this machine. It is no test itself.
+
+pub mod pods;
+pub mod steady;
+pub mod world;

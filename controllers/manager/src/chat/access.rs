@@ -113,7 +113,10 @@ mod tests {
         session.annotations_mut().insert(labels::CREATED_BY.into(), "jane".into());
         session.annotations_mut().insert(labels::CREATED_BY_GROUPS.into(), r#"["dev","ops"]"#.into());
         let spec = Creator::of(&session).unwrap().question("connections", Some("crm")).spec;
-        assert_eq!((spec.user.as_deref(), spec.groups), (Some("jane"), Some(vec!["dev".into(), "ops".into()])));
+        assert_eq!(
+            (spec.user.as_deref(), spec.groups),
+            (Some("jane"), Some(vec!["dev".into(), "ops".into()]))
+        );
         let what = spec.resource_attributes.unwrap();
         assert_eq!((what.namespace.as_deref(), what.name.as_deref()), (Some("team"), Some("crm")));
         assert_eq!((what.verb.as_deref(), what.resource.as_deref()), (Some("get"), Some("connections")));

@@ -151,13 +151,13 @@ fn a_limit_stops_the_agent_until_it_is_raised(desk: &Desk) -> Result<()> {
 }
 
 /// A model that answers as the last message says, in the cluster's network; it ends with the test.
-struct Model {
+pub struct Model {
     process: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Model {
-    fn start(desk: &Desk, key: &str) -> Result<Self> {
+    pub fn start(desk: &Desk, key: &str) -> Result<Self> {
         let built = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--locked", "-p", "a8s-model-mock", "--message-format=json"])
             .current_dir(repo())

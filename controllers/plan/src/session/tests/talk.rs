@@ -119,8 +119,7 @@ fn who_is_waited_for_and_until_when_is_in_the_status_while_a_turn_stands_still()
         asked.spec.expires = from_value(json!(expires)).unwrap();
         Arc::new(asked)
     };
-    seen.requests =
-        vec![open("rain-0-7", "2026-11-22T15:10:20Z"), open("rain-0-9", "2026-11-22T14:40:59Z")];
+    seen.requests = vec![open("rain-0-7", "2026-11-22T15:10:20Z"), open("rain-0-9", "2026-11-22T14:40:59Z")];
     let status = status_of(&seen, 1);
     let words = "waits for 2 requests until 14:40 UTC, first: Use it?";
     assert_eq!((status.state.as_deref(), status.doing.as_deref()), (Some("Waiting"), Some(words)));
