@@ -66,7 +66,8 @@ pub(super) fn limited(new: &mut SessionStatus, seen: &Observed, env: &Env, notic
 /// What the agent waits for, if it is for that.
 pub(super) fn waits(new: &SessionStatus) -> Option<String> {
     let limited = conditions::get(&new.conditions, ConditionType::Limited).filter(|c| c.status == "True")?;
-    Some(limited.message.clone())
+    // A table shows this; what to do is in the condition.
+    Some(limited.message.split(';').next().unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]
@@ -88,10 +89,9 @@ mod tests {
         }
         assert_eq!((notices.len(), notices[0].reason), (1, Reason::LimitReached));
         assert!(
-            waits(&status)
-                .unwrap()
-                .contains(r#"patch session rain --type=merge -p '{"spec":{"limits":{"tokens":"#)
+            notices[0].note.contains(r#"patch session rain --type=merge -p '{"spec":{"limits":{"tokens":"#)
         );
+        assert_eq!(waits(&status).as_deref(), Some("the limit of tokens is reached"), "fits into a table");
         seen.live = None;
         limited(&mut status, &seen, &env, &mut notices);
         assert!(waits(&status).is_some(), "without a connection nothing new is known");
