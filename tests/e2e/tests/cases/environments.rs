@@ -81,7 +81,9 @@ fn the_catalogue(desk: &Desk) -> Result<()> {
 fn limits(desk: &Desk) -> Result<()> {
     workspace(desk, "bounds", &format!("environment: desktop, {SMALL}"))?;
     ready(desk, "bounds")?;
-    let group = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max";
+    // The second version of control groups, or the first.
+    let group = "cd /sys/fs/cgroup; cat memory.max cpu.max 2>/dev/null \
+        || cat memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us";
     for container in ["desktop", "agent"] {
         let found = shell(desk, "bounds", container, group)?;
         ensure!(
