@@ -49,14 +49,14 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 	cd console/web && npm ci --no-audit --no-fund && npm run lint && npm run typecheck && npm test && npm run build
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_CLUSTER)
-	A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --locked
+	A8S_PROGRAMS_BUILT=1 A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --locked
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture --test-threads=1
 
 test-conformance: ## The server in memory against a real API server, by random lists of requests.
 	cargo test --locked -p a8s-e2e --test conformance -- --ignored --nocapture
 
-test-harnesses: ## Agent programs of others, as people install them, against a mock of their model: opencode, Claude.
-	cargo test --locked -p a8s-runner --test harnesses -- --ignored --nocapture --test-threads=1
+test-harnesses: ## Agent programs of others, as people install them, against a mock of their model: opencode, Claude, Codex, Gemini.
+	cargo test --locked -p a8s-runner --test harnesses -- --include-ignored --nocapture --test-threads=1
 
 # One cluster serves all topics.
 test-cases: ## T4 of Workspaces, Snapshots, pools and conversations, by topic.
