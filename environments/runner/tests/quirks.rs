@@ -70,14 +70,14 @@ async fn one_that_reads_files_through_us_hears_that_it_has_to_do_it_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_puts_megabytes_into_one_line_is_read_to_its_end() {
     let pod = Pod::with_stub();
-    pod.prompt("m1", "long 5000000", &[]).await;
+    pod.prompt("m1", "long 1500000", &[]).await;
     let mut events = pod.events("").await;
     assert_eq!(events.turn_end("m1").await, "end_turn");
     let whole = events.seen.iter().find_map(|event| match &event.body {
         EventBody::Message { more, .. } => more.as_ref().map(|more| more.size),
         _ => None,
     });
-    assert_eq!(whole, Some(5_000_000));
+    assert_eq!(whole, Some(1_500_000));
 }
 
 #[tokio::test(flavor = "multi_thread")]
