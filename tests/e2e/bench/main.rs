@@ -2,6 +2,7 @@
 //! the targets are met and fails on none: a figure depends on the machine. Build it with `--release`, since it shares the cores with what
 //! it measures.
 
+mod conversation;
 mod objects;
 mod table;
 mod up;
@@ -37,6 +38,8 @@ enum What {
     Up,
     /// Workspaces, Snapshots, pools.
     Workspaces(workspaces::Settings),
+    /// Messages, words, Stop, taking over, and what a turn costs.
+    Conversation(conversation::Settings),
 }
 
 fn main() -> Result<()> {
@@ -48,6 +51,14 @@ fn main() -> Result<()> {
     let mut report = Report::default();
     match &cli.what {
         What::Up => up::measure(&cli.cluster, &options, &mut report)?,
+        What::Conversation(settings) => {
+            let result = conversation(&cli, settings, &options, &mut report);
+            if let Err(error) = &result {
+                report.note(format!("It ended early: {error:#}"));
+            }
+            report.print();
+            return result;
+        }
         What::Workspaces(settings) => {
             let cluster = if cli.attach {
                 Cluster::attach(Paths::from_env(&cli.cluster)?)?
@@ -68,4 +79,28 @@ fn main() -> Result<()> {
     }
     report.print();
     Ok(())
+}
+
+/// In two processes: pods are reached from within the cluster's network only.
+fn conversation(
+    cli: &Cli,
+    settings: &conversation::Settings,
+    options: &Options,
+    report: &mut Report,
+) -> Result<()> {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let paths = Paths::from_env(&cli.cluster)?;
+    if settings.is_inside() {
+        return runtime()?.block_on(conversation::measure(&Cluster::attach(paths)?, settings, report));
+    }
+    if settings.needs_cluster() {
+        let cluster =
+            if cli.attach { Cluster::attach(paths.clone())? } else { Cluster::up(&cli.cluster, options)? };
+        let result = conversation::go_inside(&cluster, settings);
+        if !cli.keep && !cli.attach {
+            cluster.down()?;
+        }
+        result?;
+    }
+    runtime()?.block_on(conversation::alone(&paths, settings, report))
 }

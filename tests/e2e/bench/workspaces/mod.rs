@@ -1,7 +1,7 @@
 //! Workspaces, Snapshots and pools: on the real node against bare pods, claims and VolumeSnapshots; on nodes that are objects only in great
 //! numbers, beside the figures of the nearest peer.
 
-mod audit;
+pub mod audit;
 mod fleet;
 mod node;
 mod peer;
