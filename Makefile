@@ -14,7 +14,7 @@ BENCH = cargo run --quiet --locked --release -p a8s-e2e --bin bench --
 # Over 100,000 in all.
 SCHEDULES ?= 63
 
-.PHONY: help up down status token images logs test test-cases test-conformance test-harnesses test-kills test-schedules bench bench-up bench-workspaces fmt lint gen
+.PHONY: help up down status token images logs test test-cases test-conformance test-conversations test-harnesses test-kills test-schedules bench bench-up bench-workspaces bench-conversation fmt lint gen
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -55,6 +55,9 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 test-conformance: ## The server in memory against a real API server, by random lists of requests.
 	cargo test --locked -p a8s-e2e --test conformance -- --ignored --nocapture
 
+test-conversations: ## Agents at work as processes: fifty of them, and kill -9 of controller, runner and agent in a turn.
+	cargo test --locked -p a8s-e2e --test conversations -- --ignored --nocapture --test-threads=1
+
 test-harnesses: ## Agent programs of others, as people install them, against a mock of their model: opencode, Claude, Codex, Gemini.
 	cargo test --locked -p a8s-runner --test harnesses -- --include-ignored --nocapture --test-threads=1
 
@@ -74,7 +77,7 @@ test-kills: ## Kill the controller at ten points of the sample's run.
 test-schedules: ## Over 100,000 seeded schedules against the plans: SCHEDULES times those of `cargo test`.
 	A8S_SCHEDULES=$(SCHEDULES) cargo test --locked --profile schedules -p a8s-sim --test schedules
 
-bench: bench-up bench-workspaces ## Measure everything, and print tables.
+bench: bench-up bench-workspaces bench-conversation ## Measure everything, and print tables.
 
 bench-up: ## Measure `make up` with everything built.
 	@$(CARGO_CLUSTER)
@@ -83,6 +86,10 @@ bench-up: ## Measure `make up` with everything built.
 bench-workspaces: ## Measure Workspaces, Snapshots and pools; ARGS=--help says what can be chosen.
 	@$(CARGO_CLUSTER)
 	A8S_CLUSTER_BIN=$(TOOL) $(BENCH) workspaces $(ARGS)
+
+bench-conversation: ## Measure Messages, words, Stop, taking over and what a turn costs; ARGS=--help says what can be chosen.
+	@$(CARGO_CLUSTER)
+	A8S_CLUSTER_BIN=$(TOOL) $(BENCH) conversation $(ARGS)
 
 fmt: ## Format the sources.
 	cargo fmt

@@ -158,17 +158,7 @@ pub struct Model {
 
 impl Model {
     pub fn start(desk: &Desk, key: &str) -> Result<Self> {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "-p", "a8s-model-mock", "--message-format=json"])
-            .current_dir(repo())
-            .output()?;
-        ensure!(built.status.success(), "the mock cannot be built");
-        let lines = String::from_utf8_lossy(&built.stdout);
-        let program = lines
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find_map(|m| m["executable"].as_str().map(str::to_owned))
-            .context("cargo names the program")?;
+        let program = mock()?;
         let init = lifecycle::running(&desk.cluster().paths).context("the cluster runs")?.init;
         let mut process = Command::new("nsenter")
             .args(["-t", &init.pid.to_string(), "-n", &program, "--listen", "0.0.0.0:18099"])
@@ -185,6 +175,26 @@ impl Model {
         ])?;
         Ok(Self { process, url: format!("http://{}:18099", node.trim()) })
     }
+}
+
+/// The mock's program, built as the tests are; beside them where it is built already.
+fn mock() -> Result<String> {
+    if std::env::var_os("A8S_PROGRAMS_BUILT").is_some() {
+        let test = std::env::current_exe()?;
+        let folder = test.ancestors().nth(2).context("a test is in target/debug/deps")?;
+        return Ok(folder.join("a8s-model-mock").display().to_string());
+    }
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "-p", "a8s-model-mock", "--message-format=json"])
+        .current_dir(repo())
+        .output()?;
+    ensure!(built.status.success(), "the mock cannot be built");
+    let lines = String::from_utf8_lossy(&built.stdout);
+    lines
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|m| m["executable"].as_str().map(str::to_owned))
+        .context("cargo names the program")
 }
 
 impl Drop for Model {

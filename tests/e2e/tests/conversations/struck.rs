@@ -86,6 +86,7 @@ impl<'w> Talk<'w> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "T3: takes some minutes; run by `make test-conversations`"]
 async fn killing_controller_runner_and_agent_in_a_turn_loses_and_doubles_nothing() {
     let mut world = World::start(programs()).await.expect("a world");
     Talk::begin(&world, "struck").await.say("talk", &counting("talk", 60)).await;
@@ -118,6 +119,7 @@ async fn killing_controller_runner_and_agent_in_a_turn_loses_and_doubles_nothing
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "T3: takes some minutes; run by `make test-conversations`"]
 async fn a_leader_that_stood_still_and_goes_on_beside_the_next_one_doubles_nothing() {
     let world = World::start(programs()).await.expect("a world");
     let talk = Talk::begin(&world, "ruled").await;
