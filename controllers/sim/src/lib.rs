@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 pub use journal::{By, Change};
 pub use key::Key;
 use managed::Managed;
-pub use view::View;
+pub use view::{Object, View};
 
 /// What the server says to a write that has the UID of another object: not a conflict, but a field that nobody may change.
 const ANOTHER: &str = "metadata.uid: field is immutable";
@@ -228,6 +228,12 @@ impl Sim {
         let status = object.get("status").cloned();
         let found = object.clone();
         managed::merge_patch(&mut object, patch);
+        // The real one leaves out what is empty there.
+        for field in ["labels", "annotations"] {
+            if object["metadata"][field].as_object().is_some_and(serde_json::Map::is_empty) {
+                object["metadata"].as_object_mut().into_iter().for_each(|m| drop(m.remove(field)));
+            }
+        }
         if let Some(all) = object.as_object_mut() {
             all.remove("status");
             all.extend(status.map(|status| ("status".to_owned(), status)));

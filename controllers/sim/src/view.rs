@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     collections::BTreeMap,
+    ops::Deref,
     sync::{Arc, OnceLock},
 };
 
@@ -20,6 +21,18 @@ pub struct View(Arc<BTreeMap<Arc<Key>, Arc<Stored>>>);
 struct Stored {
     value: Value,
     typed: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// An object as it was at that moment, shared with the view.
+#[derive(Clone, Debug)]
+pub struct Object(Arc<Stored>);
+
+impl Deref for Object {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0.value
+    }
 }
 
 impl PartialEq for Stored {
@@ -49,6 +62,12 @@ impl View {
     /// All objects of a kind.
     pub fn list<T: DeserializeOwned + Clone + Send + Sync + 'static>(&self, kind: &str) -> Vec<T> {
         self.0.keys().filter(|key| key.kind == kind).filter_map(|key| self.get(key)).collect()
+    }
+
+    /// All objects of a kind, as they are now and at no cost.
+    pub fn of_kind(&self, kind: &str) -> Vec<(Arc<Key>, Object)> {
+        let of_kind = self.0.iter().filter(|(key, _)| key.kind == kind);
+        of_kind.map(|(key, stored)| (key.clone(), Object(stored.clone()))).collect()
     }
 
     /// All objects.

@@ -7,8 +7,12 @@ mod gather;
 mod kubelet;
 mod people;
 mod rest;
+mod wakes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use a8s_crds::{SnapshotStatus, WorkspaceStatus, labels};
 use a8s_plan::{
@@ -16,7 +20,7 @@ use a8s_plan::{
     snapshot::{self, Runner},
     workspace,
 };
-use a8s_sim::{Key, Sim, SimError, View};
+use a8s_sim::{Key, Object, Sim, SimError, View};
 use jiff::Timestamp;
 use rand::Rng;
 use serde_json::{Value, json};
@@ -58,6 +62,8 @@ pub struct Estate {
     meant: BTreeSet<String>,
     /// Steps of plans after which the controller dies.
     dies: Option<usize>,
+    /// When which pass is due, for worlds in which nobody comes by.
+    agenda: wakes::Agenda,
 }
 
 pub fn ours(kind: &str, name: &str) -> Key {
@@ -72,8 +78,8 @@ pub fn going(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()
 }
 
-pub fn all_of(view: &View, kind: &str) -> Vec<(Key, Value)> {
-    view.iter().filter(|(k, _)| k.kind == kind).map(|(k, o)| (k.clone(), o.clone())).collect()
+pub fn all_of(view: &View, kind: &str) -> Vec<(Arc<Key>, Object)> {
+    view.of_kind(kind)
 }
 
 impl Estate {
@@ -107,6 +113,7 @@ impl Estate {
             turns: BTreeMap::new(),
             meant: BTreeSet::new(),
             dies: None,
+            agenda: wakes::Agenda::default(),
         };
         for name in kubelet::NODES {
             estate.node_is(name, "True");
@@ -212,7 +219,8 @@ impl Estate {
             self.others();
         }
         self.judge.sees(&[&view]);
-        let _ = self.wrote(&key, &object, &plan);
+        let failed = self.wrote(&key, &object, &plan).is_err();
+        self.agenda.next(&key, plan.wake, failed, self.sim.now());
     }
 
     fn decide(&self, view: &View, name: &str) -> Option<(workspace::Observed, Plan<WorkspaceStatus>)> {
@@ -245,7 +253,9 @@ impl Estate {
             let quiesce = take_quiesce(&mut plan);
             remember(&mut seen.snapshot, &plan);
             self.judge.sees(&[&view]);
-            if self.wrote(&key, &object, &plan).is_err() {
+            let failed = self.wrote(&key, &object, &plan).is_err();
+            self.agenda.next(&key, plan.wake, failed, self.sim.now());
+            if failed {
                 return;
             }
             if let Some(workspace) = quiesce {

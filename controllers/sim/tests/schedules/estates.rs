@@ -25,6 +25,29 @@ fn no_schedule_loses_work_or_breaks_an_invariant() {
     }
 }
 
+#[test]
+fn a_pass_that_nobody_asks_for_is_needed_by_nobody() {
+    for seed in seeds("an estate left to itself") {
+        let mut estate = Estate::random(seed);
+        estate.left_to_itself(12);
+        estate.judge.is_content(seed);
+        estate.judge_rest();
+        estate.judge.is_content(seed);
+    }
+}
+
+#[test]
+fn a_desktop_that_fails_again_and_again_costs_bounded_writes_and_comes_back() {
+    let mut estate = Estate::new(5, Binding::Immediate);
+    estate.settle();
+    let steps = estate.fails_all_the_time("a", 600);
+    // It is tried each ten seconds: gone, made, and what is said on the way.
+    assert!((60..=600).contains(&steps), "{steps} steps in ten minutes");
+    estate.settle();
+    estate.judge_rest();
+    estate.judge.is_content(5);
+}
+
 /// What a person does in one life of a Workspace; after each step all comes to rest.
 fn life(estate: &mut Estate) {
     let state = |estate: &mut Estate, state: &str| {

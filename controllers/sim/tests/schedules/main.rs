@@ -1,6 +1,7 @@
 //! Thousands of seeded schedules against the plans: people change their minds, controllers crash between any two steps and look at stale
 //! views, pods fail. In the end everything must be as if nothing had happened, and a converged object must cost nothing.
-//! A failing schedule names its seed; `A8S_SEED=<seed>` runs only that one. `make test-schedules` runs more than 100,000.
+//! A failing schedule names its seed; `A8S_SEED=<seed>` runs only that one, `A8S_SCHEDULES=<number>` at least so many.
+//! `make test-schedules` runs more than 100,000.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
 #![allow(
@@ -10,6 +11,7 @@
     reason = "worlds are read, not tuned"
 )]
 
+mod caught;
 mod deleted;
 mod estate;
 mod estates;
@@ -19,14 +21,20 @@ mod pools;
 mod snapshot;
 mod world;
 
-use std::{collections::HashMap, io::Write};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write,
+    ops::Range,
+    sync::Mutex,
+    time::Instant,
+};
 
 use rand::Rng;
 use serde_json::Value;
 use world::{User, World};
 
-/// How many schedules of each kind `cargo test` runs. `make test-schedules` runs `A8S_SCHEDULES` times as many, and optimised.
-const KINDS: [(&str, u64); 14] = [
+/// How many schedules of each kind `cargo test` runs.
+const KINDS: [(&str, u64); 15] = [
     ("one Session", 500),
     ("one Session at rest", 25),
     ("a deleted Session", 75),
@@ -41,30 +49,75 @@ const KINDS: [(&str, u64); 14] = [
     ("a pool and people", 50),
     ("an estate", 60),
     ("an estate and one trouble", 42),
+    ("an estate left to itself", 40),
 ];
 
+/// How often the numbers of [`KINDS`] are run, so that there are `A8S_SCHEDULES` schedules at least.
 fn times() -> u64 {
-    std::env::var("A8S_SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+    std::env::var("A8S_SCHEDULES").map_or(1, |text| times_for(&text))
+}
+
+fn times_for(text: &str) -> u64 {
+    let least = text.parse().unwrap_or(0);
+    assert!(least > 0, "A8S_SCHEDULES={text}: it says how many schedules there shall be at least");
+    u64::div_ceil(least, KINDS.iter().map(|(_, many)| many).sum())
 }
 
 /// The seeds to run of this kind: one, or as many as there shall be.
-fn seeds(kind: &str) -> Vec<u64> {
-    if let Some(seed) = std::env::var("A8S_SEED").ok().and_then(|text| text.parse().ok()) {
-        return vec![seed];
-    }
+fn seeds(kind: &'static str) -> Seeds {
     let (_, many) = KINDS.into_iter().find(|(name, _)| *name == kind).unwrap();
-    (0..many * times()).collect()
+    let one = std::env::var("A8S_SEED").ok().map(|text| text.parse().unwrap());
+    let all = one.map_or(0..many * times(), |seed: u64| seed..seed + 1);
+    Seeds { kind, many: all.end - all.start, left: all, begun: Instant::now() }
 }
 
-/// Not captured with what tests print: whoever ran them wants to know.
+/// Seeds that are left. Whoever asks for another after the last has seen all schedules of the kind hold.
+struct Seeds {
+    kind: &'static str,
+    many: u64,
+    left: Range<u64>,
+    begun: Instant,
+}
+
+impl Iterator for Seeds {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        let next = self.left.next();
+        if next.is_none() {
+            self.held();
+        }
+        next
+    }
+}
+
+impl Seeds {
+    /// Says so, not captured with what tests print; and after the last kind how many held in all.
+    fn held(&self) {
+        static HELD: Mutex<BTreeMap<&str, u64>> = Mutex::new(BTreeMap::new());
+        let mut held = HELD.lock().unwrap();
+        held.insert(self.kind, self.many);
+        let mut said = format!("{}: {} schedules in {:.1?}\n", self.kind, self.many, self.begun.elapsed());
+        if held.len() == KINDS.len() {
+            let all: u64 = held.values().sum();
+            said += &format!("{all} seeded schedules, and each of them held\n");
+        }
+        std::io::stderr().write_all(said.as_bytes()).unwrap();
+    }
+}
+
 #[test]
-fn it_is_said_how_many_schedules_this_run_has() {
-    let all: u64 = KINDS.into_iter().map(|(_, many)| many * times()).sum();
-    writeln!(
-        std::io::stderr(),
-        "{all} seeded schedules, each of which must hold; A8S_SEED=<seed> runs one of each kind"
-    )
-    .unwrap();
+#[should_panic(expected = "at least")]
+fn a_run_of_no_schedules_fails() {
+    times_for("0");
+}
+
+#[test]
+fn as_many_schedules_are_run_as_are_asked_for() {
+    let one: u64 = KINDS.iter().map(|(_, many)| many).sum();
+    for (asked, times) in [(1, 1), (one, 1), (one + 1, 2), (100_000, 100_000 / one + 1)] {
+        assert_eq!(times_for(&asked.to_string()), times, "{asked}");
+    }
 }
 
 /// What a calm world comes to that ran and then got the wishes that `world` ended with.

@@ -1,20 +1,15 @@
-//! Defects that other controllers had, built into ours one at a time: the judge catches each of them. So a schedule without a violation
-//! says something. Our own `check` is off here, since it would stop most of them before they do anything.
+//! Defects that other controllers had, to be built into ours one at a time. Our own `check` is off then, since it would stop most of them
+//! before they do anything.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use a8s_crds::{SnapshotStatus, WorkspaceStatus, conditions::Reason};
+use a8s_crds::{SessionStatus, SnapshotStatus, WarmPoolStatus, WorkspaceStatus, conditions::Reason};
 use a8s_plan::{
-    Op, Plan, Target, snapshot,
+    Op, Plan, Target, Wake, snapshot, warm_pool,
     workspace::{self, NodeState},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::Value;
-
-use crate::{
-    estate::{Estate, Wish},
-    pools::Pools,
-};
 
 /// One defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +50,18 @@ pub enum Mutant {
     MakesMembersUnderNewNames,
     /// A used desktop goes back to the pool.
     ReturnsDesktops,
+    /// Counts every desktop of a pool as ready.
+    CountsAllAsReady,
+    /// Says that a Session is ready as soon as it has a desktop.
+    IsReadyAtOnce,
+    /// Throws away what nobody uses, whether or not somebody asked for that.
+    ExpiresUnasked,
+    /// Writes another handle down.
+    ForgetsTheHandle,
+    /// Says `SnapshotLost`, and that it is ready.
+    IsLostAndReady,
+    /// Waits for a change where only time changes anything.
+    NeverWakes,
 }
 
 /// A suffix that was never used before, as from a random number.
@@ -147,6 +154,11 @@ impl Mutant {
                     }
                 }
             }
+            Self::ExpiresUnasked if seen.workspace.metadata.name.as_deref() == Some("b") => {
+                let asleep = seen.workspace.status.as_ref().is_some_and(|s| s.suspended_since.is_some());
+                plan.ops.extend(asleep.then(|| Op::Delete { target: seen.target(), grace: None }));
+            }
+            Self::NeverWakes => plan.wake = Wake::OnChange,
             Self::WritesEachTime => {
                 let status =
                     plan.status.get_or_insert_with(|| seen.workspace.status.clone().unwrap_or_default());
@@ -173,6 +185,15 @@ impl Mutant {
 
     /// What it does to the plan of a Snapshot.
     pub fn spoils_snapshot(self, seen: &snapshot::Observed, plan: &mut Plan<SnapshotStatus>) {
+        let known = seen.snapshot.status.clone().unwrap_or_default();
+        if self == Self::ForgetsTheHandle && known.handle.is_some() {
+            plan.status.get_or_insert(known).handle = another(&Value::Null).as_str().map(str::to_owned);
+        } else if self == Self::IsLostAndReady
+            && let Some(status) = &mut plan.status
+        {
+            let lost = status.conditions.iter_mut().filter(|c| c.reason == Reason::SnapshotLost.as_str());
+            lost.for_each(|c| c.status = "True".into());
+        }
         if self == Self::LeaksInTheBackend && seen.snapshot.metadata.deletion_timestamp.is_some() {
             let target = Target {
                 api_version: "a8s.dev/v1alpha1".into(),
@@ -186,7 +207,24 @@ impl Mutant {
         }
     }
 
-    /// What it does to plans of pools and Sessions.
+    /// What it does to the plan of a pool.
+    pub fn spoils_pool(self, seen: &warm_pool::Observed, plan: &mut Plan<WarmPoolStatus>) {
+        if self == Self::CountsAllAsReady {
+            let known = seen.pool.status.clone().unwrap_or_default();
+            let status = plan.status.get_or_insert(known);
+            status.ready_replicas = status.replicas;
+        }
+    }
+
+    /// What it does to the plan of a Session.
+    pub fn spoils_session(self, plan: &mut Plan<SessionStatus>) {
+        if let (Self::IsReadyAtOnce, Some(status)) = (self, &mut plan.status) {
+            let ready = status.conditions.iter_mut().filter(|c| c.type_ == "Ready");
+            ready.for_each(|c| c.status = "True".into());
+        }
+    }
+
+    /// What it does to plans of pools and Sessions alike.
     pub fn spoils_pools<S>(self, plan: &mut Plan<S>) {
         match self {
             Self::SharesDesktops => {
@@ -203,154 +241,4 @@ impl Mutant {
             _ => {}
         }
     }
-}
-
-/// Some schedule among the first few hundred shows it.
-fn caught(mutant: Mutant, wishes: &[Wish], invariant: u8) {
-    for seed in 0..300 {
-        let mut estate = Estate::random(seed);
-        estate.only(wishes);
-        estate.mutant = Some(mutant);
-        for _ in 0..3 {
-            estate.upheaval(50);
-            estate.comes_to_rest();
-            estate.judge_rest();
-            if estate.judge.found.iter().any(|v| v.invariant == invariant) {
-                return;
-            }
-            estate.judge.found.clear();
-        }
-    }
-    panic!("{mutant:?} got away");
-}
-
-fn caught_in_pools(mutant: Mutant, invariant: u8) {
-    for seed in 0..400 {
-        let mut pools = Pools::new(seed, 3);
-        pools.mutant = Some(mutant);
-        for _ in 0..120 {
-            pools.anything();
-        }
-        if pools.judge.found.iter().any(|v| v.invariant == invariant) {
-            return;
-        }
-    }
-    panic!("{mutant:?} got away");
-}
-
-#[test]
-fn the_judge_catches_a_pod_that_is_adopted_by_its_name() {
-    caught(Mutant::AdoptsByName, &[Wish::Again, Wish::State], 9);
-}
-
-#[test]
-fn the_judge_catches_pods_that_are_created_without_looking() {
-    caught(Mutant::CreatesWithoutLooking, &[Wish::Pod], 1);
-}
-
-#[test]
-fn the_judge_catches_claims_under_names_that_change() {
-    caught(Mutant::MakesClaimsUnderNewNames, &[Wish::State], 8);
-}
-
-#[test]
-fn the_judge_catches_a_claim_that_goes_before_its_snapshot_is_ready() {
-    caught(Mutant::DeletesTheClaimTooEarly, &[Wish::State], 2);
-}
-
-#[test]
-fn the_judge_catches_trust_in_a_snapshot_that_is_not_finished() {
-    caught(Mutant::TrustsUnfinishedSnapshots, &[Wish::State, Wish::Take], 2);
-}
-
-#[test]
-fn the_judge_catches_an_archive_of_an_earlier_stay() {
-    caught(Mutant::ArchivesWithAnOldSnapshot, &[Wish::State], 2);
-}
-
-#[test]
-fn the_judge_catches_an_empty_volume_in_place_of_a_restored_one() {
-    caught(Mutant::StartsEmpty, &[Wish::State], 2);
-}
-
-#[test]
-fn the_judge_catches_a_second_writer_after_a_node_fell_silent() {
-    caught(Mutant::ForcesPodsOffSilentNodes, &[Wish::Node, Wish::Pod], 1);
-}
-
-#[test]
-fn the_judge_catches_a_ready_that_never_falls() {
-    caught(Mutant::StaysReady, &[Wish::State], 9);
-}
-
-#[test]
-fn the_judge_catches_a_snapshot_that_is_taken_again() {
-    caught(Mutant::TakesAgain, &[Wish::Take, Wish::Objects], 3);
-}
-
-#[test]
-fn the_judge_catches_a_leak_in_the_backend() {
-    caught(Mutant::LeaksInTheBackend, &[Wish::Take, Wish::Discard, Wish::Objects], 8);
-}
-
-#[test]
-fn the_judge_catches_a_lost_snapshot_that_is_called_ready() {
-    for seed in 0..50 {
-        let mut estate = Estate::new(seed, workspace::Binding::Immediate);
-        estate.mutant = Some(Mutant::CallsTheLostReady);
-        estate.settle();
-        estate.takes("m", "Delete");
-        estate.settle();
-        estate.loses_objects();
-        estate.truth.backend.clear();
-        estate.settle();
-        assert!(estate.judge.found.iter().any(|v| v.invariant == 9), "seed {seed}");
-    }
-}
-
-#[test]
-fn the_judge_catches_writes_without_a_change() {
-    caught(Mutant::WritesEachTime, &[Wish::State], 7);
-}
-
-#[test]
-fn the_judge_catches_retention_that_takes_what_is_held() {
-    caught(Mutant::ExpiresWhatIsHeld, &[Wish::Policy, Wish::Hold], 2);
-}
-
-#[test]
-fn the_judge_catches_a_ttl_that_takes_what_is_held() {
-    caught(Mutant::ForgetsTheHold, &[Wish::Take, Wish::Hold], 2);
-}
-
-#[test]
-fn the_judge_catches_two_sessions_with_one_desktop() {
-    caught_in_pools(Mutant::SharesDesktops, 1);
-}
-
-#[test]
-fn the_judge_catches_a_pool_that_makes_too_many() {
-    caught_in_pools(Mutant::MakesMembersUnderNewNames, 8);
-}
-
-#[test]
-fn the_judge_catches_a_desktop_that_goes_back_to_the_pool() {
-    caught_in_pools(Mutant::ReturnsDesktops, 8);
-}
-
-/// The words of the real thing: a Snapshot whose data is gone says so, and is not ready.
-#[test]
-fn a_snapshot_whose_data_is_gone_says_so_in_the_whole_world_too() {
-    let mut estate = Estate::new(3, workspace::Binding::Immediate);
-    estate.settle();
-    estate.takes("m", "Delete");
-    estate.settle();
-    estate.loses_objects();
-    estate.truth.backend.clear();
-    estate.settle();
-    estate.judge.is_content(3);
-    let found = estate.sim.get(&crate::estate::ours("Snapshot", "m")).unwrap();
-    let reasons: Vec<_> =
-        found["status"]["conditions"].as_array().unwrap().iter().map(|c| &c["reason"]).collect();
-    assert!(reasons.iter().all(|r| *r == Reason::SnapshotLost.as_str()), "{reasons:?}");
 }

@@ -1,7 +1,10 @@
 //! A pool and many Sessions: whatever is stale, crashes or happens at the same time, there are never more desktops than asked for, no
 //! desktop has two Sessions, no Session has two desktops, and none goes from one Session to another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use a8s_crds::{Environment, Session, Snapshot, WarmPool, Workspace, labels, names};
 use a8s_plan::{
@@ -9,7 +12,7 @@ use a8s_plan::{
     session::{self, Waiting},
     warm_pool::{self, Golden, Member, Node},
 };
-use a8s_sim::{Key, Sim, SimError, View};
+use a8s_sim::{Key, Object, Sim, SimError, View};
 use rand::Rng;
 use serde_json::{Value, json};
 
@@ -140,6 +143,9 @@ impl Pools {
             taken_age: None,
         };
         let mut plan = warm_pool::plan(&seen, &env(&self.sim));
+        if let Some(mutant) = self.mutant {
+            mutant.spoils_pool(&seen, &mut plan);
+        }
         self.judge.sees(&[&views.pools, &views.workspaces]);
         let _ = self.carry_out(&pool_key(), &value, &mut plan);
     }
@@ -166,6 +172,9 @@ impl Pools {
         };
         loop {
             let mut plan = session::plan(&seen, &env(&self.sim));
+            if let Some(mutant) = self.mutant {
+                mutant.spoils_session(&mut plan);
+            }
             let wanted = plan.ops.iter().find_map(|op| {
                 if let Op::Swap { target, .. } = op { Some(target.uid.clone()) } else { None }
             });
@@ -182,7 +191,7 @@ impl Pools {
 
     /// What the Workspaces' controller and the kubelet do for one Workspace.
     fn desktop(&mut self) {
-        let all: Vec<(Key, Value)> = self.workspaces();
+        let all = self.workspaces();
         if all.is_empty() {
             return;
         }
@@ -190,7 +199,7 @@ impl Pools {
         self.start_or_end(&all[index]);
     }
 
-    fn start_or_end(&mut self, (key, object): &(Key, Value)) {
+    fn start_or_end(&mut self, (key, object): &(Arc<Key>, Object)) {
         let uid = object["metadata"]["uid"].as_str().unwrap();
         if leaving(object) {
             return self.sim.set_finalizer(key, uid, labels::WORKSPACE_FINALIZER, false);
@@ -203,13 +212,12 @@ impl Pools {
         }
     }
 
-    fn workspaces(&self) -> Vec<(Key, Value)> {
+    fn workspaces(&self) -> Vec<(Arc<Key>, Object)> {
         self.of_kind("Workspace")
     }
 
-    fn of_kind(&self, kind: &str) -> Vec<(Key, Value)> {
-        let view = self.sim.view();
-        view.iter().filter(|(k, _)| k.kind == kind).map(|(k, o)| (k.clone(), o.clone())).collect()
+    fn of_kind(&self, kind: &str) -> Vec<(Arc<Key>, Object)> {
+        self.sim.view().of_kind(kind)
     }
 
     /// People come, go, remove desktops, and now and then want another number of them or another image.
@@ -275,7 +283,7 @@ impl Pools {
         self.judge();
     }
 
-    fn waiting(&self) -> Vec<Value> {
+    fn waiting(&self) -> Vec<Object> {
         let pool = self.sim.get(&pool_key()).map(|p| p["metadata"]["uid"].clone());
         let all = self.workspaces().into_iter().map(|(_, o)| o);
         all.filter(|o| !leaving(o) && owner(o).0 == "WarmPool" && Some(owner(o).1.into()) == pool).collect()

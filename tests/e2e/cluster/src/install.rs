@@ -31,6 +31,15 @@ pub fn base(paths: &Paths, network: &Network, kubectl: &Kubectl) -> Result<()> {
     kubectl
         .apply(&text.replace("{NODE_IP}", &network.node().to_string()))
         .context("applying the base objects")?;
+    snapshot_definitions(paths, kubectl)?;
+    kubectl
+        .apply(include_str!("manifests/snapshot-class.yaml"))
+        .context("applying the VolumeSnapshotClass")?;
+    kubectl.until(Duration::from_secs(20), &["get", "serviceaccount", "default", "-n", "default"]).map(drop)
+}
+
+/// The definitions of VolumeSnapshots, without a driver. Returns when they can be used.
+pub fn snapshot_definitions(paths: &Paths, kubectl: &Kubectl) -> Result<()> {
     let folder = snapshot_crds(paths)?;
     let mut names: Vec<_> = fs::read_dir(&folder)?.flatten().map(|e| e.path()).collect();
     names.sort();
@@ -41,11 +50,7 @@ pub fn base(paths: &Paths, network: &Network, kubectl: &Kubectl) -> Result<()> {
     }
     kubectl.apply(&definitions).context("applying the VolumeSnapshot definitions")?;
     let class = "customresourcedefinition/volumesnapshotclasses.snapshot.storage.k8s.io";
-    kubectl.run(&["wait", "--for=condition=Established", "--timeout=30s", class])?;
-    kubectl
-        .apply(include_str!("manifests/snapshot-class.yaml"))
-        .context("applying the VolumeSnapshotClass")?;
-    kubectl.until(Duration::from_secs(20), &["get", "serviceaccount", "default", "-n", "default"]).map(drop)
+    kubectl.run(&["wait", "--for=condition=Established", "--timeout=30s", class]).map(drop)
 }
 
 /// The three definitions of plain snapshots: group snapshots are switched off.

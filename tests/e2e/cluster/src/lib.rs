@@ -25,7 +25,7 @@ pub mod standalone;
 pub mod supervise;
 
 pub use cluster::{Cluster, Options};
-pub use install::{DEMO, SYSTEM_NAMESPACE};
+pub use install::{DEMO, SYSTEM_NAMESPACE, snapshot_definitions};
 pub use kubectl::Kubectl;
 pub use paths::Paths;
 pub use progress::Progress;

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::binaries::Binaries;
 use crate::certs::{Authority, Subject};
-use crate::components::{ApiServer, Component, Login, etcd, kubeconfig};
+use crate::components::{ApiServer, Component, Login, changes_and_lists, etcd, kubeconfig};
 use crate::kubectl::Kubectl;
 use crate::supervise::is_ready;
 use crate::{Paths, Progress};
@@ -26,7 +26,7 @@ pub struct ControlPlane {
     kubectl: Kubectl,
     url: String,
     kubeconfig: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 struct Process(Child);
@@ -42,6 +42,15 @@ impl Drop for Process {
 impl ControlPlane {
     /// Builds what is missing and starts both. Returns when the server is ready.
     pub fn start() -> Result<Self> {
+        Self::start_with(false)
+    }
+
+    /// The same, and who writes or lists what is noted in [`Self::audit_log`].
+    pub fn start_audited() -> Result<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(audited: bool) -> Result<Self> {
         let paths = Paths::from_env("standalone")?;
         let bin = Binaries::build(&paths, &["kubernetes", "etcd"], &Progress::silent())?;
         let folder = tempfile::Builder::new().prefix("a8s-api-").tempdir()?;
@@ -57,6 +66,7 @@ impl ControlPlane {
         )?;
         let (client, peer) = (format!("127.0.0.1:{client}"), format!("127.0.0.1:{peer}"));
         let store = etcd(&bin, &folder.path().join("etcd"), &client, &peer);
+        let audit = || changes_and_lists(folder.path().join("audit.json"), audit_log(&folder));
         let server = ApiServer {
             bin: &bin,
             authority: &authority,
@@ -64,7 +74,7 @@ impl ControlPlane {
             port,
             etcd: &client,
             kubeconfig: &file,
-            audit: None,
+            audit: audited.then(audit).transpose()?,
         };
         let mut server = server.component()?;
         // Nobody makes the default ServiceAccounts here.
@@ -81,13 +91,18 @@ impl ControlPlane {
             kubectl,
             url,
             kubeconfig: file,
-            _folder: folder,
+            folder,
         })
     }
 
     /// An administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &std::path::Path {
         &self.kubeconfig
+    }
+
+    /// A line of JSON for each write and each list that was answered, without what holders of leases do all the time.
+    pub fn audit_log(&self) -> PathBuf {
+        audit_log(&self.folder)
     }
 
     /// kubectl as the administrator.
@@ -105,6 +120,10 @@ impl ControlPlane {
         let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
         kill(Pid::from_raw(i32::try_from(self.server.0.id())?), signal).context("signalling kube-apiserver")
     }
+}
+
+fn audit_log(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("audit.jsonl")
 }
 
 fn free_ports<const N: usize>() -> Result<[u16; N]> {

@@ -175,7 +175,7 @@ impl Estate {
             return;
         }
         let content = self.content_key(object);
-        for (key, finalizer) in [(key, BOUND), (&content, CONTENT)] {
+        for (key, finalizer) in [(&**key, BOUND), (&content, CONTENT)] {
             let Some(uid) = self.sim.get(key).map(uid) else { continue };
             self.sim.set_finalizer(key, &uid, finalizer, false);
             let _ = self.sim.delete(key, None, None);

@@ -134,7 +134,11 @@ impl Estate {
     /// The node evicts a pod.
     pub(super) fn pod_is_evicted(&mut self) {
         let index = self.sim.rng().random_range(0..WORKSPACES.len());
-        let key = core("Pod", &names::pod(WORKSPACES[index]));
+        self.evict(WORKSPACES[index]);
+    }
+
+    pub fn evict(&mut self, workspace: &str) {
+        let key = core("Pod", &names::pod(workspace));
         let Some(pod) = self.sim.get(&key).cloned() else { return };
         if pod["spec"]["nodeName"].as_str().is_some_and(|node| !self.is_silent(node)) {
             self.truth.running.remove(&uid(&pod));

@@ -1,7 +1,9 @@
 //! What people do, and what befalls the cluster.
 
 use a8s_crds::{labels, names};
-use a8s_sim::Key;
+use std::sync::Arc;
+
+use a8s_sim::{Key, Object};
 use rand::Rng;
 use serde_json::{Value, json};
 
@@ -73,7 +75,7 @@ impl Estate {
         let _ = self.sim.patch(&ours(kind, name), patch);
     }
 
-    fn pick(&mut self, kind: &str, fits: impl Fn(&Value) -> bool) -> Option<(Key, Value)> {
+    fn pick(&mut self, kind: &str, fits: impl Fn(&Value) -> bool) -> Option<(Arc<Key>, Object)> {
         let all: Vec<_> = all_of(&self.sim.view(), kind).into_iter().filter(|(_, o)| fits(o)).collect();
         if all.is_empty() {
             return None;
@@ -135,7 +137,7 @@ impl Estate {
             Wish::Restore => {
                 let found = self.pick("Snapshot", |o| o["spec"]["workspace"] == "a");
                 let id = self.next().to_string();
-                let name = found.map_or_else(|| "nothing".to_owned(), |(key, _)| key.name);
+                let name = found.map_or_else(|| "nothing".to_owned(), |(key, _)| key.name.clone());
                 self.patch("Workspace", "a", &json!({"spec": {"restore": {"snapshot": name, "id": id}}}));
             }
             Wish::Second => self.second(lot),

@@ -60,11 +60,15 @@ impl Estate {
     pub fn comes_to_rest(&mut self) {
         self.calm = true;
         self.nodes_come_back();
+        self.unscheduled();
+        self.settle();
+    }
+
+    pub(super) fn unscheduled(&mut self) {
         let scheduled = |o: &Value| o["spec"]["snapshots"]["schedule"].is_string();
         if self.sim.get(&ours("Workspace", "a")).is_some_and(scheduled) {
             self.patch("Workspace", "a", &json!({"spec": {"snapshots": null}}));
         }
-        self.settle();
     }
 
     /// What must be so at rest.
@@ -78,6 +82,11 @@ impl Estate {
             self.everybody();
         }
         self.judge.a_converged_object_costs_no_writes(version, self.sim.version());
+        if version != self.sim.version() {
+            let now = self.sim.view();
+            let changed = now.iter().filter(|(key, object)| view.value(key) != Some(*object));
+            changed.for_each(|(key, object)| eprintln!("{key} became {object}, from {:?}", view.value(key)));
+        }
         for (key, object) in all_of(&view, "Workspace") {
             if let Some(what) = self.is_not_as_asked(&key.name, &object) {
                 self.judge

@@ -1,6 +1,8 @@
 //! What measurements add: kwok, which plays the kubelet of nodes that are objects only, and an audit log, in which all writers can be told
 //! apart.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use serde_json::json;
 
@@ -42,13 +44,17 @@ pub(super) fn render(inputs: &Inputs<'_>, authority: &Authority) -> Result<Vec<C
     Ok(vec![component])
 }
 
-/// Who changed or listed what, without contents. What every node and lease holder writes all the time is left out.
 pub(super) fn audit(inputs: &Inputs<'_>) -> Result<Option<Audit>> {
     if inputs.kwok.is_none() {
         return Ok(None);
     }
+    changes_and_lists(inputs.config_file("audit.json"), inputs.paths.audit_log()).map(Some)
+}
+
+/// Who changed or listed what, without contents. What every node and lease holder writes all the time is left out.
+pub fn changes_and_lists(policy: PathBuf, log: PathBuf) -> Result<Audit> {
     let reviews = ["authentication.k8s.io", "authorization.k8s.io"].map(|group| json!({"group": group}));
-    let policy = json!({
+    let rules = json!({
         "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived", "ResponseStarted"],
         "rules": [
             {"level": "None", "verbs": ["get", "watch"]},
@@ -59,7 +65,6 @@ pub(super) fn audit(inputs: &Inputs<'_>) -> Result<Option<Audit>> {
             {"level": "Metadata"},
         ],
     });
-    let file = inputs.config_file("audit.json");
-    config(&file, &policy.to_string())?;
-    Ok(Some(Audit { policy: file, log: inputs.paths.audit_log() }))
+    config(&policy, &rules.to_string())?;
+    Ok(Audit { policy, log })
 }

@@ -20,7 +20,7 @@ use crate::network::Network;
 
 pub use control_plane::{ApiServer, Audit, etcd};
 pub use files::{Login, kubeconfig, stamp};
-pub use fleet::{FLEET_CIDR, FLEET_NODE};
+pub use fleet::{FLEET_CIDR, FLEET_NODE, changes_and_lists};
 
 /// Where the apiserver, the kubelet and everything else in the cluster's namespaces find each other.
 pub mod well_known {
