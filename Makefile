@@ -55,7 +55,7 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture --test-threads=1
 
 test-conformance: ## The server in memory against a real API server, by random lists of requests; LISTS of them.
-	A8S_LISTS=$(LISTS) cargo test --locked -p a8s-e2e --test conformance
+	A8S_LISTS=$(LISTS) cargo test --locked -p a8s-e2e --test conformance -- --ignored --nocapture
 
 test-conversations: ## Agents at work as processes: fifty of them, and kill -9 of controller, runner and agent in a turn.
 	cargo test --locked -p a8s-e2e --test conversations -- --ignored --nocapture --test-threads=1

@@ -97,12 +97,13 @@ impl Seeds {
         static HELD: Mutex<BTreeMap<&str, u64>> = Mutex::new(BTreeMap::new());
         let mut held = HELD.lock().unwrap();
         held.insert(self.kind, self.many);
-        let mut said = format!("{}: {} schedules in {:.1?}\n", self.kind, self.many, self.begun.elapsed());
+        let mut said =
+            vec![format!("{}: {} schedules in {:.1?}\n", self.kind, self.many, self.begun.elapsed())];
         if held.len() == KINDS.len() {
             let all: u64 = held.values().sum();
-            said += &format!("{all} seeded schedules, and each of them held\n");
+            said.push(format!("{all} seeded schedules, and each of them held\n"));
         }
-        std::io::stderr().write_all(said.as_bytes()).unwrap();
+        std::io::stderr().write_all(said.concat().as_bytes()).unwrap();
     }
 }
 

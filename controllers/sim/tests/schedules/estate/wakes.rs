@@ -139,9 +139,9 @@ impl Estate {
             let Some(key) = due else { return };
             self.agenda.due.remove(&key);
             if key.kind == "Snapshot" {
-                self.snapshot_pass(&key.name)
+                self.snapshot_pass(&key.name);
             } else {
-                self.workspace_pass(&key.name)
+                self.workspace_pass(&key.name);
             }
         }
         panic!("seed {}: more than {MOST} passes at one moment", self.seed);
@@ -149,7 +149,7 @@ impl Estate {
 
     /// The controller begins anew and looks at everything once.
     fn begins(&mut self) {
-        self.agenda = super::wakes::Agenda::default();
+        self.agenda = Agenda::default();
         let now = self.sim.now();
         for name in WORKSPACES {
             self.agenda.due.insert(ours("Workspace", name), now);

@@ -1,0 +1,118 @@
+//! Who else writes in a cluster: volume driver and kubelet, as far as the controller can see them.
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::{Value, json};
+
+use crate::world::resource;
+
+pub const DRIVER: &str = "double.example";
+pub const SNAPSHOTS: &str = "snapshot.storage.k8s.io/v1";
+
+/// Binds every claim, and lets go of those that are deleted.
+pub async fn driver(client: Client) {
+    let all: Api<PersistentVolumeClaim> = Api::all(client.clone());
+    let claims = watcher(all, watcher::Config::default()).default_backoff().applied_objects();
+    let serve = |claim: PersistentVolumeClaim| {
+        let meta = claim.metadata;
+        let (name, namespace) = (meta.name.unwrap_or_default(), meta.namespace.unwrap_or_default());
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
+        async move {
+            if meta.deletion_timestamp.is_some() {
+                let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+                drop(api.patch(&name, &PatchParams::default(), &free).await);
+            } else if claim.status.and_then(|s| s.phase).as_deref() != Some("Bound") {
+                let bound =
+                    Patch::Merge(json!({"status": {"phase": "Bound", "capacity": {"storage": "5Gi"}}}));
+                drop(api.patch_status(&name, &PatchParams::default(), &bound).await);
+            }
+        }
+    };
+    claims.filter_map(|c| std::future::ready(c.ok())).for_each_concurrent(8, serve).await;
+}
+
+/// Takes every VolumeSnapshot at once.
+pub async fn snapshots(client: Client) {
+    let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource(SNAPSHOTS, "VolumeSnapshot"));
+    let found = watcher(all, watcher::Config::default()).default_backoff().applied_objects();
+    found
+        .filter_map(|s| std::future::ready(s.ok()))
+        .for_each_concurrent(8, |snapshot| {
+            let client = client.clone();
+            async move { drop(take(client, snapshot).await) }
+        })
+        .await;
+}
+
+async fn take(client: Client, snapshot: DynamicObject) -> kube::Result<()> {
+    if snapshot.data["status"]["readyToUse"] == true {
+        return Ok(());
+    }
+    let meta = snapshot.metadata;
+    let (name, namespace) = (meta.name.unwrap_or_default(), meta.namespace.unwrap_or_default());
+    let uid = meta.uid.unwrap_or_default();
+    let content = format!("snapcontent-{uid}");
+    let object = json!({"apiVersion": SNAPSHOTS, "kind": "VolumeSnapshotContent", "metadata": {"name": content}, "spec": {
+        "deletionPolicy": "Delete", "driver": DRIVER, "source": {"volumeHandle": "v"}, "volumeSnapshotClassName": "double",
+        "volumeSnapshotRef": {"namespace": namespace, "name": name, "uid": uid}}});
+    let contents: Api<DynamicObject> =
+        Api::all_with(client.clone(), &resource(SNAPSHOTS, "VolumeSnapshotContent"));
+    let object = serde_json::from_value(object).expect("an object");
+    // It may be there since the last time that this was tried.
+    drop(contents.create(&PostParams::default(), &object).await);
+    let taken = json!({"status": {"snapshotHandle": format!("handle-{uid}"), "readyToUse": true, "restoreSize": 5_i64 << 30,
+        "creationTime": 1_800_000_000_000_000_000_i64}});
+    contents.patch_status(&content, &PatchParams::default(), &Patch::Merge(taken)).await?;
+    let ready = json!({"status": {"boundVolumeSnapshotContentName": content, "readyToUse": true, "restoreSize": "5Gi",
+        "creationTime": "2027-01-15T08:00:00Z"}});
+    let all: Api<DynamicObject> =
+        Api::namespaced_with(client, &namespace, &resource(SNAPSHOTS, "VolumeSnapshot"));
+    all.patch_status(&name, &PatchParams::default(), &Patch::Merge(ready)).await.map(drop)
+}
+
+/// Gives every pod a node and says that it runs and that its probes succeed; ends those that are deleted.
+pub async fn kubelet(client: Client) {
+    let all: Api<Pod> = Api::all(client.clone());
+    let pods = watcher(all, watcher::Config::default()).default_backoff().applied_objects();
+    let pods = pods.filter_map(|pod| std::future::ready(pod.ok()));
+    pods.for_each_concurrent(8, |pod| {
+        let client = client.clone();
+        async move { drop(serve(client, pod).await) }
+    })
+    .await;
+}
+
+async fn serve(client: Client, pod: Pod) -> kube::Result<()> {
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let api: Api<Pod> = Api::namespaced(client, &pod.metadata.namespace.clone().unwrap_or_default());
+    if pod.metadata.deletion_timestamp.is_some() {
+        return api.delete(&name, &DeleteParams::default().grace_period(0)).await.map(drop);
+    }
+    let spec = pod.spec.unwrap_or_default();
+    if spec.node_name.is_none() {
+        let target = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+            "target": {"kind": "Node", "name": "n"}});
+        return api
+            .create_subresource::<_, Value>("binding", &name, &PostParams::default(), &target)
+            .await
+            .map(drop);
+    }
+    if pod.status.and_then(|s| s.phase).as_deref() == Some("Running") {
+        return Ok(());
+    }
+    let running = |c: &k8s_openapi::api::core::v1::Container| {
+        json!({"name": c.name, "image": c.image, "imageID": "", "ready": true, "started": true, "restartCount": 0,
+            "state": {"running": {}}})
+    };
+    let containers: Vec<Value> = spec.containers.iter().map(running).collect();
+    let ready = |kind: &str| json!({"type": kind, "status": "True"});
+    // Nobody listens there.
+    let status = json!({"status": {"phase": "Running", "podIP": "127.0.0.2", "containerStatuses": containers,
+        "conditions": [ready("PodScheduled"), ready("ContainersReady"), ready("Ready")]}});
+    api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.map(drop)
+}
