@@ -10,6 +10,8 @@ export interface FeedEvents {
   /** Whether the stream is up. */
   online: (yes: boolean) => void;
   failed: (error: unknown) => void;
+  /** There is no such Session, or not any more. */
+  missing: () => void;
   signedOut: () => void;
 }
 
@@ -50,6 +52,7 @@ export class Feed {
     } catch (error) {
       if (this.closed) return;
       if (error instanceof ApiError && error.status === 401) this.events.signedOut();
+      else if (error instanceof ApiError && error.status === 404) this.events.missing();
       else this.events.failed(error);
     }
   }

@@ -47,6 +47,7 @@ export class SessionView implements View {
   private readonly wake = this.button("wake", "Wake", "play", "primary", () => api.wake(this.namespace, this.name));
   /** Whoever opens the page wants to see the desktop; one that falls asleep while the page is open is woken by hand. */
   private opened = false;
+  private missing = false;
   private readonly timer: ReturnType<typeof setInterval>;
 
   constructor(
@@ -78,8 +79,13 @@ export class SessionView implements View {
     this.composer.update(false, false, false);
     this.feed = new Feed(namespace, name, {
       changed: (model) => this.draw(model),
-      online: (yes) => visible(this.offline, !yes),
+      online: (yes) => visible(this.offline, !yes && !this.missing),
       failed: complain,
+      missing: () => {
+        this.missing = true;
+        visible(this.offline, false);
+        this.draw(this.feed.model);
+      },
       signedOut: shell.signedOut,
     });
     this.timer = setInterval(() => this.draw(this.feed.model), TICK_MS);
@@ -100,7 +106,8 @@ export class SessionView implements View {
   private draw(model: Model): void {
     const { session, workspace } = model;
     const status = session?.status;
-    const word = session === undefined ? (this.loaded(model) ? "Gone" : "Loading") : stateWord(session);
+    if (session !== undefined) this.missing = false;
+    const word = session === undefined ? (this.missing || this.loaded(model) ? "Gone" : "Loading") : stateWord(session);
     const running = isRunning(model);
     const held = control(model, this.shell.me.user);
     const desktopUp = workspace?.status?.state === "Running";
@@ -154,6 +161,7 @@ export class SessionView implements View {
     const { workspace } = model;
     if (word === "Loading") return "Loading";
     if (!workspace) {
+      if (this.missing) return "There is no session of this name. It was deleted, or its name is another one";
       if (word === "Terminated" || word === "Gone") return "The session is over, its desktop is gone";
       const { session } = model;
       if (isChatting(model)) {
