@@ -42,7 +42,9 @@ pub fn of(settings: &Settings, grants: &Grants, gateway: &Gateway) -> Launch {
     if let Some(requirement) = settings.requirement.as_deref().filter(|_| settings.command.is_empty()) {
         set(env::REQUIREMENT, requirement);
     }
-    if let Some(tools) = settings.tools.as_ref().filter(|_| settings.command.is_empty()) {
+    let tools = settings.tools.as_ref().filter(|_| settings.command.is_empty());
+    // It has a shell unless it is told otherwise, and needs no new start to have what it has.
+    if let Some(tools) = tools.filter(|tools| !tools.iter().any(|name| name == "shell")) {
         // Those of servers come and go without a new start.
         let own: Vec<&str> = tools.iter().map(String::as_str).filter(|name| !name.contains("__")).collect();
         set(env::TOOLS, &own.join(","));
@@ -154,6 +156,8 @@ mod tests {
         let tools = Some(["computer", "files", "crm__find"].map(str::to_owned).to_vec());
         let some = Settings { tools, ..settings.clone() };
         assert_eq!(of(&some, &grants("anthropic"), &gateway()).env["A8S_TOOLS"], "computer,files");
+        let more = Settings { tools: Some(vec!["shell".into(), "computer".into()]), ..settings.clone() };
+        assert!(!of(&more, &grants("anthropic"), &gateway()).env.contains_key("A8S_TOOLS"));
         let wants = Settings { model: Some("other".into()), command: vec!["x".into()], ..settings };
         assert_eq!(missing(&wants, &grants("anthropic")), Some("other"));
         assert!(!of(&wants, &grants("anthropic"), &gateway()).env.contains_key("A8S_INSTRUCTIONS"));

@@ -165,7 +165,8 @@ async fn stops(pod: &Pod, mock: &Mock, events: &mut Events) {
 /// Whether the harness asks before it runs a command, and obeys.
 async fn asks(pod: &Pod, call: &str) {
     let made = pod.home().join("made");
-    let mut events = pod.events("").await;
+    let state = pod.state().await;
+    let mut events = pod.events(&format!("{}.{}", state.epoch, state.seq)).await;
     for (message, kind) in [("p1", "AllowOnce"), ("p2", "RejectOnce")] {
         pod.prompt(message, &format!("Please:\n/tool {call}\n/say went on"), &[]).await;
         let question = events.question().await;

@@ -69,7 +69,7 @@ pub mod harness_env {
     /// Standing instructions, for the built-in agent. Another harness is told them with its first message.
     pub const INSTRUCTIONS: &str = "A8S_INSTRUCTIONS";
     /// Names of the tools that the agent was granted, with commas between them, without those of MCP servers; for the built-in agent, which has
-    /// a `shell` of its own. Absent: all.
+    /// a `shell` of its own. Absent: it has that.
     pub const TOOLS: &str = "A8S_TOOLS";
     /// What is to be reached, word for word, for the built-in agent: it keeps it when it forgets the rest.
     pub const REQUIREMENT: &str = "A8S_REQUIREMENT";

@@ -99,7 +99,12 @@ mod tests {
         Arc::new(Connection::new(name, from_value(spec).unwrap()))
     }
 
-    fn tools(spec: Value, requirement: Value, environment: Value, requests: &[(&str, &str)]) -> Vec<String> {
+    fn tools(
+        spec: Value,
+        requirement: &Value,
+        environment: &Value,
+        requests: &[(&str, &str)],
+    ) -> Vec<String> {
         let mut session = Session::new("s", from_value(spec).unwrap());
         session.status = Some(from_value(json!({"requirement": requirement})).unwrap());
         let mut all = json!({"title": "t", "image": "i"});
@@ -123,8 +128,8 @@ mod tests {
     #[test]
     fn the_agent_has_what_the_environment_lists_or_else_what_agents_usually_have() {
         let none = json!({"text": "t"});
-        assert_eq!(tools(json!({"goal": "g"}), none.clone(), json!({}), &[]), ["computer", "files", "shell"]);
-        assert_eq!(tools(json!({"goal": "g"}), none, json!({"tools": ["shell"]}), &[]), ["shell"]);
+        assert_eq!(tools(json!({"goal": "g"}), &none, &json!({}), &[]), ["computer", "files", "shell"]);
+        assert_eq!(tools(json!({"goal": "g"}), &none, &json!({"tools": ["shell"]}), &[]), ["shell"]);
     }
 
     #[test]
@@ -140,12 +145,12 @@ mod tests {
             (none.clone(), &[("Tool", "crm__find")], &["crm__find", "shell"]),
             (none.clone(), &[("Tool", "crm__find"), ("Credential", "crm")], &["crm__*", "shell"]),
         ] {
-            let got = tools(goal.clone(), requirement.clone(), shell.clone(), requests);
+            let got = tools(goal.clone(), &requirement, &shell, requests);
             assert_eq!(got, expected, "{requirement} {requests:?}");
         }
         let attached = json!({"goal": "g", "attachments": [{"name": "a", "connection": {"name": "crm"}}]});
-        assert_eq!(tools(attached, none.clone(), shell, &[]), ["crm__*", "shell"]);
+        assert_eq!(tools(attached, &none, &shell, &[]), ["crm__*", "shell"]);
         let offered = json!({"tools": ["shell"], "connections": ["wiki", "crm"]});
-        assert_eq!(tools(goal, none, offered, &[]), ["shell", "wiki__*"], "crm is not granted by itself");
+        assert_eq!(tools(goal, &none, &offered, &[]), ["shell", "wiki__*"], "crm is not granted by itself");
     }
 }

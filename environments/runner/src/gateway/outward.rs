@@ -26,13 +26,12 @@ pub fn client() -> reqwest::Result<Client> {
 
 /// The proxies of this environment.
 fn proxies(variable: impl Fn(&str) -> Option<String>) -> Vec<Proxy> {
-    let first =
-        |names: [&str; 4]| names.iter().find_map(|name| variable(name).filter(|text| !text.is_empty()));
-    let around = first(["NO_PROXY", "no_proxy", "", ""]);
+    let first = |names: &[&str]| names.iter().find_map(|name| variable(name).filter(|text| !text.is_empty()));
+    let around = first(&["NO_PROXY", "no_proxy"]);
     let around = around.map_or_else(|| LOOPBACK.to_owned(), |names| format!("{names},{LOOPBACK}"));
     let around = NoProxy::from_string(&around);
-    let http = first(["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]).map(|url| Proxy::http(url));
-    let https = first(["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]).map(|url| Proxy::https(url));
+    let http = first(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]).map(Proxy::http);
+    let https = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]).map(Proxy::https);
     let usable = [http, https].into_iter().flatten().filter_map(|proxy| {
         // Its URL may hold a password, so it is not repeated.
         proxy
