@@ -22,15 +22,20 @@ use crate::{
 
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
-/// All claims of the Workspace, and what has the name that its next one would have.
+/// All claims of the Workspace, those that came back from a backup without an owner, and what has the name that its next one would have.
 pub async fn claims(
     ctx: &Context,
     namespace: &str,
     workspace: &Workspace,
 ) -> Result<Vec<PersistentVolumeClaim>, Error> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), namespace);
-    let ours = format!("{}={}", labels::WORKSPACE_UID, workspace.uid().unwrap_or_default());
-    let mut all = api.list(&ListParams::default().labels(&ours)).await?.items;
+    let (name, uid) = (workspace.name_any(), workspace.uid());
+    let named = ListParams::default().labels(&format!("{}={name}", labels::WORKSPACE));
+    let mut all = api.list(&named).await?.items;
+    // Those of an earlier Workspace of the name go with it.
+    all.retain(|claim| {
+        claim.labels().get(labels::WORKSPACE_UID) == uid.as_ref() || claim.owner_references().is_empty()
+    });
     if all.is_empty() {
         all.extend(api.get_opt(&decide::next_claim(workspace)).await?);
     }

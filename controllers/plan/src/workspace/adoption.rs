@@ -2,6 +2,7 @@
 //! because it is what the Workspace is about; a pod is only a process, and another Workspace object may have meant something else by it.
 
 use a8s_crds::{conditions::Reason, labels};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
@@ -10,11 +11,21 @@ use crate::{Op, Target};
 
 /// Whether this is a child of a Workspace of our name that nobody owns: ours by its labels, and no one else's by UID.
 pub(crate) fn orphan(observed: &Observed, meta: &ObjectMeta) -> bool {
+    ownerless(observed.name(), meta)
+}
+
+fn ownerless(name: &str, meta: &ObjectMeta) -> bool {
     let label = |key: &str| meta.labels.as_ref().and_then(|all| all.get(key)).map(String::as_str);
     let owned = meta.owner_references.iter().flatten().next().is_some();
-    !owned
-        && label(labels::MANAGED_BY) == Some(labels::MANAGER)
-        && label(labels::WORKSPACE) == Some(observed.name())
+    !owned && label(labels::MANAGED_BY) == Some(labels::MANAGER) && label(labels::WORKSPACE) == Some(name)
+}
+
+/// Whether the claim is the volume of a Workspace of this name that came back from a backup. That it notes an epoch shows that a Workspace
+/// made it.
+pub(crate) fn volume_of(name: &str, claim: &PersistentVolumeClaim) -> bool {
+    let meta = &claim.metadata;
+    let noted = meta.annotations.as_ref().is_some_and(|all| all.contains_key(EPOCH));
+    ownerless(name, meta) && noted && meta.deletion_timestamp.is_none()
 }
 
 /// Takes them over, or removes them; says so while there is something to do.
@@ -47,10 +58,7 @@ pub(crate) fn settle(observed: &Observed, ops: &mut Vec<Op>) -> Option<Hold> {
     Some(Hold::wait(Reason::Progressing, text))
 }
 
-/// A claim of ours without an owner. That it notes an epoch shows that a Workspace made it.
-pub(crate) fn claim(observed: &Observed) -> Option<&k8s_openapi::api::core::v1::PersistentVolumeClaim> {
-    let noted = |meta: &ObjectMeta| meta.annotations.as_ref().is_some_and(|all| all.contains_key(EPOCH));
-    let going = |meta: &ObjectMeta| meta.deletion_timestamp.is_some();
-    let claim = observed.claim.as_ref()?;
-    (orphan(observed, &claim.metadata) && noted(&claim.metadata) && !going(&claim.metadata)).then_some(claim)
+/// A claim of ours without an owner.
+pub(crate) fn claim(observed: &Observed) -> Option<&PersistentVolumeClaim> {
+    observed.claim.as_ref().filter(|claim| volume_of(observed.name(), claim))
 }

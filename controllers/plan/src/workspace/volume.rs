@@ -4,7 +4,7 @@
 use a8s_crds::{RestoreStatus, Trigger, Workspace, conditions::Reason, labels, names};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
-use super::{EPOCH, Hold, Observed, RESTORED_FROM, Source, children, quantity, restore};
+use super::{EPOCH, Hold, Observed, RESTORED_FROM, Source, adoption, children, quantity, restore};
 
 /// Annotation of a claim: the order to restore that it was made for.
 pub(crate) const RESTORE_ID: &str = "a8s.dev/restore-id";
@@ -27,8 +27,8 @@ pub(crate) fn phase(claim: &PersistentVolumeClaim) -> &str {
     claim.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending")
 }
 
-/// Sorts what was found: the newest claim of this Workspace, and its older ones. Without any of its own, what has the name that the next
-/// one would have.
+/// Sorts what was found: the newest claim of this Workspace, and its older ones. Without any of its own, the newest that came back from a
+/// backup, whichever of its volumes that was; else what has the name that the next one would have.
 pub fn claims(
     workspace: &Workspace,
     mut found: Vec<PersistentVolumeClaim>,
@@ -39,6 +39,11 @@ pub fn claims(
         owners.iter().any(|o| o.controller == Some(true) && Some(o.uid.as_str()) == uid)
     };
     if !found.iter().any(own) {
+        let own_name = workspace.metadata.name.as_deref().unwrap_or_default();
+        let back = found.iter().filter(|claim| adoption::volume_of(own_name, claim));
+        if let Some(back) = back.max_by_key(|claim| generation(claim)) {
+            return (Some(back.clone()), Vec::new());
+        }
         let name = next_name(workspace);
         return (found.into_iter().find(|c| c.metadata.name.as_deref() == Some(&*name)), Vec::new());
     }

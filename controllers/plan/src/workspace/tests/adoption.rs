@@ -1,6 +1,7 @@
 //! A Workspace whose children came back from a backup before it did.
 
 use a8s_crds::labels;
+use k8s_openapi::{api::core::v1::PersistentVolumeClaim, apimachinery::pkg::apis::meta::v1::Time};
 
 use super::*;
 
@@ -45,6 +46,35 @@ fn a_restored_pod_goes_before_the_volume_is_taken_over_and_nothing_is_made_anew(
     assert_eq!((target.kind.as_str(), version.as_str()), ("PersistentVolumeClaim", "7"));
     assert_eq!(patch["metadata"]["ownerReferences"][0]["uid"], UID);
     assert_eq!((creates(&second, "PersistentVolumeClaim"), creates(&second, "Pod")), (0, 0));
+}
+
+#[test]
+fn whichever_volume_came_back_is_the_one_and_none_is_made_beside_it() {
+    let restored = restored();
+    let (workspace, first) = (&restored.workspace, restored.claim.clone().unwrap());
+    let numbered = |generation: i64, name: &str| {
+        let mut claim = first.clone();
+        claim.metadata.name = Some(name.into());
+        claim.metadata.labels.as_mut().unwrap().insert(labels::GENERATION.into(), generation.to_string());
+        claim
+    };
+    let chosen = |workspace: &Workspace, found: Vec<PersistentVolumeClaim>| {
+        crate::workspace::claims(workspace, found).0.and_then(|claim| claim.metadata.name)
+    };
+    let (second, third) = (numbered(2, "w-home-2"), numbered(3, "w-home-3"));
+    let all = vec![third, first.clone(), second.clone()];
+    assert_eq!(chosen(workspace, all).as_deref(), Some("w-home-3"), "the newest");
+    // With its status restored too it knows of a volume, which is this one and not the one before the next.
+    let mut knowing = workspace.clone();
+    let storage = json!({"storage": {"claim": "w-home-2", "generation": 2}});
+    knowing.status = Some(serde_json::from_value(storage).unwrap());
+    assert_eq!(chosen(&knowing, vec![second.clone()]).as_deref(), Some("w-home-2"));
+    // What goes, or was never a Workspace's, is none.
+    let mut going = second.clone();
+    going.metadata.deletion_timestamp = Some(Time(at(0)));
+    let mut plain = second;
+    plain.metadata.annotations = None;
+    assert_eq!(chosen(workspace, vec![going, plain]), None);
 }
 
 #[test]

@@ -219,10 +219,12 @@ fn claims(
     workspace: &Workspace,
 ) -> (Option<PersistentVolumeClaim>, Vec<PersistentVolumeClaim>) {
     let own = workspace.metadata.uid.clone().unwrap_or_default();
+    let name = workspace.metadata.name.clone().unwrap_or_default();
     let listed = |view: &View| -> Vec<PersistentVolumeClaim> {
         let all = view.iter().filter(|(k, o)| {
-            k.kind == "PersistentVolumeClaim"
-                && o["metadata"]["labels"][labels::WORKSPACE_UID] == own.as_str()
+            let (marks, owners) = (&o["metadata"]["labels"], o["metadata"]["ownerReferences"].as_array());
+            let restored = owners.is_none_or(Vec::is_empty) && marks[labels::WORKSPACE] == name.as_str();
+            k.kind == "PersistentVolumeClaim" && (marks[labels::WORKSPACE_UID] == own.as_str() || restored)
         });
         all.filter_map(|(k, _)| view.get(k)).collect()
     };
