@@ -145,7 +145,8 @@ fn start(component: &Component, log: File) -> Result<Process> {
 
 fn wait(component: &Component, process: &Process, folder: &tempfile::TempDir) -> Result<()> {
     let pid = i32::try_from(process.0.id())?;
-    let until = Instant::now() + Duration::from_mins(1);
+    // It is a matter of seconds, except on a machine that does ten other things.
+    let until = Instant::now() + Duration::from_mins(3);
     while !is_ready(&component.ready) {
         let alive = crate::identity::Identity::of(pid).is_some();
         if !alive || Instant::now() > until {
