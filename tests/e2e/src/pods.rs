@@ -227,7 +227,7 @@ async fn keep(mut command: Command) {
     loop {
         match command.spawn() {
             Ok(mut child) => drop(child.wait().await),
-            Err(error) => eprintln!("{:?}: {error}", command.as_std().get_program()),
+            Err(error) => eprintln!("{}: {error}", command.as_std().get_program().display()),
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -9,9 +9,9 @@ use crate::programs;
 
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// A turn that says a line every so often.
-fn counting(prefix: &str, lines: usize) -> String {
-    (0..lines).map(|n| format!("/say {prefix} {n}\n/sleep 100")).collect::<Vec<_>>().join("\n")
+/// A turn that says a line every so many milliseconds. The newest 200 Messages of a Session are kept, so it does not say more.
+fn counting(prefix: &str, lines: usize, pause: u64) -> String {
+    (0..lines).map(|n| format!("/say {prefix} {n}\n/sleep {pause}")).collect::<Vec<_>>().join("\n")
 }
 
 struct Talk<'w> {
@@ -89,7 +89,7 @@ impl<'w> Talk<'w> {
 #[ignore = "T3: takes some minutes; run by `make test-conversations`"]
 async fn killing_controller_runner_and_agent_in_a_turn_loses_and_doubles_nothing() {
     let mut world = World::start(programs()).await.expect("a world");
-    Talk::begin(&world, "struck").await.say("talk", &counting("talk", 60)).await;
+    Talk::begin(&world, "struck").await.say("talk", &counting("talk", 60, 100)).await;
     for n in [5, 20, 40] {
         let talk = Talk { world: &world, session: "struck" };
         talk.hears(&format!("talk {n}")).await;
@@ -105,7 +105,7 @@ async fn killing_controller_runner_and_agent_in_a_turn_loses_and_doubles_nothing
     assert_eq!(talk.said_by("System").await, [""; 0], "no turn failed");
 
     for (program, prefix) in [("a8s-runner", "runner"), ("a8s-agent", "agent")] {
-        talk.say(&format!("{prefix}-long"), &counting(prefix, 600)).await;
+        talk.say(&format!("{prefix}-long"), &counting(prefix, 100, 1_000)).await;
         talk.hears(&format!("{prefix} 3")).await;
         talk.say(&format!("{prefix}-next"), &format!("/say after {prefix}")).await;
         talk.is_struck(program).await;
@@ -124,7 +124,7 @@ async fn a_leader_that_stood_still_and_goes_on_beside_the_next_one_doubles_nothi
     let world = World::start(programs()).await.expect("a world");
     let talk = Talk::begin(&world, "ruled").await;
     let _second = world.another_controller("a8s-controller-1").expect("a second one");
-    talk.say("talk", &counting("talk", 300)).await;
+    talk.say("talk", &counting("talk", 120, 300)).await;
     talk.hears("talk 3").await;
     let first = world.controller().expect("it runs");
     first.signal("-STOP").expect("it stands still");
@@ -140,6 +140,6 @@ async fn a_leader_that_stood_still_and_goes_on_beside_the_next_one_doubles_nothi
         talk.hears(&format!("heard {n}")).await;
     }
     talk.hears("heard late").await;
-    assert_eq!(talk.count("talk ").await, 300, "all of it was recorded");
+    assert_eq!(talk.count("talk ").await, 120, "all of it was recorded");
     talk.nothing_is_lost_or_doubled().await;
 }
