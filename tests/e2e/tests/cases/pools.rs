@@ -37,8 +37,8 @@ fn filled(desk: &Desk, name: &str, replicas: usize) -> Result<Value> {
     desk.until(&format!("{replicas} desktops of pool {name} are ready"), 3 * MINUTE, |d| {
         let found = d.get("warmpool", name)?;
         let status = &found["status"];
-        let counts = ["replicas", "readyReplicas", "updatedReplicas"].map(|key| status[key].as_u64());
-        let all = counts.iter().all(|n| *n == Some(replicas as u64));
+        let counts = ["replicas", "readyReplicas", "updatedReplicas"];
+        let all = counts.iter().all(|key| status[*key] == json!(replicas));
         (all && is_true(&found, "Ready")).then_some(found)
     })
 }
@@ -118,8 +118,8 @@ fn a_session_adopts(desk: &Desk) -> Result<()> {
         now["metadata"]["uid"] == pod["metadata"]["uid"],
         "in the pod that waited: nothing was started for it"
     );
-    let restarts = now["status"]["containerStatuses"].as_array().into_iter().flatten();
-    ensure!(restarts.into_iter().all(|c| c["restartCount"] == 0), "and nothing was started again");
+    let mut restarts = now["status"]["containerStatuses"].as_array().into_iter().flatten();
+    ensure!(restarts.all(|c| c["restartCount"] == 0), "and nothing was started again");
     let taken = desk.get("workspace", &name).context("the Workspace")?;
     ensure!(
         taken["metadata"]["ownerReferences"][0]["name"] == "adopts"
