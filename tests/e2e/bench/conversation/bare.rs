@@ -36,7 +36,7 @@ impl Agent {
         let mut agent = Self { _child: child, input, output, session: String::new(), count: 0 };
         agent.call("initialize", json!({"protocolVersion": 1, "clientCapabilities": {}})).await?;
         let made = agent.call("session/new", json!({"cwd": home, "mcpServers": []})).await?;
-        agent.session = made["sessionId"].as_str().context("a session has an id")?.to_owned();
+        made["sessionId"].as_str().context("a session has an id")?.clone_into(&mut agent.session);
         Ok(agent)
     }
 
