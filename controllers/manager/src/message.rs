@@ -103,10 +103,10 @@ async fn reconcile(cached: Arc<Message>, ctx: Arc<Context>) -> Result<Action, Er
         return Ok(Action::await_change());
     }
     let namespace = cached.namespace().unwrap_or_default();
+    // Its places and states are the bridge's; it reads the Message itself, and somebody waits for the answer.
+    ctx.live.wake(&namespace, &cached.spec.session);
     let sessions: Api<Session> = Api::namespaced(ctx.client.clone(), &namespace);
     let session = sessions.get_opt(&cached.spec.session).await?;
-    // Its places and states are the bridge's; it reads the Message itself.
-    ctx.live.wake(&namespace, &cached.spec.session);
     // Freshly read: the bridge may have written since.
     let messages: Api<Message> = Api::namespaced(ctx.client.clone(), &namespace);
     let Some(message) = messages.get_opt(&cached.name_any()).await? else {

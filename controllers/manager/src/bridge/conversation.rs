@@ -41,6 +41,8 @@ pub struct Conversation<'w, W> {
     turns: HashMap<String, i64>,
     /// What the agent said, as the transcript has it.
     said: HashSet<EventId>,
+    /// What it said last, and in which turn.
+    last_words: (i64, String),
     /// Whether what a restore left behind was marked.
     marked: bool,
     /// Messages whose turn is over.
@@ -98,6 +100,7 @@ impl<'w, W: World> Conversation<'w, W> {
             outstanding: state.queue.into_iter().collect(),
             turns: HashMap::new(),
             said: HashSet::new(),
+            last_words: (0, String::new()),
             marked: subject.restored_from.is_none(),
             over: state.consumed.into_iter().collect(),
             pending: Vec::new(),
@@ -195,7 +198,10 @@ impl<'w, W: World> Conversation<'w, W> {
             | EventBody::Usage(_)
             | EventBody::LimitReached { .. }
             | EventBody::Question(_) => return false,
-            EventBody::Message { .. } => drop(self.said.insert(event.id)),
+            EventBody::Message { text, .. } => {
+                self.said.insert(event.id);
+                self.last_words = (event.turn, text);
+            }
             EventBody::Artifact(_) => {}
         }
         true

@@ -86,6 +86,7 @@ impl<W: World> Conversation<'_, W> {
             self.mark(&mut all).await?;
             self.marked = true;
         }
+        self.know_places(&all);
         all.retain(|m| self.subject.is_addressed(m));
         // What was attached in the talk before the work belongs to what was agreed on in it.
         for attachment in all.iter().filter(|m| m.is_of_the_chat()).flat_map(|m| &m.spec.attachments) {
@@ -104,7 +105,8 @@ impl<W: World> Conversation<'_, W> {
             let Some(message) = self.world.adopt(&message).await?.filter(|m| seq(m).is_none()) else {
                 continue;
             };
-            let mut status = self.place(&message).await?;
+            // As they were just read: whoever waits for an answer does not wait for them to be read again.
+            let mut status = self.next_place(&message);
             status.state = Some(MessageState::Queued);
             delivered(&mut status, Status::False, Reason::Queued, WAITS);
             if !self.first(&message, status.clone()).await? {

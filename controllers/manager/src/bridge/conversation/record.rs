@@ -37,10 +37,13 @@ impl<W: World> Conversation<'_, W> {
                 .await;
             }
             EventBody::TurnEnded { stop_reason, detail, .. } => {
-                let detail = detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default();
-                let text = format!("turn {} ended: {stop_reason}{detail}", event.turn);
+                let why = detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default();
+                let text = format!("turn {} ended: {stop_reason}{why}", event.turn);
                 self.say(stop_reason == "error", Reason::TurnEnded, text).await;
-                if let Some(text) = failed(&event.body) {
+                // An agent that could say itself what went wrong has done so.
+                let (turn, words) = &self.last_words;
+                let told = detail.as_ref().is_some_and(|d| *turn == event.turn && words.contains(d.as_str()));
+                if let Some(text) = failed(&event.body).filter(|_| !told) {
                     self.said(event, AuthorKind::System, &text, None).await?;
                 }
             }
@@ -101,14 +104,25 @@ impl<W: World> Conversation<'_, W> {
     pub(super) async fn place(&mut self, message: &Message) -> Result<MessageStatus, Error> {
         // Places are read from the objects each time: an earlier life of this process may have given some out unrecorded.
         let all = self.world.messages().await?;
+        self.know_places(&all);
+        Ok(self.next_place(message))
+    }
+
+    /// Takes in which places are given.
+    pub(super) fn know_places(&mut self, all: &[Message]) {
         let ours = all.iter().filter(|m| self.subject.wrote(m) || self.subject.is_addressed(m));
         let highest = ours.filter_map(|m| m.status.as_ref()?.seq).max().unwrap_or_default();
-        self.live.last_message = self.live.last_message.max(highest) + 1;
-        Ok(MessageStatus {
+        self.live.last_message = self.live.last_message.max(highest);
+    }
+
+    /// A fresh status with the place after those that are known.
+    pub(super) fn next_place(&mut self, message: &Message) -> MessageStatus {
+        self.live.last_message += 1;
+        MessageStatus {
             observed_generation: message.metadata.generation,
             seq: Some(self.live.last_message),
             ..MessageStatus::default()
-        })
+        }
     }
 
     /// Writes the status that gives a Message its place, unless somebody else has written since it was read: places are not given anew. False

@@ -21,6 +21,15 @@ async fn a_turn_that_fails_is_answered_by_a8s_once_however_often_it_is_read() {
 }
 
 #[tokio::test]
+async fn what_the_agent_has_said_itself_is_not_said_again() {
+    let world = Fake::default();
+    world.state().fails = Some("answer 1");
+    live_on(&world, rain()).await.unwrap();
+    live_on(&world, rain()).await.unwrap();
+    assert_eq!(world.state().messages.len(), 1);
+}
+
+#[tokio::test]
 async fn a_message_whose_turn_failed_is_no_later_branchs_after_a_restart() {
     let world = Fake::default();
     world.state().fails = Some("out of memory");
