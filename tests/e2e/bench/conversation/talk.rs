@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
-    Api, Client, Config, ResourceExt,
+    Api, Client, Config,
     api::{DeleteParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
@@ -31,8 +31,10 @@ const LIMIT: Duration = Duration::from_mins(3);
 pub struct Talk {
     /// The administrator's client.
     pub client: Client,
-    /// Name of the Session, and of its Workspace.
+    /// Name of the Session.
     pub name: String,
+    /// Name of its Workspace.
+    workspace: String,
     /// UID of the Workspace.
     pub uid: String,
     http: reqwest::Client,
@@ -54,13 +56,16 @@ impl Talk {
         sessions.create(&PostParams::default(), &session).await?;
         let workspaces: Api<Workspace> = Api::namespaced(client.clone(), NAMESPACE);
         let begun = Instant::now();
-        let (uid, host) = loop {
-            let state = sessions.get(name).await?.status.and_then(|s| s.state).unwrap_or_default();
-            let answered = matches!(&*state, "Waiting" | "Finished");
-            let workspace = workspaces.get_opt(name).await?.filter(|_| answered);
-            let found = workspace.and_then(|w| Some((w.uid()?, w.status?.host?)));
-            if let Some(found) = found {
-                break found;
+        let (workspace, uid, host) = loop {
+            let status = sessions.get(name).await?.status.unwrap_or_default();
+            let state = status.state.unwrap_or_default();
+            let answered = status.turn == Some(1) && matches!(&*state, "Waiting" | "Finished");
+            // It has another name than the Session where one of that name is still going.
+            if let Some(workspace) = status.workspace.filter(|_| answered) {
+                let found = workspaces.get(&workspace.name).await?;
+                let host =
+                    found.status.and_then(|s| s.host).context("a desktop that answers has an address")?;
+                break (workspace.name, workspace.uid, host);
             }
             ensure!(begun.elapsed() < LIMIT, "Session {name} did not begin within {LIMIT:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -89,7 +94,15 @@ impl Talk {
             .resolve(&paths::server_name(&uid), SocketAddr::new(host.parse()?, 0))
             .no_proxy()
             .build()?;
-        Ok(Self { client, name: name.into(), uid, http, sign: Box::new(sign), count: AtomicU64::new(0) })
+        Ok(Self {
+            client,
+            name: name.into(),
+            workspace,
+            uid,
+            http,
+            sign: Box::new(sign),
+            count: AtomicU64::new(0),
+        })
     }
 
     /// Deletes the Session.
@@ -172,7 +185,7 @@ impl Talk {
     pub async fn control(&self, holder: &str) -> Result<()> {
         let api: Api<Workspace> = Api::namespaced(self.client.clone(), NAMESPACE);
         let patch = Patch::Merge(json!({"spec": {"control": {"holder": holder}}}));
-        Ok(api.patch(&self.name, &PatchParams::default(), &patch).await.map(drop)?)
+        Ok(api.patch(&self.workspace, &PatchParams::default(), &patch).await.map(drop)?)
     }
 }
 
