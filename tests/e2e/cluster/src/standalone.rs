@@ -85,14 +85,7 @@ impl ControlPlane {
         let server_process = start(&server, log("kube-apiserver")?)?;
         wait(&server, &server_process, &folder)?;
         let kubectl = Kubectl::new(bin.path("kubectl"), &file);
-        Ok(Self {
-            server: server_process,
-            _store: store_process,
-            kubectl,
-            url,
-            kubeconfig: file,
-            folder,
-        })
+        Ok(Self { server: server_process, _store: store_process, kubectl, url, kubeconfig: file, folder })
     }
 
     /// An administrator's kubeconfig.
