@@ -190,11 +190,18 @@ async fn a_screen_that_never_settles_is_waited_for_only_so_long() {
     let host = Host::fake().await;
     let agent = host.agent().await;
     agent.must("launch", json!({"program": "animation", "args": ["600000"]})).await;
-    let moving = agent.must("wait_settled", json!({"timeout_seconds": 0.5})).await;
-    assert_eq!(moving.json["settled"], false);
-    let shot = agent.must("computer", json!({"action": "wait", "duration": 0})).await;
-    assert!(shot.jpeg.is_some());
-    assert_eq!(shot.json["settled"], false);
+    // Where the machine has no time for the animation it is at rest indeed, and that is no reason to fail.
+    let mut seen_moving = false;
+    for _ in 0..20 {
+        let moving = agent.must("wait_settled", json!({"timeout_seconds": 0.5})).await;
+        let shot = agent.must("computer", json!({"action": "wait", "duration": 0})).await;
+        assert!(shot.jpeg.is_some());
+        seen_moving = moving.json["settled"] == false && shot.json["settled"] == false;
+        if seen_moving {
+            break;
+        }
+    }
+    assert!(seen_moving);
     agent.must("computer", json!({"action": "key", "text": "ctrl+w"})).await;
     assert_eq!(agent.must("wait_settled", json!({})).await.json["settled"], true);
 }
