@@ -1,10 +1,6 @@
 //! What is known of a Workspace's claims, and of everything that the next one may be made from.
 
-use a8s_crds::{
-    Snapshot, Workspace,
-    conditions::{self, ConditionType, Reason},
-    labels,
-};
+use a8s_crds::{Snapshot, Workspace, labels};
 use a8s_plan::workspace::{self as decide, Binding, CloneSource, NodeFact, Observed, Source};
 use k8s_openapi::api::{
     core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod},
@@ -50,26 +46,7 @@ pub async fn source(
     name: Option<&str>,
 ) -> Result<Option<Source>, Error> {
     let Some(name) = name else { return Ok(None) };
-    Ok(reading::one::<Snapshot>(ctx, &ctx.stores.snapshots, reads, namespace, name).await?.map(of))
-}
-
-fn of(snapshot: Snapshot) -> Source {
-    let deleting = snapshot.metadata.deletion_timestamp.is_some();
-    let status = snapshot.status.unwrap_or_default();
-    let ready = conditions::get(&status.conditions, ConditionType::Ready);
-    let lost = |reason: &str| {
-        [Reason::SnapshotLost, Reason::RestoredWithoutState].iter().any(|r| r.as_str() == reason)
-    };
-    let failed = ready.filter(|c| c.status != "True" && lost(&c.reason)).map(|c| c.message.clone());
-    Source {
-        ready: ready.is_some_and(|c| c.status == "True"),
-        epoch: status.checkpoint.as_ref().map_or(0, |c| c.epoch),
-        volume_snapshot: status.volume_snapshot,
-        restore_size: status.restore_size,
-        driver: status.driver,
-        failed,
-        deleting,
-    }
+    Ok(reading::one::<Snapshot>(ctx, &ctx.stores.snapshots, reads, namespace, name).await?.map(Source::of))
 }
 
 /// Looks up what a claim that is to be made depends on; nothing while none is to be made.

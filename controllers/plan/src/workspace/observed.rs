@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use a8s_crds::{Environment, Workspace, names};
+use a8s_crds::{
+    Environment, Snapshot, Workspace,
+    conditions::{self, ConditionType, Reason},
+    names,
+};
 use a8s_wire::{DeskState, RunnerState};
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -90,6 +94,28 @@ pub struct Source {
     pub failed: Option<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
+}
+
+impl Source {
+    /// What its object says.
+    pub fn of(snapshot: Snapshot) -> Self {
+        let deleting = snapshot.metadata.deletion_timestamp.is_some();
+        let status = snapshot.status.unwrap_or_default();
+        let ready = conditions::get(&status.conditions, ConditionType::Ready);
+        let lost = |reason: &str| {
+            [Reason::SnapshotLost, Reason::RestoredWithoutState].iter().any(|r| r.as_str() == reason)
+        };
+        let failed = ready.filter(|c| c.status != "True" && lost(&c.reason)).map(|c| c.message.clone());
+        Self {
+            ready: ready.is_some_and(|c| c.status == "True"),
+            epoch: status.checkpoint.as_ref().map_or(0, |c| c.epoch),
+            volume_snapshot: status.volume_snapshot,
+            restore_size: status.restore_size,
+            driver: status.driver,
+            failed,
+            deleting,
+        }
+    }
 }
 
 /// A Workspace whose volume is to be cloned.

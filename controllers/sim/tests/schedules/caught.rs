@@ -49,6 +49,27 @@ fn caught_in_pools(mutant: Mutant, invariant: u8) {
     panic!("{mutant:?} got away");
 }
 
+/// An estate in which Snapshot `m` lost its objects and what is in the backend.
+fn after_a_loss(seed: u64, mutant: Option<Mutant>) -> Estate {
+    let mut estate = Estate::new(seed, Binding::Immediate);
+    estate.mutant = mutant;
+    estate.settle();
+    estate.takes("m", "Delete");
+    estate.settle();
+    estate.loses_objects();
+    estate.truth.backend.clear();
+    estate.settle();
+    estate
+}
+
+/// Every such loss shows it.
+fn caught_after_a_loss(mutant: Mutant, invariant: u8) {
+    for seed in 0..50 {
+        let estate = after_a_loss(seed, Some(mutant));
+        assert!(estate.judge.found.iter().any(|v| v.invariant == invariant), "seed {seed}");
+    }
+}
+
 #[test]
 fn the_judge_catches_a_pod_that_is_adopted_by_its_name() {
     caught(Mutant::AdoptsByName, &[Wish::Again, Wish::State], 9);
@@ -117,17 +138,7 @@ fn the_judge_catches_a_handle_that_changes() {
 
 #[test]
 fn the_judge_catches_what_says_that_it_is_lost_and_ready() {
-    for seed in 0..50 {
-        let mut estate = Estate::new(seed, Binding::Immediate);
-        estate.mutant = Some(Mutant::IsLostAndReady);
-        estate.settle();
-        estate.takes("m", "Delete");
-        estate.settle();
-        estate.loses_objects();
-        estate.truth.backend.clear();
-        estate.settle();
-        assert!(estate.judge.found.iter().any(|v| v.invariant == 3), "seed {seed}");
-    }
+    caught_after_a_loss(Mutant::IsLostAndReady, 3);
 }
 
 #[test]
@@ -137,17 +148,7 @@ fn the_judge_catches_a_leak_in_the_backend() {
 
 #[test]
 fn the_judge_catches_a_lost_snapshot_that_is_called_ready() {
-    for seed in 0..50 {
-        let mut estate = Estate::new(seed, Binding::Immediate);
-        estate.mutant = Some(Mutant::CallsTheLostReady);
-        estate.settle();
-        estate.takes("m", "Delete");
-        estate.settle();
-        estate.loses_objects();
-        estate.truth.backend.clear();
-        estate.settle();
-        assert!(estate.judge.found.iter().any(|v| v.invariant == 9), "seed {seed}");
-    }
+    caught_after_a_loss(Mutant::CallsTheLostReady, 9);
 }
 
 #[test]
@@ -193,13 +194,7 @@ fn the_judge_catches_a_desktop_that_goes_back_to_the_pool() {
 /// The words of the real thing: a Snapshot whose data is gone says so, and is not ready.
 #[test]
 fn a_snapshot_whose_data_is_gone_says_so_in_the_whole_world_too() {
-    let mut estate = Estate::new(3, Binding::Immediate);
-    estate.settle();
-    estate.takes("m", "Delete");
-    estate.settle();
-    estate.loses_objects();
-    estate.truth.backend.clear();
-    estate.settle();
+    let estate = after_a_loss(3, None);
     estate.judge.is_content(3);
     let found = estate.sim.get(&crate::estate::ours("Snapshot", "m")).unwrap();
     let reasons: Vec<_> =

@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use rand::Rng;
 use serde_json::{Value, json};
 
+pub use gather::volume_snapshot_facts;
 pub use people::Wish;
 
 use crate::{

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use a8s_crds::{ObjectRef, Snapshot};
-use a8s_plan::snapshot::{
-    self, Claim, Class, ContentFacts, Observed, Runner, VolumeSnapshotFacts, WorkspaceFacts,
-};
+use a8s_plan::snapshot::{self, Claim, Class, ContentFacts, Observed, Runner, WorkspaceFacts};
 use a8s_sim::{Key, Sim};
 use rand::Rng;
 use serde_json::{Value, json};
 
 use crate::{
+    estate::volume_snapshot_facts,
     seeds,
     world::{NAME, NS, env, ours, target},
 };
@@ -104,17 +103,7 @@ impl Backend {
             },
             class: Class::Chosen("class".into()),
             runner,
-            volume_snapshot: self.volume_snapshot().map(|(_, o)| VolumeSnapshotFacts {
-                uid: o["metadata"]["uid"].as_str().unwrap().into(),
-                owner: text(&o["metadata"]["ownerReferences"][0]["uid"]),
-                created: text(&o["metadata"]["creationTimestamp"]).map(|t| t.parse().unwrap()),
-                given: o["spec"]["source"]["volumeSnapshotContentName"].is_string(),
-                ready: o["status"]["readyToUse"] == true,
-                error: text(&o["status"]["error"]["message"]),
-                restore_size: text(&o["status"]["restoreSize"]),
-                taken_at: text(&o["status"]["creationTime"]).map(|t| t.parse().unwrap()),
-                deleting: gone(&o),
-            }),
+            volume_snapshot: self.volume_snapshot().map(|(_, o)| volume_snapshot_facts(&o)),
             content: self.content_as_read().map(|(key, o)| ContentFacts {
                 name: key.name,
                 uid: o["metadata"]["uid"].as_str().unwrap().into(),

@@ -246,21 +246,7 @@ fn facts(view: &View, workspace: &Workspace) -> Vec<SnapshotFact> {
 }
 
 fn source(view: &View, name: Option<&str>) -> Option<Source> {
-    let snapshot = view.get::<Snapshot>(&ours("Snapshot", name?))?;
-    let deleting = snapshot.metadata.deletion_timestamp.is_some();
-    let status = snapshot.status.unwrap_or_default();
-    let ready = conditions::get(&status.conditions, ConditionType::Ready);
-    let lost = |reason: &str| matches!(reason, "SnapshotLost" | "RestoredWithoutState");
-    let failed = ready.filter(|c| c.status != "True" && lost(&c.reason)).map(|c| c.message.clone());
-    Some(Source {
-        ready: ready.is_some_and(|c| c.status == "True"),
-        epoch: status.checkpoint.as_ref().map_or(0, |c| c.epoch),
-        volume_snapshot: status.volume_snapshot,
-        restore_size: status.restore_size,
-        driver: status.driver,
-        failed,
-        deleting,
-    })
+    view.get::<Snapshot>(&ours("Snapshot", name?)).map(Source::of)
 }
 
 fn in_use(view: &View, names: &[String]) -> BTreeSet<String> {
@@ -280,9 +266,10 @@ fn in_use(view: &View, names: &[String]) -> BTreeSet<String> {
     names.iter().filter(|name| used.contains(*name)).cloned().collect()
 }
 
-fn volume_snapshot_facts(o: &Value) -> VolumeSnapshotFacts {
+/// A VolumeSnapshot as the controller reads it.
+pub fn volume_snapshot_facts(o: &Value) -> VolumeSnapshotFacts {
     VolumeSnapshotFacts {
-        uid: uid(o),
+        uid: text(&o["metadata"]["uid"]).unwrap(),
         owner: text(&o["metadata"]["ownerReferences"][0]["uid"]),
         created: text(&o["metadata"]["creationTimestamp"]).map(|t| t.parse().unwrap()),
         given: o["spec"]["source"]["volumeSnapshotContentName"].is_string(),

@@ -26,6 +26,11 @@ impl Estate {
         for (key, _) in all_of(&self.sim.view(), "Snapshot") {
             self.snapshot_pass(&key.name);
         }
+        self.everybody_else();
+    }
+
+    /// Everybody but the controller does what there is to do.
+    pub(super) fn everybody_else(&mut self) {
         for (key, claim) in all_of(&self.sim.view(), "PersistentVolumeClaim") {
             self.binder(&key, &claim);
         }

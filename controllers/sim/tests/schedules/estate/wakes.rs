@@ -156,18 +156,6 @@ impl Estate {
         }
     }
 
-    /// Everybody but the controller does what there is to do.
-    fn everybody_else(&mut self) {
-        for (key, claim) in all_of(&self.sim.view(), "PersistentVolumeClaim") {
-            self.binder(&key, &claim);
-        }
-        self.kubelets();
-        self.look();
-        self.drivers();
-        self.sim.collect_garbage();
-        self.look();
-    }
-
     /// So many seconds, in each of which the node throws the pod of this Workspace off again. How many steps plans took.
     pub fn fails_all_the_time(&mut self, workspace: &str, seconds: usize) -> usize {
         self.begins();
