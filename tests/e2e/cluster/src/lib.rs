@@ -13,6 +13,7 @@ mod host;
 pub mod identity;
 pub mod images;
 mod install;
+pub mod keeper;
 mod kubectl;
 pub mod lifecycle;
 pub mod network;
@@ -26,6 +27,7 @@ pub mod supervise;
 
 pub use cluster::{Cluster, Options};
 pub use install::{DEMO, SYSTEM_NAMESPACE, snapshot_definitions};
+pub use keeper::Keeper;
 pub use kubectl::Kubectl;
 pub use paths::Paths;
 pub use progress::Progress;

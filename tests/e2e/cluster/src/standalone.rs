@@ -1,10 +1,9 @@
 //! Only the API: etcd and kube-apiserver on free local ports, for tests that need a real API server and no pods. It
-//! needs neither namespaces nor root, and ends with the value that holds it.
+//! needs neither namespaces nor root, and ends with the value that holds it, or with the process if that is sooner: also that of a static
+//! in a test, which is never dropped.
 
-use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,29 +13,19 @@ use nix::unistd::Pid;
 use crate::binaries::Binaries;
 use crate::certs::{Authority, Subject};
 use crate::components::{ApiServer, Component, Login, changes_and_lists, etcd, kubeconfig};
+use crate::identity::Identity;
+use crate::keeper::Keeper;
 use crate::kubectl::Kubectl;
 use crate::supervise::is_ready;
 use crate::{Paths, Progress};
 
 /// A running API server with its store in a temporary folder.
 pub struct ControlPlane {
-    // In this order they end: the server before its store, the files last.
-    server: Process,
-    _store: Process,
+    server: i32,
     kubectl: Kubectl,
     url: String,
     kubeconfig: PathBuf,
-    folder: tempfile::TempDir,
-}
-
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Its data is thrown away with it: no need to let it finish.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    keeper: Keeper,
 }
 
 impl ControlPlane {
@@ -53,11 +42,12 @@ impl ControlPlane {
     fn start_with(audited: bool) -> Result<Self> {
         let paths = Paths::from_env("standalone")?;
         let bin = Binaries::build(&paths, &["kubernetes", "etcd"], &Progress::silent())?;
-        let folder = tempfile::Builder::new().prefix("a8s-api-").tempdir()?;
-        let authority = Authority::open(&folder.path().join("pki"))?;
+        let mut keeper = Keeper::new("a8s-api-")?;
+        let folder = keeper.folder().to_owned();
+        let authority = Authority::open(&folder.join("pki"))?;
         let [client, peer, port] = free_ports()?;
         let url = format!("https://127.0.0.1:{port}");
-        let file = folder.path().join("admin.kubeconfig");
+        let file = folder.join("admin.kubeconfig");
         let subject = Subject::client("admin", Some("system:masters"));
         kubeconfig(
             &authority,
@@ -65,8 +55,8 @@ impl ControlPlane {
             &file,
         )?;
         let (client, peer) = (format!("127.0.0.1:{client}"), format!("127.0.0.1:{peer}"));
-        let store = etcd(&bin, &folder.path().join("etcd"), &client, &peer);
-        let audit = || changes_and_lists(folder.path().join("audit.json"), audit_log(&folder));
+        let store = etcd(&bin, &folder.join("etcd"), &client, &peer);
+        let audit = || changes_and_lists(folder.join("audit.json"), audit_log(&folder));
         let server = ApiServer {
             bin: &bin,
             authority: &authority,
@@ -79,23 +69,20 @@ impl ControlPlane {
         let mut server = server.component()?;
         // Nobody makes the default ServiceAccounts here.
         server.command.push("--disable-admission-plugins=ServiceAccount".to_owned());
-        let log = |name: &str| File::create(folder.path().join(format!("{name}.log")));
-        let store_process = start(&store, log("etcd")?)?;
-        wait(&store, &store_process, &folder)?;
-        let server_process = start(&server, log("kube-apiserver")?)?;
-        wait(&server, &server_process, &folder)?;
+        start(&mut keeper, &store)?;
+        let server = start(&mut keeper, &server)?;
         let kubectl = Kubectl::new(bin.path("kubectl"), &file);
-        Ok(Self { server: server_process, _store: store_process, kubectl, url, kubeconfig: file, folder })
+        Ok(Self { server, kubectl, url, kubeconfig: file, keeper })
     }
 
     /// An administrator's kubeconfig.
-    pub fn kubeconfig(&self) -> &std::path::Path {
+    pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
     /// A line of JSON for each write and each list that was answered, without what holders of leases do all the time.
     pub fn audit_log(&self) -> PathBuf {
-        audit_log(&self.folder)
+        audit_log(self.keeper.folder())
     }
 
     /// kubectl as the administrator.
@@ -111,12 +98,12 @@ impl ControlPlane {
     /// Stops the server in its tracks, or lets it go on: an outage without an end of connections.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
         let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
-        kill(Pid::from_raw(i32::try_from(self.server.0.id())?), signal).context("signalling kube-apiserver")
+        kill(Pid::from_raw(self.server), signal).context("signalling kube-apiserver")
     }
 }
 
-fn audit_log(folder: &tempfile::TempDir) -> PathBuf {
-    folder.path().join("audit.jsonl")
+fn audit_log(folder: &Path) -> PathBuf {
+    folder.join("audit.jsonl")
 }
 
 fn free_ports<const N: usize>() -> Result<[u16; N]> {
@@ -129,26 +116,19 @@ fn free_ports<const N: usize>() -> Result<[u16; N]> {
     Ok(ports)
 }
 
-fn start(component: &Component, log: File) -> Result<Process> {
-    let (program, arguments) = component.command.split_first().context("no command")?;
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    command.spawn().map(Process).with_context(|| format!("starting {program}"))
-}
-
-fn wait(component: &Component, process: &Process, folder: &tempfile::TempDir) -> Result<()> {
-    let pid = i32::try_from(process.0.id())?;
+/// Returns when it is ready.
+fn start(keeper: &mut Keeper, component: &Component) -> Result<i32> {
+    let log = keeper.folder().join(format!("{}.log", component.name));
+    let pid = keeper.start(&component.command, &log)?;
     // It is a matter of seconds, except on a machine that does ten other things.
     let until = Instant::now() + Duration::from_mins(3);
     while !is_ready(&component.ready) {
-        let alive = crate::identity::Identity::of(pid).is_some();
-        if !alive || Instant::now() > until {
-            let log = folder.path().join(format!("{}.log", component.name));
+        if Identity::of(pid).is_none() || Instant::now() > until {
             let said = std::fs::read_to_string(log).unwrap_or_default();
             let last: Vec<_> = said.lines().rev().take(5).collect();
             bail!("{} is not ready; its last words, latest first:\n{}", component.name, last.join("\n"));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    Ok(())
+    Ok(pid)
 }
