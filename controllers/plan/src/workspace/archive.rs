@@ -55,11 +55,29 @@ fn replace(
 ) -> Hold {
     let name = claim.metadata.name.as_deref().unwrap_or_default();
     if claim.metadata.deletion_timestamp.is_some() {
-        if volume::archived(observed, claim) {
+        if volume::archived(observed, claim) || volume::blank(observed, claim) {
             return Hold::wait(Reason::Archiving, format!("The claim {name} and its volume are going."));
         }
         let text = format!("The claim {name} was deleted before a Snapshot could take its place.");
         return Hold::stalled(Reason::ClaimLost, text);
+    }
+    if let Some(older) = observed.older.first() {
+        // Or else the one whose place was taken would pass for the Workspace's.
+        removal::replaced(observed, ops);
+        let older = older.metadata.name.as_deref().unwrap_or_default();
+        return Hold::wait(
+            Reason::Archiving,
+            format!("The claim {older} goes first, whose place {name} has taken."),
+        );
+    }
+    if volume::blank(observed, claim) {
+        removal::archived(observed, ops);
+        return Hold::wait(
+            Reason::Archiving,
+            format!(
+                "The claim {name} got no volume; the Snapshot that it was made from still stands for it."
+            ),
+        );
     }
     if volume::phase(claim) != "Bound" {
         return Hold::wait(

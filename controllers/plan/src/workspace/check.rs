@@ -148,7 +148,13 @@ fn claim_may_go(observed: &Observed, env: &Env, target: &Target) -> bool {
     let newest = observed.own_claim();
     if newest == Some(claim) {
         let archived = life::wanted(observed, env).state == WorkspaceState::Archived;
-        return archived && observed.pod.is_none() && safe(status.and_then(|s| s.archive.as_deref()));
+        let archive = status.and_then(|s| s.archive.as_deref());
+        // It is empty: what it was to be made from is kept.
+        let empty = claim.spec.as_ref().is_none_or(|s| s.volume_name.is_none())
+            && volume::phase(claim) == "Pending"
+            && volume::note(claim, super::RESTORED_FROM) == archive
+            && observed.snapshots.iter().any(|s| Some(&*s.name) == archive && s.handle && !s.deleting);
+        return archived && observed.pod.is_none() && (empty || safe(archive));
     }
     newest.is_some_and(|new| volume::phase(new) == "Bound" && safe(volume::note(new, volume::SAFETY)))
 }

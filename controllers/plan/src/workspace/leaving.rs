@@ -7,7 +7,9 @@ use a8s_crds::{
 };
 use jiff::Timestamp;
 
-use super::{Hold, Observed, keeping, life, lost, running::pod_target, status::Draft, trouble};
+use super::{
+    Hold, Observed, STALLED, keeping, life, lost, resting, running::pod_target, status::Draft, trouble,
+};
 use crate::{Effect, Env, Op, Plan, Wake};
 
 /// Longest wait for files, in seconds: a deleted Workspace must not stay for a store that is down.
@@ -54,10 +56,13 @@ pub(crate) fn suspended(
     mut ops: Vec<Op>,
 ) -> Plan<WorkspaceStatus> {
     let Some(pod) = observed.own_pod() else {
-        draft.hold(life::rest(observed, life::wanted(observed, env)));
+        let kept = resting::keep_volume(observed, env, &mut draft, &mut ops);
+        let wake =
+            if kept.as_ref().is_err_and(|h| h.stalled) { Wake::AfterMillis(STALLED) } else { Wake::OnChange };
+        draft.hold(kept.err().unwrap_or_else(|| life::rest(observed, life::wanted(observed, env))));
         draft.control(None);
         draft.conditions();
-        return draft.finish(ops, Wake::OnChange);
+        return draft.finish(ops, wake);
     };
     if trouble::leaving(pod) {
         draft.hold(

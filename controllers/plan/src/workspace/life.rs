@@ -23,6 +23,8 @@ use crate::{Env, Notice, Op, Plan, Target, Wake};
 const SHORTEST: SignedDuration = SignedDuration::from_secs(5);
 /// Use is looked for at least so often.
 const LOOK: SignedDuration = SignedDuration::from_secs(30);
+/// So far the clocks of two controllers may be apart, lest one gives back a volume that the other archived.
+const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// The state that counts, and why it is not another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,10 +130,17 @@ fn noticed(observed: &Observed, env: &Env) -> bool {
     pod && matches!(usage::seen(observed, env), usage::Seen::Used(_))
 }
 
-/// Whether a Snapshot stands for the volume, or shall: once it does, only running again makes a volume.
+/// Whether a Snapshot stands for the volume, or shall. What fell asleep and was archived then gets a volume only when it is woken; what
+/// `spec.state` suspends has one until its time is over, by any controller's clock.
 fn archived(observed: &Observed, env: &Env) -> bool {
+    let after = terms(&observed.workspace).archive;
     let stands = status(observed).is_some_and(|s| s.archive.is_some()) && observed.own_claim().is_none();
-    stands || due(observed, terms(&observed.workspace).archive, env) && observed.own_claim().is_some()
+    let asleep = observed.workspace.spec.state == WorkspaceState::Running;
+    if stands {
+        asleep || due(observed, after.map(|after| after - SKEW), env)
+    } else {
+        due(observed, after, env) && observed.own_claim().is_some()
+    }
 }
 
 /// Whether it has been without use for so long that it is deleted.

@@ -19,6 +19,7 @@ mod pod;
 pub(crate) mod quantity;
 mod receipt;
 mod removal;
+mod resting;
 mod restore;
 mod running;
 mod sparing;

@@ -1,5 +1,6 @@
-//! Which claims may be deleted. Everything that is on a volume and nowhere else goes with its claim, so there are two cases and no third:
-//! the volume was archived, or another one took its place; and each time a Snapshot that the backend has holds what is on it.
+//! Which claims may be deleted. Everything that is on a volume and nowhere else goes with its claim, so there are three cases and no
+//! fourth: the volume was archived, another one took its place, or it was to come out of its archive and never did; and each time a Snapshot
+//! that the backend has holds what is on it, or would be.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
@@ -56,7 +57,10 @@ pub(crate) fn may_go(observed: &Observed, claim: &PersistentVolumeClaim) -> bool
     let newest = observed.own_claim();
     if newest.is_some_and(|newest| newest.metadata.uid.as_deref() == uid) {
         let archive = observed.workspace.status.as_ref().and_then(|s| s.archive.as_deref());
-        return observed.pod.is_none() && volume::archived(observed, claim) && holds_it(archive);
+        let stands = || observed.snapshots.iter().any(|s| Some(&*s.name) == archive && s.usable());
+        return observed.pod.is_none()
+            && (volume::archived(observed, claim) && holds_it(archive)
+                || volume::blank(observed, claim) && stands());
     }
     // Replaced: what took its place is bound and names the Snapshot of what was there.
     newest.is_some_and(|newest| {

@@ -185,6 +185,11 @@ fn claim(observed: &Observed, env: &Env, draft: &mut Draft<'_>, ops: &mut Vec<Op
             }
         };
     }
+    make(observed, env, ops)
+}
+
+/// Makes the next claim; `Ok` if a pod has to ask for its volume.
+pub(super) fn make(observed: &Observed, env: &Env, ops: &mut Vec<Op>) -> Result<(), Hold> {
     let next = volume::next(observed)?;
     environment(observed)?;
     if !flushed(observed, &next, env, ops) {

@@ -76,6 +76,16 @@ pub(crate) fn archived(observed: &Observed, claim: &PersistentVolumeClaim) -> bo
     archive.is_some_and(|archive| note(claim, RESTORED_FROM) != Some(archive))
 }
 
+/// Whether this claim was to get what is in the recorded Archive and has no volume yet, so that nothing goes with it.
+pub(crate) fn blank(observed: &Observed, claim: &PersistentVolumeClaim) -> bool {
+    let archive = observed.workspace.status.as_ref().and_then(|s| s.archive.as_deref());
+    let volume = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref());
+    archive.is_some()
+        && note(claim, RESTORED_FROM) == archive
+        && volume.is_none()
+        && phase(claim) == "Pending"
+}
+
 /// Name of the claim that the pod mounts.
 pub(crate) fn claim_name(observed: &Observed) -> String {
     match current(observed) {

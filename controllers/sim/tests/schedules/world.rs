@@ -127,10 +127,12 @@ impl World {
         }
     }
 
-    /// People change their minds, once there is a desktop's volume: what is suspended before has none for ever.
+    /// People change their minds, once there is a desktop's volume and the last of what surrounds it: what is suspended before has none
+    /// for ever.
     pub fn people(&mut self) {
         let claim = self.sim.get(&core("PersistentVolumeClaim", &names::claim(NAME, 1)));
-        if claim.is_none_or(|c| c["status"]["phase"] != "Bound") {
+        let policy = Key::new("networking.k8s.io/v1", "NetworkPolicy", NS, &names::network_policy(NAME));
+        if claim.is_none_or(|c| c["status"]["phase"] != "Bound") || self.sim.get(&policy).is_none() {
             return;
         }
         match self.sim.rng().random_range(0..8) {

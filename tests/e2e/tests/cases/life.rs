@@ -231,8 +231,8 @@ fn an_evicted_pod_is_replaced(desk: &Desk) -> Result<()> {
 }
 
 fn each_state_is_reached_by_hand(desk: &Desk) -> Result<()> {
-    // What is archived and is to be suspended stays archived: a volume that nobody uses is not made.
-    let order = ["Suspended", "Running", "Suspended", "Archived", "Running", "Archived", "Running"];
+    let order =
+        ["Suspended", "Running", "Archived", "Suspended", "Archived", "Running", "Suspended", "Running"];
     for wanted in order {
         patch(desk, "workspace", "sturdy", &format!("{{\"state\":\"{wanted}\"}}"))?;
         state(desk, "sturdy", wanted)?;

@@ -193,6 +193,50 @@ fn without_its_status_an_archived_workspace_still_knows_its_snapshot() {
 }
 
 #[test]
+fn what_is_archived_and_shall_be_suspended_gets_its_volume_back_without_a_pod() {
+    let mut observed = archived();
+    let archive = status(&observed).archive.clone();
+    wake(&mut observed);
+    observed.workspace.spec.state = WorkspaceState::Suspended;
+    let plan = pass(&mut observed, 100);
+    assert_eq!((creates(&plan, "PersistentVolumeClaim"), creates(&plan, "Pod")), (1, 0));
+    assert_eq!(claim(&observed)["spec"]["dataSource"]["name"], "vs");
+    pass(&mut observed, 101);
+    assert_eq!((state(&observed), &status(&observed).archive), ("Suspended", &archive), "it has none yet");
+    bind(&mut observed, "Bound");
+    pass(&mut observed, 102);
+    assert_eq!((state(&observed), &status(&observed).archive), ("Suspended", &None));
+    assert_eq!(reason(&observed, ConditionType::Ready), "Suspended");
+    assert_eq!(pass(&mut observed, 103), Plan::default());
+}
+
+#[test]
+fn a_claim_that_never_got_what_is_archived_goes_again_and_the_archive_still_stands() {
+    let mut observed = archived();
+    let archive = status(&observed).archive.clone();
+    wake(&mut observed);
+    observed.workspace.spec.state = WorkspaceState::Suspended;
+    pass(&mut observed, 100);
+    pass(&mut observed, 101);
+    observed.workspace.spec.state = WorkspaceState::Archived;
+    assert_eq!(deletes(&pass(&mut observed, 102)), 1);
+    swept(&mut observed);
+    pass(&mut observed, 103);
+    assert_eq!((state(&observed), &status(&observed).archive), ("Archived", &archive));
+}
+
+#[test]
+fn what_its_lifecycle_archived_stays_so_when_it_shall_be_suspended() {
+    let mut observed = archived();
+    wake(&mut observed);
+    observed.workspace.spec.state = WorkspaceState::Suspended;
+    let lifecycle = serde_json::from_value(serde_json::json!({"archiveAfter": "30s"})).unwrap();
+    observed.workspace.spec.lifecycle = Some(lifecycle);
+    let plan = pass(&mut observed, 3_600);
+    assert_eq!((creates(&plan, "PersistentVolumeClaim"), state(&observed)), (0, "Archived"));
+}
+
+#[test]
 fn an_archived_workspace_can_be_deleted_and_one_without_a_volume_archived() {
     let mut observed = archived();
     observed.workspace.metadata.deletion_timestamp = Some(at(100).into());

@@ -261,3 +261,18 @@ fn a_claim_that_holds_what_is_nowhere_else_is_never_replaced() {
     let own = crate::workspace::plan(&unsaved, &env(14));
     assert_eq!(creates(&own, "PersistentVolumeClaim"), 0);
 }
+
+#[test]
+fn a_desktop_that_stops_while_it_is_put_back_still_lets_the_old_claim_go() {
+    for rest in [a8s_crds::WorkspaceState::Suspended, a8s_crds::WorkspaceState::Archived] {
+        let mut observed = replacing();
+        pass(&mut observed, 14);
+        observed.workspace.spec.state = rest;
+        assert_eq!(deletes(&pass(&mut observed, 15)), 0, "the new one is not bound");
+        bind(&mut observed, "Bound");
+        let plan = pass(&mut observed, 16);
+        assert!(matches!(&plan.ops[..], [Op::Delete { target, .. }] if target.name == "w-home"), "{rest:?}");
+        assert_eq!(pass(&mut observed, 17).ops, [], "{rest:?}: nothing else before it is gone");
+        swept(&mut observed);
+    }
+}

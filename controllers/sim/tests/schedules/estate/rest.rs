@@ -124,6 +124,10 @@ impl Estate {
         let expected = match (object["spec"]["state"].as_str(), asleep) {
             // Once it was archived by its lifecycle, only waking makes a volume.
             (Some("Running") | None, false) => (1, 1),
+            // Where volumes wait for a pod, it is asked for and comes when the desktop runs.
+            (Some("Suspended"), _) if !object["spec"]["lifecycle"]["archiveAfter"].is_string() => {
+                (usize::from(had || status["archive"].is_string()), 0)
+            }
             _ if status["archive"].is_string() => (0, 0),
             (Some("Archived"), _) if !had => (0, 0),
             _ => (usize::from(had), 0),
