@@ -10,15 +10,16 @@ use std::{
     time::Duration,
 };
 
+use a8s_wire::event::LAST_PIECE;
 use agent_client_protocol::{
     Client,
     v1::{
         ConnectionTo,
         schema::{
-            ContentBlock, ContentChunk, MessageId, PermissionOption, PermissionOptionKind, Plan, PlanEntry,
-            PlanEntryPriority, PlanEntryStatus, RequestPermissionOutcome, RequestPermissionRequest,
-            SessionId, SessionNotification, SessionUpdate, TextContent, ToolCall, ToolCallStatus,
-            ToolCallUpdate, ToolCallUpdateFields, ToolKind, UsageUpdate,
+            ContentBlock, ContentChunk, MessageId, Meta, PermissionOption, PermissionOptionKind, Plan,
+            PlanEntry, PlanEntryPriority, PlanEntryStatus, RequestPermissionOutcome,
+            RequestPermissionRequest, SessionId, SessionNotification, SessionUpdate, TextContent, ToolCall,
+            ToolCallStatus, ToolCallUpdate, ToolCallUpdateFields, ToolKind, UsageUpdate,
         },
     },
 };
@@ -112,7 +113,8 @@ impl Turn {
     /// Says something: one message in the chat.
     pub fn say(&self, text: impl Into<String>) {
         let chunk = ContentChunk::new(ContentBlock::Text(TextContent::new(text.into())))
-            .message_id(MessageId::new(self.id()));
+            .message_id(MessageId::new(self.id()))
+            .meta(Meta::from_iter([(LAST_PIECE.to_owned(), true.into())]));
         self.update(SessionUpdate::AgentMessageChunk(chunk));
     }
 

@@ -7,6 +7,7 @@
 mod questions;
 mod reports;
 mod settings;
+mod speech;
 mod tell;
 mod transcript;
 mod usage;
@@ -32,10 +33,11 @@ use crate::{
     log::Log,
     mcp::Granted,
     record::Record,
-    redact::{Pieces, Redactor},
+    redact::Redactor,
     summary,
 };
 use questions::Waiter;
+use speech::Speech;
 use usage::Meter;
 
 /// How often lines that could not be written are tried again.
@@ -74,10 +76,7 @@ pub struct Engine {
     failures: u32,
     failure: Option<String>,
     storage_failure: Option<String>,
-    text: String,
-    text_message: Option<String>,
-    shown: Pieces,
-    thought: Pieces,
+    speech: Speech,
     steps: HashMap<String, (String, String)>,
     cancel_deadline: Option<Instant>,
     cancel_grace: Duration,
@@ -114,6 +113,7 @@ impl Engine {
         let (granted, watch_granted) = watch::channel(Granted::default());
         let handle = Handle::new(calls, log.feed(), watch_connected, watch_halted, watch_granted);
         let meter = Meter::from(history.usage);
+        let speech = Speech::open(&config.state, &history, records);
         let mut engine = Self {
             log,
             history,
@@ -125,10 +125,7 @@ impl Engine {
             failures: 0,
             failure: None,
             storage_failure: None,
-            text: String::new(),
-            text_message: None,
-            shown: Pieces::default(),
-            thought: Pieces::default(),
+            speech,
             steps: HashMap::new(),
             cancel_deadline: None,
             cancel_grace: config.cancel_grace(),
@@ -207,13 +204,15 @@ impl Engine {
 
     /// When something is due although nothing happens.
     fn wake(&self) -> Option<Instant> {
-        [self.cancel_deadline, self.next_expiry(), self.next_measure()].into_iter().flatten().min()
+        let due = [self.cancel_deadline, self.next_expiry(), self.next_measure(), self.speech.due()];
+        due.into_iter().flatten().min()
     }
 
     fn due(&mut self) {
         if self.cancel_deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             self.give_up();
         }
+        self.fall_silent();
         self.expire();
     }
 

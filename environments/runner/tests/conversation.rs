@@ -178,3 +178,44 @@ async fn a_stream_resumes_exactly_after_the_last_event_seen() {
         assert_eq!(rest.seen, all[cut + 1..], "after {}", all[cut].id);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_that_somebody_has_read_are_recorded_although_the_runner_is_killed() {
+    let mut pod = Pod::with_stub();
+    pod.prompt("m1", "half It rai|ns in |Köln", &[]).await;
+    let mut events = pod.events("").await;
+    let ends = |event: &a8s_wire::Event| matches!(&event.body, EventBody::Delta { text } if text == "Köln");
+    events.until("last piece", ends).await;
+    assert!(events.messages().is_empty(), "it may go on");
+    pod.kill_runner();
+    for _ in 0..2 {
+        pod.start_runner();
+        let mut events = pod.events("").await;
+        assert_eq!(events.turn_end("m1").await, "error");
+        assert_eq!(events.messages(), ["It rains in Köln"]);
+        pod.kill_runner();
+    }
+    pod.start_runner();
+    pod.prompt("m2", "pieces a|b", &[]).await;
+    let mut events = pod.events("").await;
+    events.turn_end("m2").await;
+    assert_eq!(events.messages().len(), 2, "and once: {:?}", events.messages());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_is_a_message_as_soon_as_the_agent_says_so_or_falls_silent() {
+    let pod = Pod::start();
+    pod.prompt("m1", "/say now\n/wait-for-cancel", &[]).await;
+    let mut events = pod.events("").await;
+    events.until("message", |event| matches!(event.body, EventBody::Message { .. })).await;
+    assert_eq!(events.messages(), ["now"]);
+
+    let pod = Pod::with_stub();
+    pod.prompt("m1", "half I |look.", &[]).await;
+    let mut events = pod.events("").await;
+    events.until("message", |event| matches!(event.body, EventBody::Message { .. })).await;
+    assert_eq!(events.messages(), ["I look."]);
+    assert!(pod.interrupt(1).await);
+    assert_eq!(events.turn_end("m1").await, "interrupted");
+    assert_eq!(events.messages(), ["I look."], "it is not said twice");
+}

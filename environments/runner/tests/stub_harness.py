@@ -8,6 +8,7 @@ The last line of a prompt says what it does; whatever is no command is echoed:
   unknown         sends an update of an unknown kind  think           thinks aloud, gives a notice
   compact         says that it compacted              spend N C       says that its context holds N tokens, at C dollars
   pieces A|B|C    says A, B and C in pieces           long N          says N letters
+  half A|B|C      the same, and never ends
   env NAME        says what is in the environment     heard           says what it was answered so far
   call M PATH [B] calls the gateway, says the answer   call-deaf       the same, and never ends
   deaf-once       hears cancels, and ends when the file `go` is in the home
@@ -170,10 +171,11 @@ for line in sys.stdin:
             cost = {"amount": float(price), "currency": "USD"}
             update(sessionUpdate="usage_update", used=int(tokens), size=200000, cost=cost)
             end()
-        elif mode == "pieces":
+        elif mode in ("pieces", "half"):
             for piece in rest.split("|"):
                 say(piece)
-            end()
+            if mode == "pieces":
+                end()
         elif mode == "long":
             say("x" * int(rest))
             end()

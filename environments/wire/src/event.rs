@@ -167,6 +167,10 @@ impl EventBody {
     }
 }
 
+/// Set to true in `_meta` of a piece of a message, it says that the message ends with it: an Agent Client Protocol client else learns that
+/// only from what comes next.
+pub const LAST_PIECE: &str = "a8s.dev/lastPiece";
+
 /// A text that is kept as a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LongText {

@@ -103,6 +103,8 @@ pub enum Update {
         text: String,
         /// Id of the message, if the harness has such.
         message: Option<String>,
+        /// The message ends with it.
+        last: bool,
     },
     /// A tool call began or changed.
     Step {

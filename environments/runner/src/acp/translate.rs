@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use a8s_wire::{Prompt, event::PlanEntry};
+use a8s_wire::{
+    Prompt,
+    event::{LAST_PIECE, PlanEntry},
+};
 use agent_client_protocol::v1::schema::{
     CompactionStatus, ContentBlock, ResourceLink, SessionUpdate, TextContent, UsageUpdate,
 };
@@ -24,7 +27,8 @@ pub fn update(update: SessionUpdate) -> Option<Update> {
         SessionUpdate::AgentMessageChunk(chunk) => match chunk.content {
             ContentBlock::Text(text) => {
                 let message = chunk.message_id.map(|id| id.to_string());
-                Some(Update::Text { text: text.text, message })
+                let last = chunk.meta.is_some_and(|meta| meta.get(LAST_PIECE) == Some(&true.into()));
+                Some(Update::Text { text: text.text, message, last })
             }
             _ => None,
         },

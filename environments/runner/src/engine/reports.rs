@@ -80,17 +80,9 @@ impl Engine {
 
     fn update(&mut self, update: Update) {
         match update {
-            Update::Text { text, message } => {
-                if message.is_some() && message != self.text_message {
-                    self.flush_text();
-                    self.text_message = message;
-                }
-                self.text.push_str(&text);
-                let text = self.shown.push(&self.redactor, &text);
-                self.live(text, |text| EventBody::Delta { text });
-            }
+            Update::Text { text, message, last } => self.says(&text, message, last),
             Update::Thinking(text) => {
-                let text = self.thought.push(&self.redactor, &text);
+                let text = self.speech.thought.push(&self.redactor, &text);
                 self.live(text, |text| EventBody::Thinking { text });
             }
             Update::Notice(text) => self.notice(&question::one_line(&text, MAX_NOTICE)),

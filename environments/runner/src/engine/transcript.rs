@@ -2,20 +2,17 @@
 
 use std::io;
 
-use a8s_wire::{Event, EventBody, EventId, event::LongText};
+use a8s_wire::{Event, EventBody, EventId};
 
 use super::Engine;
 use crate::{handle::StorageError, log::Log, record::Record};
-
-/// Longest text of an event, in bytes, and how much of a longer one it shows.
-const MAX_TEXT: usize = 32 * 1024;
-const PREVIEW: usize = 4 * 1024;
 
 impl Engine {
     pub(super) fn end_turn(&mut self, stop_reason: &str, detail: Option<String>) {
         self.cancel_deadline = None;
         self.cancel_harness_questions();
         self.flush_text();
+        self.speech.silences = 0;
         let open =
             self.steps.drain().filter(|(_, (_, status))| status == "pending" || status == "in_progress");
         let open: Vec<_> = open.collect();
@@ -30,37 +27,6 @@ impl Engine {
             number,
             EventBody::TurnEnded { message_id, stop_reason: stop_reason.to_owned(), detail },
         );
-    }
-
-    pub(super) fn flush_text(&mut self) {
-        self.text_message = None;
-        let rest = self.shown.finish(&self.redactor);
-        self.live(rest, |text| EventBody::Delta { text });
-        let rest = self.thought.finish(&self.redactor);
-        self.live(rest, |text| EventBody::Thinking { text });
-        let text = std::mem::take(&mut self.text);
-        if !text.trim().is_empty() {
-            let message = self.message(self.redactor.text(&text));
-            self.record(message);
-        }
-    }
-
-    /// A text that is too long for an object of its own is kept as a blob; its beginning is in the event.
-    fn message(&self, text: String) -> EventBody {
-        if text.len() <= MAX_TEXT {
-            return EventBody::Message { text, more: None };
-        }
-        match self.blobs.keep(text.as_bytes()) {
-            Ok((sha256, size)) => {
-                let end = (0..=PREVIEW).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-                EventBody::Message { text: text[..end].to_owned(), more: Some(LongText { sha256, size }) }
-            }
-            // Rather a long line than a lost answer.
-            Err(error) => {
-                tracing::warn!(%error, "a long message could not be kept beside the transcript");
-                EventBody::Message { text, more: None }
-            }
-        }
     }
 
     /// Streams a piece that is clean already, if there is one.
