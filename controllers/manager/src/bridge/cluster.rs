@@ -234,7 +234,9 @@ impl World for Cluster {
     }
 
     async fn say(&self, notice: Notice) {
-        execute::report(&self.ctx, &self.session, &notice).await;
+        // Best effort, and nobody waits for it.
+        let (ctx, session) = (self.ctx.clone(), self.session.clone());
+        tokio::spawn(async move { execute::report(&ctx, &session, &notice).await });
     }
 
     async fn runner_state(&self) -> Result<RunnerState, PodError> {

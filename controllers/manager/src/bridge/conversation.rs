@@ -2,7 +2,12 @@
 //!
 //! Its memory is the runner's transcript and the API server, never itself. It reads the transcript from the beginning to know which turn
 //! runs and what is over; objects are made only for events after the recorded one, and the record advances only when they exist. A person's
-//! Message gets its place before it is delivered, and is delivered under its UID, which the runner takes once.
+//! Message is delivered under its UID, which the runner takes once.
+//!
+//! An event is heard when it comes and recorded when there is time: what people say is handed over by what was heard, and never waits for
+//! the objects of what the agent said. What the Session's status says, and which questions wait, goes by what was recorded. Whoever is
+//! handed something is not kept waiting for the API server either: a Message gets its place in memory, goes to the runner, and then the place
+//! is written down, before anything more is recorded. After a crash in between, the runner has it, and its place is given again, first of all.
 //!
 //! Messages are handed over one at a time, so that a Steer can be next although others wait.
 
@@ -11,7 +16,10 @@ mod deliver;
 mod lineage;
 mod record;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Instant,
+};
 
 use a8s_crds::Message;
 use a8s_plan::session::Live;
@@ -19,6 +27,17 @@ use a8s_wire::{Event, EventBody, EventId, RunnerPhase, RunnerState, Settings};
 
 use super::{objects::Subject, world::World};
 use crate::errors::Error;
+
+/// What an event that was recorded is a reason for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing that could not wait.
+    Later,
+    /// People should see it at once.
+    Tell,
+    /// Besides, what people said and decided is to be looked at again.
+    Look,
+}
 
 /// The state of one conversation.
 pub struct Conversation<'w, W> {
@@ -33,8 +52,22 @@ pub struct Conversation<'w, W> {
     horizon: i64,
     /// Whether the attachments of a Session without a goal were put in place.
     attached: bool,
-    /// Last event read, of any epoch.
+    /// Last event heard, of any epoch.
     read: i64,
+    /// Last event that the facts are of, of any epoch.
+    followed: i64,
+    /// Last event of this epoch that was heard or recorded before.
+    mine: i64,
+    /// Heard, and not recorded yet.
+    behind: VecDeque<Event>,
+    /// The turn that runs, as heard.
+    running: Option<i64>,
+    /// Places that are kept for what the agent said before people did.
+    kept: HashMap<EventId, i64>,
+    /// When the places of all Messages were read last.
+    places_read: Option<Instant>,
+    /// People's Messages that have their place in memory only.
+    unwritten: HashSet<String>,
     /// Messages that the runner has, and whose turn is not over.
     outstanding: HashSet<String>,
     /// Turn of every message whose turn began.
@@ -97,6 +130,13 @@ impl<'w, W: World> Conversation<'w, W> {
             horizon: state.seq,
             attached: false,
             read: 0,
+            followed: 0,
+            mine: recorded.seq,
+            behind: VecDeque::new(),
+            running: None,
+            kept: HashMap::new(),
+            places_read: None,
+            unwritten: HashSet::new(),
             outstanding: state.queue.into_iter().collect(),
             turns: HashMap::new(),
             said: HashSet::new(),
@@ -113,9 +153,14 @@ impl<'w, W: World> Conversation<'w, W> {
         })
     }
 
-    /// Whether everything that happened before the connection is known. Nothing is handed over earlier.
+    /// Whether everything that happened before the connection was heard. Nothing is handed over earlier.
     pub fn caught_up(&self) -> bool {
         self.read >= self.horizon
+    }
+
+    /// Whether the facts are of everything that happened before the connection. Nobody is told any earlier.
+    pub fn has_facts(&self) -> bool {
+        self.followed >= self.horizon
     }
 
     /// What no event tells: a limit that was raised.
@@ -124,32 +169,79 @@ impl<'w, W: World> Conversation<'w, W> {
         self.live.usage = state.usage;
     }
 
-    /// Takes an event in; returns whether people should see it at once.
-    pub async fn take(&mut self, event: Event) -> Result<bool, Error> {
-        if matches!(event.body, EventBody::Delta { .. }) {
-            return Ok(false);
-        }
+    /// The turn that began last.
+    fn turn_heard(&self) -> i64 {
+        self.turns.values().copied().max().unwrap_or_default()
+    }
+
+    /// Whether something that was heard is not recorded.
+    pub fn is_behind(&self) -> bool {
+        !self.behind.is_empty()
+    }
+
+    /// Takes an event in; returns whether people's Messages should be looked at.
+    pub fn hear(&mut self, event: Event) -> bool {
         // Numbers go on through epochs; one that was read already is a repetition.
-        if event.id.seq <= self.read {
-            return Ok(false);
-        }
-        if event.id.epoch == self.epoch {
-            if event.id > self.live.recorded {
-                self.record(&event).await?;
-                self.live.recorded = event.id;
-            }
-            self.live.last_activity = event.ts.parse().ok().or(self.live.last_activity);
+        if matches!(event.body, EventBody::Delta { .. }) || event.id.seq <= self.read {
+            return false;
         }
         self.read = event.id.seq;
-        Ok(self.follow(event))
+        if event.id.epoch == self.epoch {
+            self.mine = self.mine.max(event.id.seq);
+        }
+        let look = match &event.body {
+            EventBody::TurnStarted { message_id, .. } => {
+                self.running = Some(event.turn);
+                self.turns.insert(message_id.clone(), event.turn);
+                self.outstanding.insert(message_id.clone());
+                self.waits_for(event.turn)
+            }
+            EventBody::TurnEnded { message_id, .. } => {
+                self.running = None;
+                self.outstanding.remove(message_id);
+                self.over.insert(message_id.clone());
+                true
+            }
+            _ => false,
+        };
+        if record::is_said(&event.body) {
+            self.said.insert(event.id);
+        }
+        let old = event.id.epoch != self.epoch || event.id <= self.live.recorded;
+        if old && self.behind.is_empty() {
+            return self.pass(event) == Then::Look || look;
+        }
+        self.behind.push_back(event);
+        look
+    }
+
+    /// Records the next event that was heard; what that is a reason for.
+    pub async fn record_next(&mut self) -> Result<Then, Error> {
+        let Some(event) = self.behind.front().cloned() else { return Ok(Then::Later) };
+        if event.id.epoch == self.epoch && event.id > self.live.recorded {
+            self.record(&event).await?;
+            self.live.recorded = event.id;
+        }
+        self.behind.pop_front();
+        self.kept.remove(&event.id);
+        Ok(self.pass(event))
+    }
+
+    /// Takes the facts of an event that is recorded.
+    fn pass(&mut self, event: Event) -> Then {
+        if event.id.epoch == self.epoch {
+            self.live.last_activity = event.ts.parse().ok().or(self.live.last_activity);
+        }
+        // The first event after the replay is as urgent as any: it completes what is known.
+        let before = self.has_facts();
+        self.followed = event.id.seq;
+        let then = self.follow(event);
+        if before { then } else { Then::Look }
     }
 
     /// Facts, from events old and new.
-    fn follow(&mut self, event: Event) -> bool {
+    fn follow(&mut self, event: Event) -> Then {
         let mine = event.id.epoch == self.epoch;
-        if record::failed(&event.body).is_some() {
-            self.said.insert(event.id);
-        }
         match event.body {
             EventBody::TurnStarted { message_id, .. } => {
                 self.live.turn = event.turn;
@@ -158,36 +250,36 @@ impl<'w, W: World> Conversation<'w, W> {
                 self.live.limit.take_if(|_| event.id.seq > self.horizon);
                 self.live.finished = None;
                 self.live.goal_given |= message_id == self.subject.goal_id();
-                self.turns.insert(message_id.clone(), event.turn);
-                self.outstanding.insert(message_id);
+                self.count_queued();
             }
-            EventBody::TurnEnded { message_id, .. } => {
+            EventBody::TurnEnded { .. } => {
                 self.live.running = false;
                 self.live.step = None;
-                self.outstanding.remove(&message_id);
-                self.over.insert(message_id);
+                return Then::Look;
             }
             EventBody::Step { title, .. } => {
                 self.live.last_step = Some(title.clone());
                 self.live.step = Some(title);
-                return false;
+                return Then::Later;
             }
             // What was asked, used and reached before the connection is as the runner's state says.
             EventBody::Question(question) if event.id.seq > self.horizon => {
                 self.open.insert(question.id);
+                return Then::Look;
             }
             EventBody::QuestionClosed { id, outcome, by } => {
                 self.open.remove(&id);
                 self.closed.insert(id, (outcome, by));
+                return Then::Look;
             }
             EventBody::Usage(usage) if event.id.seq > self.horizon => {
                 self.live.usage = usage;
-                return false;
+                return Then::Later;
             }
             EventBody::LimitReached { limit } if event.id.seq > self.horizon => self.live.limit = Some(limit),
             EventBody::Plan { entries } => {
                 self.live.plan = entries.into_iter().map(|e| (e.title, e.status)).collect();
-                return false;
+                return Then::Later;
             }
             // What the agent of the other branch finished is not what this Session asks for.
             EventBody::Finished { summary } if mine => self.live.finished = Some(summary),
@@ -197,13 +289,10 @@ impl<'w, W: World> Conversation<'w, W> {
             | EventBody::Thinking { .. }
             | EventBody::Usage(_)
             | EventBody::LimitReached { .. }
-            | EventBody::Question(_) => return false,
-            EventBody::Message { text, .. } => {
-                self.said.insert(event.id);
-                self.last_words = (event.turn, text);
-            }
+            | EventBody::Question(_) => return Then::Later,
+            EventBody::Message { text, .. } => self.last_words = (event.turn, text),
             EventBody::Artifact(_) => {}
         }
-        true
+        Then::Tell
     }
 }

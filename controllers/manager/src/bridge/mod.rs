@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-pub use conversation::Conversation;
+pub use conversation::{Conversation, Then};
 pub use objects::{Subject, is_for_another};
 pub use world::{Made, World};
 
@@ -143,33 +143,39 @@ pub async fn serve<W: World>(
     let mut conversation = Conversation::open(world, subject.clone(), drain).await?;
     let mut events = world.events(EventId::default()).await?;
     let mut publish_at: Option<Instant> = None;
-    let (mut deliver, mut published) = (true, false);
+    let (mut deliver, mut ended, mut published) = (true, false, false);
     let (mut coalesce, mut urgent) = (COALESCE, false);
     loop {
         if conversation.caught_up() && deliver {
             conversation.deliver().await?;
-            deliver = false;
+            (deliver, urgent) = (false, true);
             // The first facts are waited for.
-            let soon = if published { Instant::now() + SETTLE } else { Instant::now() };
-            publish_at = Some(publish_at.map_or(soon, |at| at.min(soon)));
-            (published, urgent) = (true, true);
+            publish_at = Some(sooner(publish_at, if published { SETTLE } else { Duration::ZERO }));
+        }
+        if ended && !conversation.is_behind() {
+            return Ok(());
         }
         tokio::select! {
-            event = events.next() => {
-                let Some(event) = event.transpose()? else { return Ok(()) };
-                // The first event after the replay is as urgent as any: it completes what is known.
-                let behind = !conversation.caught_up();
-                deliver |= conversation.take(event).await? || behind;
-                subject.recorded = conversation.live.recorded;
-                subject.last_message = conversation.live.last_message;
-                publish_at.get_or_insert_with(|| Instant::now() + coalesce);
-            }
+            // What people say comes before the objects of what the agent said; to hear that costs nothing.
+            biased;
             () = wake.notified() => deliver = true,
-            () = sleep_until(publish_at.unwrap_or_else(Instant::now)), if publish_at.is_some() && conversation.caught_up() => {
+            event = events.next(), if !ended => match event.transpose()? {
+                Some(event) => deliver |= conversation.hear(event),
+                None => ended = true,
+            },
+            () = sleep_until(publish_at.unwrap_or_else(Instant::now)), if publish_at.is_some() && conversation.has_facts() => {
                 publish_at = None;
                 coalesce = if urgent { COALESCE } else { (coalesce * 2).min(SELDOM) };
-                urgent = false;
+                (urgent, published) = (false, true);
                 live.publish(&subject.uid, Some(conversation.live.clone()));
+            }
+            () = std::future::ready(()), if conversation.caught_up() && conversation.is_behind() => {
+                let reason = conversation.record_next().await?;
+                subject.recorded = conversation.live.recorded;
+                subject.last_message = conversation.live.last_message;
+                deliver |= reason == Then::Look;
+                urgent |= reason != Then::Later;
+                publish_at = Some(sooner(publish_at, if reason == Then::Later { coalesce } else { SETTLE }));
             }
             () = sleep(LOOK_AGAIN) => {
                 // A node that vanished closes no connection; only a question that nobody answers tells.
@@ -178,6 +184,12 @@ pub async fn serve<W: World>(
             }
         }
     }
+}
+
+/// What is due already, or after this time.
+fn sooner(due: Option<Instant>, within: Duration) -> Instant {
+    let at = Instant::now() + within;
+    due.map_or(at, |due| due.min(at))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ mod budget;
 mod failures;
 mod lineage;
 mod refusals;
+mod sooner;
 mod talk;
 
 use std::sync::Mutex;
@@ -45,6 +46,8 @@ struct State {
     /// The sources of attachments are gone.
     bare: bool,
     calls: usize,
+    /// How often all Messages were read.
+    looks: usize,
     crash: Option<(usize, bool)>,
     /// Whom the runner was told that it works for.
     bound: Vec<SessionIdentity>,
@@ -218,7 +221,9 @@ impl Fake {
 
 impl World for Fake {
     async fn messages(&self) -> Result<Vec<Message>, Error> {
-        Ok(self.state().messages.clone())
+        let mut state = self.state();
+        state.looks += 1;
+        Ok(state.messages.clone())
     }
 
     async fn create_message(&self, message: &Message) -> Result<Made<Message>, Error> {
@@ -232,7 +237,7 @@ impl World for Fake {
     }
 
     async fn adopt(&self, message: &Message) -> Result<Option<Message>, Error> {
-        Ok(self.call(|_| Some(message.clone()))?)
+        Ok(self.call(|state| state.messages.iter().find(|m| m.name_any() == message.name_any()).cloned())?)
     }
 
     async fn set_first_status(&self, message: &Message, status: &MessageStatus) -> Result<bool, Error> {
@@ -434,9 +439,16 @@ async fn live_on(world: &Fake, subject: Subject) -> Result<a8s_plan::session::Li
         let before = world.state().calls;
         let mut events = world.events(EventId::default()).await?;
         while let Some(event) = events.next().await {
-            conversation.take(event?).await?;
+            conversation.hear(event?);
         }
         conversation.deliver().await?;
+        let mut look = false;
+        while conversation.is_behind() {
+            look |= conversation.record_next().await? == Then::Look;
+        }
+        if look {
+            conversation.deliver().await?;
+        }
         if world.state().calls == before {
             return Ok(conversation.live);
         }
@@ -496,6 +508,14 @@ async fn a_kill_at_any_call_neither_loses_nor_doubles_anything() {
             assert_eq!(places.len(), 6, "every message has a place of its own: {at} {after}");
             let settled = |m: &Message| m.status.as_ref().unwrap().state == Some(MessageState::Consumed);
             assert!(state.messages.iter().all(settled), "{at} {after}");
+            // An answer has its place after what it answers.
+            let place = |m: &Message| m.status.as_ref().and_then(|s| Some((s.turn?, s.seq?)));
+            let answers = state.messages.iter().filter(|m| m.is_from_agent()).filter_map(place);
+            for (turn, seq) in answers {
+                let asked = state.messages.iter().filter(|m| !m.is_from_agent() && m.spec.content.is_some());
+                let before = asked.filter_map(place).filter(|(of, _)| *of == turn).all(|(_, at)| at < seq);
+                assert!(before, "turn {turn}: {at} {after}");
+            }
             assert_eq!(live.recorded, EventId { epoch: 0, seq: 15 });
         }
     }

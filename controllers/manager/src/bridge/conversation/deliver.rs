@@ -4,7 +4,7 @@ use a8s_crds::{
     Delivery, Message, MessageState, MessageStatus,
     conditions::{self, ConditionType, Reason, Status},
 };
-use a8s_wire::Prompt;
+use a8s_wire::{Event, EventBody, Prompt};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -17,32 +17,55 @@ const WAITS: &str = "waits for its turn";
 const PATIENCE: i64 = 60;
 
 impl<W: World> Conversation<'_, W> {
-    /// Hands over what can be handed over now.
+    /// Hands over what can be handed over now, and writes down what became of what was.
     pub async fn deliver(&mut self) -> Result<(), Error> {
-        if !self.caught_up() || self.drain {
+        if !self.caught_up() {
             return Ok(());
         }
+        if self.drain {
+            // What the agent answered is recorded next, and its place is after that of the question.
+            self.sort_in().await?;
+            self.pending =
+                std::mem::take(&mut self.pending).into_iter().filter(|m| self.runner_has(&id(m))).collect();
+            return self.settle().await;
+        }
         let ready = self.set_up().await?;
-        self.attend().await?;
         self.sort_in().await?;
-        self.settle().await?;
+        self.forget_lost().await?;
         let goal = self.subject.goal_id();
         // Nothing is begun in another way than it is asked for; what runs can be stopped.
         if ready {
             if self.subject.goal.is_some() && !self.runner_has(&goal) {
                 self.begin(&goal).await?;
-            } else if self.subject.goal.is_none() && self.live.recorded.seq == 0 && !self.attached {
+            } else if self.subject.goal.is_none() && self.mine == 0 && !self.attached {
                 self.attach().await?;
                 self.attached = true;
             }
         }
         while self.next(ready).await? {}
-        let waiting = self.pending.iter().filter(|m| !self.turns.contains_key(&id(m))).count();
+        // A question that is not recorded has no Request yet, and what has none is refused.
+        if self.has_facts() {
+            self.attend().await?;
+        }
+        self.settle().await?;
         self.live.goal_given |= self.subject.goal.is_some() && self.runner_has(&goal);
+        self.count_queued();
+        Ok(())
+    }
+
+    /// How many people's Messages, the goal included, have no turn yet.
+    pub(super) fn count_queued(&mut self) {
+        let goal = self.subject.goal_id();
+        let waiting = self.pending.iter().filter(|m| !self.turns.contains_key(&id(m))).count();
         let goal_waits =
             self.subject.goal.is_some() && !self.turns.contains_key(&goal) && !self.over.contains(&goal);
         self.live.queued = i64::try_from(waiting).unwrap_or(i64::MAX) + i64::from(goal_waits);
-        Ok(())
+    }
+
+    /// Whether a Message could be handed over, or is to be written, now that this turn runs.
+    pub(super) fn waits_for(&self, turn: i64) -> bool {
+        let other = |m: &Message| m.status.as_ref().and_then(|s| s.turn) != Some(turn);
+        self.pending.iter().any(|m| !self.runner_has(&id(m)) || other(m))
     }
 
     /// How the agent is run is said before it hears anything, and again when it changes. False if the runner does not take it: then people
@@ -94,28 +117,20 @@ impl<W: World> Conversation<'_, W> {
                 self.subject.attachments.push(attachment.clone());
             }
         }
-        let mut new: Vec<Message> = all.iter().filter(|m| seq(m).is_none()).cloned().collect();
+        self.unwritten.clear();
+        // A status without a place: its Session was missing, or it was dropped and stays so.
+        let mut new: Vec<&mut Message> =
+            all.iter_mut().filter(|m| seq(m).is_none() && !m.is_settled()).collect();
         new.sort_by_key(|m| (m.metadata.creation_timestamp.clone().map(|t| t.0), m.name_any()));
+        if !new.is_empty() {
+            self.keep_places();
+        }
         for message in new {
-            // A status without a place: its Session was missing, or it was dropped and stays so.
-            if message.is_settled() {
-                continue;
-            }
-            // Another bridge may have been faster, or it was deleted.
-            let Some(message) = self.world.adopt(&message).await?.filter(|m| seq(m).is_none()) else {
-                continue;
-            };
-            // As they were just read: whoever waits for an answer does not wait for them to be read again.
-            let mut status = self.next_place(&message);
+            let mut status = self.next_place(message);
             status.state = Some(MessageState::Queued);
             delivered(&mut status, Status::False, Reason::Queued, WAITS);
-            if !self.first(&message, status.clone()).await? {
-                // That it was changed wakes this bridge again.
-                continue;
-            }
-            if let Some(slot) = all.iter_mut().find(|m| m.name_any() == message.name_any()) {
-                slot.status = Some(status);
-            }
+            message.status = Some(status);
+            self.unwritten.insert(id(message));
         }
         all.retain(|m| seq(m).is_some() && !m.is_settled());
         all.sort_by_key(seq);
@@ -123,35 +138,61 @@ impl<W: World> Conversation<'_, W> {
         Ok(())
     }
 
-    /// Writes what became of Messages that the runner has.
+    /// Writes what became of a person's Message. The first time it is made the Session's, so that it goes with it, and its place is written.
+    /// False if it is gone, or another bridge has given it a place: that it was changed wakes this bridge again.
+    async fn put(&mut self, message: &mut Message, status: MessageStatus) -> Result<bool, Error> {
+        let id = id(message);
+        let kept = if self.unwritten.contains(&id) {
+            match self.world.adopt(message).await?.filter(|m| seq(m).is_none()) {
+                Some(adopted) => self.first(&adopted, status.clone()).await?,
+                None => false,
+            }
+        } else {
+            self.write(message, status.clone()).await?;
+            true
+        };
+        self.unwritten.remove(&id);
+        message.status = Some(status);
+        let slot = self.pending.iter().position(|m| m.uid() == message.uid());
+        match slot {
+            Some(at) if !kept || message.is_settled() => drop(self.pending.remove(at)),
+            Some(at) => self.pending[at] = message.clone(),
+            None => {}
+        }
+        Ok(kept)
+    }
+
+    /// The runner keeps what it has accepted; what it does not know went with the desktop that it was given to.
+    async fn forget_lost(&mut self) -> Result<(), Error> {
+        let lost = |m: &&Message| state(m) == Some(MessageState::Delivered) && !self.runner_has(&id(m));
+        let lost: Vec<Message> = self.pending.iter().filter(lost).cloned().collect();
+        for mut message in lost {
+            let mut status = message.status.clone().unwrap_or_default();
+            a8s_plan::message::turn_lost(&mut status, Timestamp::now());
+            self.put(&mut message, status).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what became of Messages that the runner has, and what the others wait for.
     async fn settle(&mut self) -> Result<(), Error> {
         let waits = self.live.hindrance.clone().unwrap_or_else(|| WAITS.to_owned());
-        let mut left = Vec::new();
-        for mut message in std::mem::take(&mut self.pending) {
+        for mut message in self.pending.clone() {
             let id = id(&message);
             let mut status = message.status.clone().unwrap_or_default();
             if self.runner_has(&id) {
                 status.turn = self.turns.get(&id).copied().or(status.turn);
                 handed(&mut status);
-            } else if status.state == Some(MessageState::Delivered) {
-                // The runner keeps what it has accepted: this one went with the desktop that it was given to.
-                a8s_plan::message::turn_lost(&mut status, Timestamp::now());
-                self.write(&message, status).await?;
-                continue;
             } else if !lacks_something(&status) {
                 // Whatever it was told to wait for, such as a suspended Session, is over.
                 delivered(&mut status, Status::False, Reason::Queued, &waits);
             }
-            if self.over.contains(&id) {
+            // Who sees that a turn is over finds what was said in it.
+            if self.over.contains(&id) && !self.behind.iter().any(|event| ends(event, &id)) {
                 status.state = Some(MessageState::Consumed);
-                self.write(&message, status).await?;
-                continue;
             }
-            self.write(&message, status.clone()).await?;
-            message.status = Some(status);
-            left.push(message);
+            self.put(&mut message, status).await?;
         }
-        self.pending = left;
         Ok(())
     }
 
@@ -208,7 +249,7 @@ impl<W: World> Conversation<'_, W> {
         let waits = |m: &&Message| !self.runner_has(&id(m));
         let stop = self.pending.iter().filter(waits).find(|m| m.spec.content.is_none());
         if let Some(message) = stop.cloned() {
-            return self.stop(&message).await.map(|()| true);
+            return self.stop(message).await.map(|()| true);
         }
         if !ready {
             return Ok(false);
@@ -216,41 +257,42 @@ impl<W: World> Conversation<'_, W> {
         let urgent = self.pending.iter().filter(waits).find(|m| m.spec.delivery != Delivery::Queue);
         if let Some(message) = urgent.cloned() {
             // One that is on its way to the agent must have begun before it can be interrupted.
-            if self.outstanding.len() > 1 || (self.outstanding.len() == 1 && !self.live.running) {
+            if self.outstanding.len() > 1 || (self.outstanding.len() == 1 && self.running.is_none()) {
                 return Ok(false);
             }
-            let message = self.interrupt(message).await?;
-            return self.hand_over(&message).await;
+            return match self.interrupt(message).await? {
+                Some(message) => self.hand_over(message).await,
+                None => Ok(true),
+            };
         }
         let Some(message) = self.pending.iter().find(waits).cloned() else { return Ok(false) };
-        if self.live.running || !self.outstanding.is_empty() {
+        if self.running.is_some() || !self.outstanding.is_empty() {
             return Ok(false);
         }
-        self.hand_over(&message).await
+        self.hand_over(message).await
     }
 
-    /// Stops the turn that the Message means. The turn is written down first: after a crash the same one is meant, and no later one.
-    async fn interrupt(&mut self, mut message: Message) -> Result<Message, Error> {
+    /// Stops the turn that the Message means. The turn is written down first: after a crash the same one is meant, and no later one. Nothing
+    /// if the Message is not this bridge's to take.
+    async fn interrupt(&mut self, mut message: Message) -> Result<Option<Message>, Error> {
         let mut status = message.status.clone().unwrap_or_default();
         let meant = message.spec.turn.filter(|_| message.spec.delivery == Delivery::Interrupt);
-        let Some(turn) = meant.or(status.turn).or(self.live.running.then_some(self.live.turn)) else {
-            return Ok(message);
-        };
+        let Some(turn) = meant.or(status.turn).or(self.running) else { return Ok(Some(message)) };
         status.turn = Some(turn);
-        self.write(&message, status.clone()).await?;
-        message.status = Some(status);
-        if self.live.running
-            && self.live.turn == turn
+        if !self.put(&mut message, status).await? {
+            return Ok(None);
+        }
+        if self.running == Some(turn)
             && let Err(error) = self.world.interrupt(turn).await
         {
             let Some(why) = error.refused() else { return Err(error.into()) };
             self.say(true, Reason::AgentFailed, format!("turn {turn} cannot be stopped: {why}")).await;
         }
-        Ok(message)
+        Ok(Some(message))
     }
 
-    async fn stop(&mut self, message: &Message) -> Result<(), Error> {
-        let message = self.interrupt(message.clone()).await?;
+    async fn stop(&mut self, message: Message) -> Result<(), Error> {
+        let Some(mut message) = self.interrupt(message).await? else { return Ok(()) };
         let mut status = message.status.clone().unwrap_or_default();
         let text = status
             .turn
@@ -258,15 +300,13 @@ impl<W: World> Conversation<'_, W> {
         status.state = Some(MessageState::Consumed);
         status.at = Some(Time(Timestamp::now()));
         delivered(&mut status, Status::True, Reason::HandedToAgent, &text);
-        self.write(&message, status).await?;
-        self.pending.retain(|m| m.uid() != message.uid());
-        Ok(())
+        self.put(&mut message, status).await.map(drop)
     }
 
     /// False if it has to wait for something.
-    async fn hand_over(&mut self, message: &Message) -> Result<bool, Error> {
-        let id = id(message);
-        let attachments = match self.enclose(message).await? {
+    async fn hand_over(&mut self, mut message: Message) -> Result<bool, Error> {
+        let id = id(&message);
+        let attachments = match self.enclose(&message).await? {
             Ok(names) => names,
             Err((reason, text)) => return self.incomplete(message, reason, &text).await,
         };
@@ -289,12 +329,7 @@ impl<W: World> Conversation<'_, W> {
                 delivered(&mut status, Status::False, Reason::Dropped, &text);
             }
         }
-        self.write(message, status.clone()).await?;
-        if status.state == Some(MessageState::Dropped) {
-            self.pending.retain(|m| m.uid() != message.uid());
-        } else if let Some(slot) = self.pending.iter_mut().find(|m| m.uid() == message.uid()) {
-            slot.status = Some(status);
-        }
+        self.put(&mut message, status).await?;
         Ok(true)
     }
 
@@ -321,21 +356,17 @@ impl<W: World> Conversation<'_, W> {
     }
 
     /// What is missing may be on its way with the same `kubectl apply`; after a while the conversation goes on without the Message.
-    async fn incomplete(&mut self, message: &Message, reason: Reason, text: &str) -> Result<bool, Error> {
+    async fn incomplete(&mut self, mut message: Message, reason: Reason, text: &str) -> Result<bool, Error> {
         let made = message.metadata.creation_timestamp.as_ref().map_or(0, |t| t.0.as_second());
         let given_up = reason == Reason::Dropped || Timestamp::now().as_second() - made >= PATIENCE;
         let mut status = message.status.clone().unwrap_or_default();
         if given_up {
             status.state = Some(MessageState::Dropped);
             delivered(&mut status, Status::False, reason, &format!("{text}; then send the Message again"));
-            self.pending.retain(|m| m.uid() != message.uid());
         } else {
             delivered(&mut status, Status::False, reason, text);
         }
-        self.write(message, status.clone()).await?;
-        if let Some(slot) = self.pending.iter_mut().find(|m| m.uid() == message.uid()) {
-            slot.status = Some(status);
-        }
+        self.put(&mut message, status).await?;
         Ok(given_up)
     }
 }
@@ -353,6 +384,15 @@ fn lacks_something(status: &MessageStatus) -> bool {
 
 fn seq(message: &Message) -> Option<i64> {
     message.status.as_ref().and_then(|s| s.seq)
+}
+
+fn state(message: &Message) -> Option<MessageState> {
+    message.status.as_ref().and_then(|s| s.state)
+}
+
+/// Whether it is the end of this Message's turn.
+fn ends(event: &Event, id: &str) -> bool {
+    matches!(&event.body, EventBody::TurnEnded { message_id, .. } if message_id == id)
 }
 
 fn handed(status: &mut MessageStatus) {

@@ -44,7 +44,7 @@ impl<W: World> Conversation<'_, W> {
             let from = self.subject.restored_from.clone().unwrap_or_default();
             let text = format!(
                 "the conversation goes on after turn {}, as Snapshot {from} has it; {marked} later Messages stay as a record, marked {}",
-                self.live.turn,
+                self.turn_heard(),
                 labels::ABANDONED
             );
             self.say(false, Reason::Restored, text).await;

@@ -1,11 +1,13 @@
 //! What the runner says becomes objects. Doing it twice makes the same ones.
 
+use std::time::{Duration, Instant};
+
 use a8s_crds::{
     AuthorKind, Message, MessageState, MessageStatus,
     conditions::{self, ConditionType, Reason, Status},
 };
 use a8s_plan::Notice;
-use a8s_wire::{ArtifactInfo, Event, EventBody, event::LongText};
+use a8s_wire::{ArtifactInfo, Event, EventBody, EventId, event::LongText};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -15,6 +17,9 @@ use super::{
     Conversation,
 };
 use crate::errors::Error;
+
+/// So long after they were read the places of all Messages are known: what is said in quick succession costs one look.
+const FRESH: Duration = Duration::from_secs(1);
 
 impl<W: World> Conversation<'_, W> {
     /// Makes the objects of an event and tells of transitions.
@@ -70,7 +75,7 @@ impl<W: World> Conversation<'_, W> {
             if found.status.as_ref().is_some_and(|s| s.seq.is_some()) {
                 return Ok(());
             }
-            let mut status = self.place(&found).await?;
+            let mut status = self.place(event.id, &found).await?;
             status.state = Some(MessageState::Consumed);
             status.turn = Some(event.turn);
             status.at = event.ts.parse().ok().map(Time);
@@ -100,12 +105,29 @@ impl<W: World> Conversation<'_, W> {
         Ok(())
     }
 
-    /// A fresh status with the next place in the conversation.
-    pub(super) async fn place(&mut self, message: &Message) -> Result<MessageStatus, Error> {
-        // Places are read from the objects each time: an earlier life of this process may have given some out unrecorded.
-        let all = self.world.messages().await?;
-        self.know_places(&all);
+    /// A fresh status with the place that was kept for an event, or the next one.
+    async fn place(&mut self, event: EventId, message: &Message) -> Result<MessageStatus, Error> {
+        if let Some(place) = self.kept.get(&event).copied() {
+            return Ok(placed(message, place));
+        }
+        // An earlier life of this process may have given some out unrecorded, and one that is over may not know it yet. As long as they were
+        // read just now, this is the only one that gives any.
+        if self.places_read.is_none_or(|at| at.elapsed() > FRESH) {
+            let all = self.world.messages().await?;
+            self.know_places(&all);
+        }
         Ok(self.next_place(message))
+    }
+
+    /// What was said before people's new Messages has its place before them, although it is recorded later.
+    pub(super) fn keep_places(&mut self) {
+        for event in &self.behind {
+            let recorded = event.id.epoch != self.epoch || event.id <= self.live.recorded;
+            if !recorded && is_said(&event.body) && !self.kept.contains_key(&event.id) {
+                self.live.last_message += 1;
+                self.kept.insert(event.id, self.live.last_message);
+            }
+        }
     }
 
     /// Takes in which places are given.
@@ -113,16 +135,13 @@ impl<W: World> Conversation<'_, W> {
         let ours = all.iter().filter(|m| self.subject.wrote(m) || self.subject.is_addressed(m));
         let highest = ours.filter_map(|m| m.status.as_ref()?.seq).max().unwrap_or_default();
         self.live.last_message = self.live.last_message.max(highest);
+        self.places_read = Some(Instant::now());
     }
 
     /// A fresh status with the place after those that are known.
     pub(super) fn next_place(&mut self, message: &Message) -> MessageStatus {
         self.live.last_message += 1;
-        MessageStatus {
-            observed_generation: message.metadata.generation,
-            seq: Some(self.live.last_message),
-            ..MessageStatus::default()
-        }
+        placed(message, self.live.last_message)
     }
 
     /// Writes the status that gives a Message its place, unless somebody else has written since it was read: places are not given anew. False
@@ -146,8 +165,21 @@ impl<W: World> Conversation<'_, W> {
     }
 }
 
+fn placed(message: &Message, place: i64) -> MessageStatus {
+    MessageStatus {
+        observed_generation: message.metadata.generation,
+        seq: Some(place),
+        ..MessageStatus::default()
+    }
+}
+
+/// Whether an event may become a Message.
+pub(super) fn is_said(body: &EventBody) -> bool {
+    matches!(body, EventBody::Message { .. }) || failed(body).is_some()
+}
+
 /// What people are told of a turn that failed: nothing else in the conversation would answer them.
-pub(super) fn failed(body: &EventBody) -> Option<String> {
+fn failed(body: &EventBody) -> Option<String> {
     let EventBody::TurnEnded { stop_reason, detail, .. } = body else { return None };
     (stop_reason == "error").then(|| {
         let why = detail.as_deref().unwrap_or("the agent did not say why");

@@ -131,8 +131,10 @@ async fn two_bridges_at_once_make_one_request_and_give_one_answer() {
     let mut two = Conversation::open(&world, rain(), false).await.unwrap();
     let transcript = world.state().transcript.clone();
     for event in &transcript {
-        one.take(event.clone()).await.unwrap();
-        two.take(event.clone()).await.unwrap();
+        for bridge in [&mut one, &mut two] {
+            bridge.hear(event.clone());
+            bridge.record_next().await.unwrap();
+        }
     }
     assert_eq!(world.state().requests.len(), 1);
     decide(&world, "no", Some("jane"));
