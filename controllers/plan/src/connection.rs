@@ -144,6 +144,7 @@ pub fn base_url(model: &ModelConnection) -> String {
         match model.provider {
             ModelProvider::Anthropic => "https://api.anthropic.com",
             ModelProvider::OpenAi => "https://api.openai.com/v1",
+            ModelProvider::Gemini => "https://generativelanguage.googleapis.com",
             // The schema asks for it.
             ModelProvider::OpenAiCompatible => "",
         }

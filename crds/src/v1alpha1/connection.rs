@@ -74,7 +74,8 @@ pub struct ModelConnection {
     /// The model's name as the provider knows it.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Base URL without a trailing slash; default: the provider's own. With `openai-compatible` it ends where `/chat/completions` is added.
+    /// Base URL without a trailing slash; default: the provider's own. With `openai-compatible` it ends where `/chat/completions` is
+    /// added, with `gemini` before the version, `/v1beta`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"))]
     pub base_url: Option<String>,
@@ -98,6 +99,9 @@ pub enum ModelProvider {
     /// OpenAI's chat completions, as local servers speak them.
     #[serde(rename = "openai-compatible")]
     OpenAiCompatible,
+    /// Google's Gemini API.
+    #[serde(rename = "gemini")]
+    Gemini,
 }
 
 /// Price of a model in US dollars for a million tokens, as decimal text: `3`, `0.25`.

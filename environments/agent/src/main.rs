@@ -27,7 +27,7 @@ struct Arguments {
 /// The language model. Text that is empty counts as absent.
 #[derive(clap::Args)]
 struct ModelArguments {
-    /// Whose interface the model speaks: anthropic, openai or openai-compatible.
+    /// Whose interface the model speaks: anthropic, openai, openai-compatible or gemini.
     #[arg(long, env = paths::harness_env::MODEL_PROVIDER)]
     model_provider: Option<String>,
     /// The model's name.

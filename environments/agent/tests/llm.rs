@@ -5,7 +5,7 @@ mod common;
 use common::World;
 use serde_json::{Value, json};
 
-const PROVIDERS: [&str; 3] = ["anthropic", "openai", "openai-compatible"];
+const PROVIDERS: [&str; 4] = ["anthropic", "openai", "openai-compatible", "gemini"];
 
 #[tokio::test]
 async fn a_turn_looks_clicks_and_finishes_with_every_provider() {

@@ -44,7 +44,8 @@ pub struct Settings {
     pub provider: Provider,
     /// Its name as the provider knows it.
     pub model: String,
-    /// Base URL: what `/v1/messages` (Anthropic), `/responses` (OpenAI) or `/chat/completions` is put behind; the provider's own without it.
+    /// Base URL: what `/v1/messages` (Anthropic), `/responses` (OpenAI), `/chat/completions` or Gemini's
+    /// `/v1beta/…` is put behind; the provider's own without it.
     pub base_url: Option<String>,
     /// The key; absent where somebody else adds it, or none is wanted.
     pub key: Option<Key>,
@@ -81,6 +82,7 @@ impl Client {
             Provider::Anthropic => "v1/messages",
             Provider::OpenAi => "responses",
             Provider::OpenAiCompatible => "chat/completions",
+            Provider::Gemini => "v1beta/openai/chat/completions",
         };
         let url = format!("{}/{path}", base.trim_end_matches('/'));
         let parsed = reqwest::Url::parse(&url)
@@ -121,7 +123,9 @@ impl Client {
             let decoder: Box<dyn Decode> = match inner.settings.provider {
                 Provider::Anthropic => Box::<anthropic::Decoder>::default(),
                 Provider::OpenAi => Box::<openai::Decoder>::default(),
-                Provider::OpenAiCompatible => Box::<compatible::Decoder>::default(),
+                provider @ (Provider::OpenAiCompatible | Provider::Gemini) => {
+                    Box::new(compatible::Decoder::of(provider))
+                }
             };
             Ok::<_, LlmError>(http::events(response, decoder, inner.settings.patience.idle))
         })
@@ -160,7 +164,7 @@ impl Inner {
         let body: Value = match provider {
             Provider::Anthropic => anthropic::encode(model, request),
             Provider::OpenAi => openai::encode(model, request, !self.no_thoughts.load(Ordering::Relaxed)),
-            Provider::OpenAiCompatible => compatible::encode(model, request),
+            Provider::OpenAiCompatible | Provider::Gemini => compatible::encode(*provider, model, request),
         };
         let mut call = self.http.post(&self.url).json(&body).header("accept", "text/event-stream");
         if *provider == Provider::Anthropic {

@@ -20,6 +20,8 @@ pub enum Provider {
     /// OpenAI's chat completions, as local servers speak them.
     #[serde(rename = "openai-compatible")]
     OpenAiCompatible,
+    /// Google's, by its door for chat completions. The base URL is that of its own interface, which other programs speak.
+    Gemini,
 }
 
 impl Provider {
@@ -29,6 +31,7 @@ impl Provider {
             Self::Anthropic => "anthropic",
             Self::OpenAi => "openai",
             Self::OpenAiCompatible => "openai-compatible",
+            Self::Gemini => "gemini",
         }
     }
 
@@ -38,12 +41,13 @@ impl Provider {
             Self::Anthropic => Some("https://api.anthropic.com"),
             Self::OpenAi => Some("https://api.openai.com/v1"),
             Self::OpenAiCompatible => None,
+            Self::Gemini => Some("https://generativelanguage.googleapis.com"),
         }
     }
 
     /// Whether it has a computer tool of its own.
     pub fn hosts_computer(self) -> bool {
-        !matches!(self, Self::OpenAiCompatible)
+        matches!(self, Self::Anthropic | Self::OpenAi)
     }
 }
 
@@ -55,14 +59,14 @@ impl std::fmt::Display for Provider {
 
 /// There is no such provider.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no provider of models; there are anthropic, openai and openai-compatible")]
+#[error("{0:?} is no provider of models; there are anthropic, openai, openai-compatible and gemini")]
 pub struct UnknownProvider(pub String);
 
 impl FromStr for Provider {
     type Err = UnknownProvider;
 
     fn from_str(text: &str) -> Result<Self, UnknownProvider> {
-        [Self::Anthropic, Self::OpenAi, Self::OpenAiCompatible]
+        [Self::Anthropic, Self::OpenAi, Self::OpenAiCompatible, Self::Gemini]
             .into_iter()
             .find(|provider| provider.as_str() == text)
             .ok_or_else(|| UnknownProvider(text.to_owned()))
@@ -204,7 +208,8 @@ mod tests {
 
     #[test]
     fn providers_are_written_as_in_objects() {
-        for provider in [Provider::Anthropic, Provider::OpenAi, Provider::OpenAiCompatible] {
+        for provider in [Provider::Anthropic, Provider::OpenAi, Provider::OpenAiCompatible, Provider::Gemini]
+        {
             assert_eq!(provider.as_str().parse(), Ok(provider));
             assert_eq!(serde_json::to_value(provider).unwrap(), provider.as_str());
         }

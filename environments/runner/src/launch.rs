@@ -106,6 +106,7 @@ mod tests {
         for (provider, base, key) in [
             ("anthropic", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
             ("openai-compatible", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
+            ("gemini", "GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY"),
         ] {
             let launch = of(&settings, &grants(provider), &gateway());
             assert_eq!(launch.env[base], "http://127.0.0.1:8446/connections/llm");

@@ -157,6 +157,7 @@ pub(super) async fn client(ctx: &Context, seen: &Observed, name: &str) -> Result
         ModelProvider::Anthropic => Provider::Anthropic,
         ModelProvider::OpenAi => Provider::OpenAi,
         ModelProvider::OpenAiCompatible => Provider::OpenAiCompatible,
+        ModelProvider::Gemini => Provider::Gemini,
     };
     // A person waits for the answer.
     let patience = Patience {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use a8s_llm::{Image, ResultPart, ToolResult, ToolUse};
+use a8s_llm::{Image, Provider, ResultPart, ToolResult, ToolUse};
 use rmcp::model::CallToolResult;
 use serde_json::{Value, json};
 
@@ -68,7 +68,8 @@ pub async fn carry_out(turn: &Turn, catalogue: &Catalogue, call: &ToolUse) -> Re
 
 /// OpenAI's computer tool is answered with a picture, whatever happened.
 async fn with_picture(turn: &Turn, mut result: ToolResult, call: &ToolUse) -> Result<ToolResult, Failure> {
-    if call.raw.is_some() && result.images().next().is_none() {
+    let hosted = call.raw.as_ref().is_some_and(|raw| raw.provider == Provider::OpenAi);
+    if hosted && result.images().next().is_none() {
         match turn.request("computer", json!({"action": "screenshot"})).await {
             Ok(shot) => result
                 .content

@@ -35,6 +35,7 @@ impl MindOptions {
         match provider {
             Provider::Anthropic | Provider::OpenAi => 200_000,
             Provider::OpenAiCompatible => 64_000,
+            Provider::Gemini => 1_000_000,
         }
     }
 

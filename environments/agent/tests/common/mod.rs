@@ -48,7 +48,8 @@ impl World {
         std::fs::create_dir(folder.path().join("home")).unwrap();
         let desk = FakeDesk::listen(&folder.path().join("mcp.sock"));
         let mock = mock().await;
-        let url = if provider == "anthropic" { mock.url() } else { format!("{}/v1", mock.url()) };
+        let behind = !matches!(provider, "anthropic" | "gemini");
+        let url = if behind { format!("{}/v1", mock.url()) } else { mock.url() };
         let env = [
             ("A8S_MODEL_PROVIDER", provider),
             ("A8S_MODEL", "m"),

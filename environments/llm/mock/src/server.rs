@@ -103,7 +103,7 @@ pub fn router(key: Option<String>) -> Router {
 
 fn routes(inner: Arc<Inner>) -> Router {
     let mut routes = Router::new();
-    for base in ["", "/v1"] {
+    for base in ["", "/v1", "/v1beta/openai"] {
         let answer = |wire: Wire, path: String| {
             post(move |State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes| async move {
                 answer(&inner, wire, path, headers, &body)

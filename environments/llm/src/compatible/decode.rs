@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use crate::{
-    Event, LlmError, Message, Part, Reply, Role, Stop, ToolUse, Usage, http::Decode, openai::arguments,
-    refusal, sse::SseEvent,
+    Event, LlmError, Message, Opaque, Part, Provider, Reply, Role, Stop, ToolUse, Usage, http::Decode,
+    openai::arguments, refusal, sse::SseEvent,
 };
 
 /// Puts an answer together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Decoder {
+    provider: Provider,
     text: String,
     calls: Vec<Call>,
     reason: Option<String>,
@@ -26,6 +27,7 @@ struct Call {
     name: String,
     text: String,
     object: Option<Value>,
+    extra: Option<Value>,
 }
 
 impl Decode for Decoder {
@@ -63,7 +65,9 @@ impl Decode for Decoder {
         for (number, call) in calls.into_iter().enumerate().filter(|(_, call)| !call.name.is_empty()) {
             let (input, broken) = arguments(&call.object.unwrap_or(Value::String(call.text)));
             let id = if call.id.is_empty() { format!("call_{number}") } else { call.id };
-            parts.push(Part::ToolUse(ToolUse { id, name: call.name, input, broken, ..ToolUse::default() }));
+            let raw = call.extra.map(|value| Opaque { provider: self.provider, value });
+            let name = call.name;
+            parts.push(Part::ToolUse(ToolUse { id, name, input, broken, raw, ..ToolUse::default() }));
         }
         let wants = parts.iter().any(|part| matches!(part, Part::ToolUse(_)));
         let stop = match reason.as_str() {
@@ -81,6 +85,12 @@ impl Decode for Decoder {
 }
 
 impl Decoder {
+    /// For an answer of this provider.
+    pub(crate) fn of(provider: Provider) -> Self {
+        let (text, calls, reason) = (String::new(), Vec::new(), None);
+        Self { provider, text, calls, reason, refused: false, usage: Usage::default() }
+    }
+
     fn delta(&mut self, delta: &Value, out: &mut VecDeque<Event>) {
         let text = |field: &str| delta[field].as_str().filter(|text| !text.is_empty());
         if let Some(piece) = text("reasoning_content").or_else(|| text("reasoning")) {
@@ -117,6 +127,9 @@ impl Decoder {
         if call.id.is_empty() {
             id.clone_into(&mut call.id);
         }
+        if let Some(extra) = piece.get("extra_content") {
+            call.extra = Some(extra.clone());
+        }
         let function = &piece["function"];
         if let Some(name) = function["name"].as_str().filter(|_| call.name.is_empty()) {
             name.clone_into(&mut call.name);
@@ -144,10 +157,10 @@ mod tests {
 
     #[test]
     fn dialects_are_understood() {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::of(Provider::Gemini);
         let mut out = VecDeque::new();
         // No index, no id, arguments as an object, `stop` instead of `tool_calls`, no `[DONE]`: all seen in the field.
-        let data = r#"{"choices":[{"delta":{"reasoning":"hm","tool_calls":[{"function":{"name":"f","arguments":{"a":1}}}]},"finish_reason":"stop"}]}"#;
+        let data = r#"{"choices":[{"delta":{"reasoning":"hm","tool_calls":[{"function":{"name":"f","arguments":{"a":1}},"extra_content":{"google":{"thought_signature":"s"}}}]},"finish_reason":"stop"}]}"#;
         decoder.event(SseEvent { name: String::new(), data: data.into() }, &mut out).unwrap();
         decoder.end(&mut out).unwrap();
         assert_eq!(out[0], Event::Thinking("hm".into()));
@@ -158,11 +171,12 @@ mod tests {
             ("f", "call_0", &Value::from(1))
         );
         assert_eq!(reply.stop, Stop::ToolUse);
+        assert_eq!(call.raw.as_ref().unwrap().value["google"]["thought_signature"], "s");
     }
 
     #[test]
     fn an_answer_without_an_end_is_broken() {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::of(Provider::Gemini);
         let mut out = VecDeque::new();
         let data = r#"{"choices":[{"delta":{"content":"half a"}}]}"#;
         decoder.event(SseEvent { name: String::new(), data: data.into() }, &mut out).unwrap();

@@ -2,17 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{Choice, Image, Message, Part, Request, Role, ToolUse};
+use crate::{Choice, Image, Message, Part, Provider, Request, Role, ToolUse};
 
 /// The body.
-pub(crate) fn encode(model: &str, request: &Request) -> Value {
+pub(crate) fn encode(provider: Provider, model: &str, request: &Request) -> Value {
     let mut messages: Vec<Value> = Vec::new();
     if !request.system.is_empty() {
         messages.push(json!({"role": "system", "content": request.system}));
     }
     for message in &request.messages {
         match message.role {
-            Role::Assistant => messages.extend(assistant(message)),
+            Role::Assistant => messages.extend(assistant(provider, message)),
             Role::User => user(message, &mut messages),
         }
     }
@@ -43,8 +43,8 @@ pub(crate) fn encode(model: &str, request: &Request) -> Value {
     body
 }
 
-fn assistant(message: &Message) -> Option<Value> {
-    let calls: Vec<Value> = message.tool_uses().map(call).collect();
+fn assistant(provider: Provider, message: &Message) -> Option<Value> {
+    let calls: Vec<Value> = message.tool_uses().map(|used| call(provider, used)).collect();
     let text = message.text();
     if calls.is_empty() {
         return (!text.trim().is_empty()).then(|| json!({"role": "assistant", "content": text}));
@@ -54,9 +54,15 @@ fn assistant(message: &Message) -> Option<Value> {
     Some(json!({"role": "assistant", "content": content, "tool_calls": calls}))
 }
 
-fn call(call: &ToolUse) -> Value {
+fn call(provider: Provider, call: &ToolUse) -> Value {
     let arguments = if call.input.is_object() { call.input.clone() } else { Value::Object(Map::new()) };
-    json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments.to_string()}})
+    let function = json!({"name": call.name, "arguments": arguments.to_string()});
+    let mut said = json!({"id": call.id, "type": "function", "function": function});
+    // A signature of its thoughts, without which Gemini does not take its own call back.
+    if let Some(raw) = call.raw.as_ref().filter(|raw| raw.provider == provider) {
+        said["extra_content"] = raw.value.clone();
+    }
+    said
 }
 
 /// Results first, then what the person says. Pictures are refused in results by many servers, so they follow as the user's.
@@ -109,7 +115,19 @@ fn picture(image: &Image) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ResultPart, Tool, ToolResult};
+    use crate::{Opaque, ResultPart, Tool, ToolResult};
+
+    #[test]
+    fn what_a_server_added_to_its_call_goes_back_to_it_and_to_nobody_else() {
+        let raw = Opaque { provider: Provider::Gemini, value: json!({"google": {"thought_signature": "s"}}) };
+        let used =
+            ToolUse { id: "c1".into(), name: "look".into(), raw: Some(raw.clone()), ..ToolUse::default() };
+        let message = Message { role: Role::Assistant, parts: vec![Part::ToolUse(used)] };
+        let request = Request { messages: vec![message], ..Request::default() };
+        let sent = |provider| encode(provider, "m", &request)["messages"][0]["tool_calls"][0].clone();
+        assert_eq!(sent(Provider::Gemini)["extra_content"], raw.value);
+        assert_eq!(sent(Provider::OpenAiCompatible).get("extra_content"), None);
+    }
 
     #[test]
     fn pictures_of_results_follow_as_the_users() {
@@ -133,7 +151,7 @@ mod tests {
             choice: Choice::Tool("computer".into()),
             ..Request::default()
         };
-        let body = encode("m", &request);
+        let body = encode(Provider::OpenAiCompatible, "m", &request);
         assert_eq!(
             body["messages"],
             json!([

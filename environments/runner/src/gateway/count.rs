@@ -1,4 +1,4 @@
-//! What a model's answer says of its use, read while the answer passes by. Three providers say it in different places; all say totals, so
+//! What a model's answer says of its use, read while the answer passes by. Providers say it in different places; all say totals, so
 //! the largest number of each kind counts. Nothing is held back and next to nothing is kept.
 
 use serde_json::Value;
@@ -135,7 +135,9 @@ mod tests {
             \"response.completed\",\"response\":{\"usage\":{\"input_tokens\":15,\"output_tokens\":42}}}\r\n\r\n";
         let chat = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"usage\":null}\n\ndata: {\"choices\":[],\"usage\":\
             {\"prompt_tokens\":15,\"completion_tokens\":42}}\n\ndata: [DONE]";
-        for stream in [anthropic, responses, chat] {
+        let gemini = "data: {\"candidates\":[],\"usageMetadata\":{\"promptTokenCount\":15,\"candidatesTokenCount\":2}}\r\n\r\n\
+            data: {\"usageMetadata\":{\"promptTokenCount\":15,\"candidatesTokenCount\":12,\"thoughtsTokenCount\":30}}\r\n\r\n";
+        for stream in [anthropic, responses, chat, gemini] {
             assert_eq!(
                 read("text/event-stream; charset=utf-8", stream),
                 Tokens { input: 15, output: 42 },

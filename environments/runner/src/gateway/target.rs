@@ -51,7 +51,10 @@ impl Target {
                 let header = match (key, provider.as_str()) {
                     (None, _) => None,
                     (Some(key), "anthropic") => Some(("x-api-key".to_owned(), key.clone())),
-                    (Some(key), "gemini") => Some(("x-goog-api-key".to_owned(), key.clone())),
+                    // By its door for chat completions it wants the key where OpenAI does.
+                    (Some(key), "gemini") if !path.contains("/openai/") => {
+                        Some(("x-goog-api-key".to_owned(), key.clone()))
+                    }
                     (Some(key), _) => Some(("authorization".to_owned(), format!("Bearer {key}"))),
                 };
                 let key_header = header.map(|(name, value)| sealed(&name, &value)).transpose()?;
@@ -184,9 +187,12 @@ mod tests {
 
     #[test]
     fn each_provider_gets_its_key_where_it_looks_for_it_and_the_key_is_not_shown() {
-        for (provider, name, value) in
-            [("anthropic", "x-api-key", "canary"), ("openai", "authorization", "Bearer canary")]
-        {
+        for (provider, path, name, value) in [
+            ("anthropic", "v1/messages", "x-api-key", "canary"),
+            ("openai", "responses", "authorization", "Bearer canary"),
+            ("gemini", "v1beta/models/m:streamGenerateContent", "x-goog-api-key", "canary"),
+            ("gemini", "v1beta/openai/chat/completions", "authorization", "Bearer canary"),
+        ] {
             let grant = GrantKind::Model {
                 provider: provider.into(),
                 model: "m".into(),
@@ -194,7 +200,7 @@ mod tests {
                 key: Some("canary".into()),
                 price: None,
             };
-            let target = Target::of(&grant, &Method::POST, "v1/messages", None).unwrap();
+            let target = Target::of(&grant, &Method::POST, path, None).unwrap();
             let (header, sent) = target.key.unwrap();
             assert_eq!((header.as_str(), sent.to_str().unwrap()), (name, value));
             assert!(!format!("{sent:?}").contains("canary"));

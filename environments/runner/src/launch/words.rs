@@ -17,6 +17,8 @@ pub fn of(
     match program(command) {
         Some("opencode") => opencode(provider, model, url, token),
         Some("codex-acp") => codex(model, url),
+        // Whoever starts a desktop has chosen its home; nobody sits there to be asked.
+        Some("gemini") => vec![("GEMINI_CLI_TRUST_WORKSPACE", "true".to_owned())],
         _ => Vec::new(),
     }
 }
@@ -35,10 +37,11 @@ fn on(name: &'static str) -> (&'static str, String) {
 }
 
 fn opencode(provider: &str, model: &str, url: &str, token: &str) -> Vec<(&'static str, String)> {
-    // The packages are part of opencode; the one of Anthropic puts its paths behind a version.
+    // The packages are part of opencode; those of Anthropic and Google put their paths behind a version.
     let (package, url) = match provider {
         "anthropic" => ("@ai-sdk/anthropic", format!("{url}/v1")),
         "openai" => ("@ai-sdk/openai", url.to_owned()),
+        "gemini" => ("@ai-sdk/google", format!("{url}/v1beta")),
         _ => ("@ai-sdk/openai-compatible", url.to_owned()),
     };
     let models = json!({model: {"name": model, "tool_call": true, "attachment": true}});

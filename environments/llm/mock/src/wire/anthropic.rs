@@ -35,7 +35,7 @@ pub fn events(asked: &Asked, step: &Step) -> Events {
     let mut counted = tokens(asked, step);
     counted["output_tokens"] = json!(1);
     let message = json!({
-        "id": "msg_mock", "type": "message", "role": "assistant", "model": asked.model, "content": [],
+        "id": id("msg", asked, 0), "type": "message", "role": "assistant", "model": asked.model, "content": [],
         "stop_reason": null, "stop_sequence": null, "usage": counted,
     });
     emit("message_start", json!({"message": message}));
@@ -88,7 +88,7 @@ pub fn whole(asked: &Asked, step: &Step) -> Value {
     });
     let content: Vec<Value> = said.chain(calls).collect();
     json!({
-        "id": "msg_mock", "type": "message", "role": "assistant", "model": asked.model, "content": content,
+        "id": id("msg", asked, 0), "type": "message", "role": "assistant", "model": asked.model, "content": content,
         "stop_reason": stop(step), "stop_sequence": null, "usage": tokens(asked, step),
     })
 }
