@@ -56,16 +56,18 @@ async fn main() -> anyhow::Result<()> {
         () = stop.cancelled() => return Ok(()),
     };
     tracing::info!(identity, "leading");
-    let settings = Settings {
-        system_namespace: args.system_namespace,
-        runner_image: args.runner_image,
-        protected: protected::addresses(&client, &args.protect).await,
+    let work = async {
+        let settings = Settings {
+            system_namespace: args.system_namespace,
+            runner_image: args.runner_image,
+            protected: protected::addresses(&client, &args.protect).await,
+        };
+        let (stores, watches) = Stores::new(&client);
+        let ctx = Context::new(client, settings, pods, store, install.authority, stores).counting(metrics);
+        run(Arc::new(ctx), watches).await;
     };
-    let (stores, watches) = Stores::new(&client);
-    let ctx = Context::new(client, settings, pods, store, install.authority, stores).counting(metrics);
-    let ctx = Arc::new(ctx);
     tokio::select! {
-        () = run(ctx, watches) => anyhow::bail!("a controller ended by itself"),
+        () = work => anyhow::bail!("a controller ended by itself"),
         () = held.keep() => anyhow::bail!("the lease is lost"),
         () = stop.cancelled() => {}
     }
