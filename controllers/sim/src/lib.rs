@@ -1,6 +1,6 @@
 //! An API server in memory, for tests of whole schedules: uids, resource versions, generations, finalizers, garbage collection by UID,
-//! server-side apply in a simple form, and faults from a seed. It carries plans out the way `a8s-controller` does. It checks no schema
-//! and no CEL: that is tried against a real API server.
+//! server-side apply, and faults from a seed. It carries plans out the way `a8s-controller` does. It checks no schema but for null, and
+//! no CEL: that is tried against a real API server.
 //!
 //! What is simpler than the real thing: lists are atomic in server-side apply, there is no list chunking and no watch (tests look at a
 //! [`View`], fresh or stale), and garbage is collected when a test says so.
@@ -9,9 +9,10 @@ mod execute;
 mod journal;
 mod key;
 mod managed;
+mod schema;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use a8s_wire::{ControlState, Holder};
 use jiff::{SignedDuration, Timestamp};
@@ -58,6 +59,8 @@ pub struct Sim {
     history: VecDeque<View>,
     /// Who has which fields, of each object that is there.
     managed: BTreeMap<Key, Managed>,
+    /// Objects of ours that nobody has written since they were created.
+    fresh: BTreeSet<Key>,
     desks: BTreeMap<String, ControlState>,
     stored: BTreeMap<String, String>,
     rng: StdRng,
@@ -76,6 +79,7 @@ impl Sim {
             objects: View::default(),
             history: VecDeque::new(),
             managed: BTreeMap::new(),
+            fresh: BTreeSet::new(),
             desks: BTreeMap::new(),
             stored: BTreeMap::new(),
             rng: StdRng::seed_from_u64(seed),
@@ -147,6 +151,9 @@ impl Sim {
         metadata["generation"] = 1.into();
         metadata["creationTimestamp"] = self.second().into();
         self.put(&key, object);
+        if key.api_version.starts_with("a8s.dev/") {
+            self.fresh.insert(key.clone());
+        }
         Ok(key)
     }
 
@@ -172,9 +179,13 @@ impl Sim {
         }
         let mut managed = self.managed.get(&key).cloned().unwrap_or_default();
         if managed.knows(manager, &object) {
+            self.settle(&key);
             return Ok(());
         }
-        let (merged, moved) = managed.apply(found, &object, manager);
+        let (mut merged, moved) = managed.apply(found, &object, manager);
+        if !schema::nulls(&key, &mut merged) {
+            return Err(SimError::Invalid("a map that is somebody's was left without anything in it"));
+        }
         let same = *found == merged;
         self.managed.insert(key.clone(), managed);
         // Who has a field is part of the object: that alone is a write, too.
@@ -235,6 +246,10 @@ impl Sim {
             }
         }
         if let Some(all) = object.as_object_mut() {
+            let empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
+            if key.api_version == "v1" && all.get("data").is_some_and(empty) {
+                all.remove("data");
+            }
             all.remove("status");
             all.extend(status.map(|status| ("status".to_owned(), status)));
         }
@@ -379,7 +394,7 @@ impl Sim {
     fn update(&mut self, key: &Key, mut object: Value) {
         let Some(found) = self.get(key) else { return };
         if *found == object {
-            return;
+            return self.settle(key);
         }
         if !same_intent(found, &object) {
             let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
@@ -388,7 +403,19 @@ impl Sim {
         self.put(key, object);
     }
 
+    /// A write that changes nothing. The real server compares what it would store with what is stored; of one of our objects that was only
+    /// created, that is without the default of its status, which is added whenever it is read. So the first such write is one.
+    fn settle(&mut self, key: &Key) {
+        if !self.fresh.contains(key) {
+            return;
+        }
+        if let Some(object) = self.get(key).cloned() {
+            self.put(key, object);
+        }
+    }
+
     fn put(&mut self, key: &Key, mut object: Value) {
+        self.fresh.remove(key);
         self.remember();
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.objects.insert(key.clone(), object);
@@ -399,6 +426,7 @@ impl Sim {
         self.remember();
         self.objects.remove(key);
         self.managed.remove(key);
+        self.fresh.remove(key);
         self.note(key);
     }
 

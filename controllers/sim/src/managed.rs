@@ -1,5 +1,6 @@
 //! Who said which field, as the API server notes it in `managedFields`: whoever changes a field has it, several may have it by saying the
-//! same, and what an applier no longer says goes unless somebody else has it. Lists are one value.
+//! same, and what an applier no longer says goes unless somebody else has it. This is what sigs.k8s.io/structured-merge-diff does, without a
+//! schema: lists are one value, and maps are not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +10,12 @@ use serde_json::{Map, Value};
 const UPDATE: &str = "";
 
 type Path = Vec<String>;
+type Fields = BTreeSet<Path>;
 
-/// Who has which fields of one object.
+/// Who has which fields of one object. Who applies has what they said; who writes has also the maps that came into being by that.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Managed {
-    fields: BTreeMap<String, BTreeSet<Path>>,
+    fields: BTreeMap<String, Fields>,
     /// What each applier said last, as long as nobody has taken anything of it.
     said: BTreeMap<String, Value>,
 }
@@ -21,13 +23,13 @@ pub(crate) struct Managed {
 impl Managed {
     /// Of an object that was just created.
     pub(crate) fn created(object: &Value) -> Self {
-        let fields = BTreeMap::from([(UPDATE.to_owned(), leaves(object).into_keys().collect())]);
+        let fields = BTreeMap::from([(UPDATE.to_owned(), nodes(object).into_keys().collect())]);
         Self { fields, said: BTreeMap::new() }
     }
 
     /// Of one that was created by applying it.
     pub(crate) fn applied(object: &Value, manager: &str) -> Self {
-        let fields = BTreeMap::from([(manager.to_owned(), leaves(object).into_keys().collect())]);
+        let fields = BTreeMap::from([(manager.to_owned(), leaves(object))]);
         Self { fields, said: BTreeMap::from([(manager.to_owned(), object.clone())]) }
     }
 
@@ -38,59 +40,80 @@ impl Managed {
 
     /// Somebody wrote `after` over `before` without applying it.
     pub(crate) fn updated(&mut self, before: &Value, after: &Value) {
-        let (before, after) = (leaves(before), leaves(after));
-        let changed: Vec<Path> = after
-            .iter()
-            .filter(|(path, value)| before.get(*path) != Some(value))
-            .map(|(p, _)| p.clone())
-            .collect();
-        let gone: Vec<Path> = before.into_keys().filter(|path| !after.contains_key(path)).collect();
-        for path in changed.iter().chain(&gone) {
-            self.take(path, UPDATE);
-        }
-        self.fields.entry(UPDATE.to_owned()).or_default().extend(changed);
+        let change = Change::between(before, after);
+        self.take(&change, UPDATE);
+        let own = self.fields.entry(UPDATE.to_owned()).or_default();
+        own.extend(change.set);
+        own.retain(|path| !change.gone.contains(path));
     }
 
-    /// `found` after `manager` applied `now`, and whether anything is another's from now on.
+    /// `found` after `manager` applied `now`, and whether anything is another's from now on. Where a map lost all that was in it and
+    /// somebody has the map itself, there is null.
     pub(crate) fn apply(&mut self, found: &Value, now: &Value, manager: &str) -> (Value, bool) {
-        let wanted = leaves(now);
-        let before = self.fields.get(manager).cloned().unwrap_or_default();
-        let set: BTreeSet<Path> = wanted.keys().cloned().collect();
-        let mut result = found.clone();
-        for path in before.difference(&set) {
-            // Above a field that is said now there is nothing to take away.
-            let said = set.iter().any(|other| other.starts_with(path));
-            let others = self.fields.iter().filter(|(other, _)| *other != manager);
-            let kept = others.flat_map(|(_, all)| all).any(|other| other.starts_with(path));
-            if !said && !kept {
-                remove(&mut result, path);
-            }
-        }
-        let there = leaves(found);
-        for (path, value) in &wanted {
-            if there.get(path).is_some_and(|old| old != value) {
-                self.take(path, manager);
-            }
-        }
-        merge(&mut result, now);
-        let moved = before != set;
-        self.fields.insert(manager.to_owned(), set);
+        let set = leaves(now);
+        let before = self.fields.insert(manager.to_owned(), set.clone()).unwrap_or_default();
+        let mut merged = found.clone();
+        merge(&mut merged, now);
+        let result = self.pruned(merged, &before);
+        self.take(&Change::between(found, &result), manager);
         self.said.insert(manager.to_owned(), now.clone());
-        (result, moved)
+        (result, before != set)
     }
 
-    /// Nobody but `manager` has the field any more.
-    fn take(&mut self, path: &Path, manager: &str) {
+    /// Without what `before` has and nobody has any more, and without what nobody has in the maps that go with it.
+    fn pruned(&self, merged: Value, before: &Fields) -> Value {
+        let there = with_maps(&leaves(&merged));
+        let owned = with_maps(self.fields.values().flatten());
+        if before.is_empty() || there.is_subset(&owned) {
+            return merged;
+        }
+        let before = with_maps(before);
+        // Everything of before goes, and what somebody has comes back; then what was not of before comes back.
+        let left = |value: &Value| with_maps(&leaves(value));
+        let bare = left(&without(&merged, &mut Path::new(), &before));
+        let gone = there.difference(&bare).filter(|path| !owned.contains(*path)).cloned().collect();
+        let kept = left(&without(&merged, &mut Path::new(), &gone));
+        let gone = there.difference(&kept).filter(|path| before.contains(*path)).cloned().collect();
+        without(&merged, &mut Path::new(), &gone)
+    }
+
+    /// Nobody but `manager` has what was changed any more.
+    fn take(&mut self, change: &Change, manager: &str) {
         for (other, all) in &mut self.fields {
-            if other != manager && all.remove(path) {
+            let had = all.len();
+            if other != manager {
+                all.retain(|path| !change.set.contains(path) && !change.gone.contains(path));
+            }
+            if all.len() != had {
                 self.said.remove(other);
             }
         }
     }
 }
 
-/// Every field with its value, without what names the object and without the status, which has managers of its own.
-fn leaves(object: &Value) -> BTreeMap<Path, &Value> {
+/// What differs between two states of an object.
+struct Change {
+    /// Has another value, or is new.
+    set: Fields,
+    gone: Fields,
+}
+
+impl Change {
+    fn between(before: &Value, after: &Value) -> Self {
+        let (before, after) = (nodes(before), nodes(after));
+        // A map is not another one because something in it is.
+        let same = |old: &Value, new: &Value| old == new || old.is_object() && new.is_object();
+        let set = after
+            .iter()
+            .filter(|(path, new)| before.get(*path).is_none_or(|old| !same(old, new)))
+            .map(|(path, _)| path.clone())
+            .collect();
+        Self { set, gone: before.into_keys().filter(|path| !after.contains_key(path)).collect() }
+    }
+}
+
+/// Every field with its value, also the maps, without what names the object and without the status, which has managers of its own.
+fn nodes(object: &Value) -> BTreeMap<Path, &Value> {
     let mut all = BTreeMap::new();
     for (key, value) in object.as_object().into_iter().flatten() {
         match key.as_str() {
@@ -109,30 +132,46 @@ fn leaves(object: &Value) -> BTreeMap<Path, &Value> {
 }
 
 fn collect<'a>(value: &'a Value, path: &mut Path, all: &mut BTreeMap<Path, &'a Value>) {
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            for (key, value) in map {
-                path.push(key.clone());
-                collect(value, path, all);
-                path.pop();
-            }
-        }
-        _ => drop(all.insert(path.clone(), value)),
+    all.insert(path.clone(), value);
+    for (key, value) in value.as_object().into_iter().flatten() {
+        path.push(key.clone());
+        collect(value, path, all);
+        path.pop();
     }
 }
 
-/// Takes a field away, and what is empty without it.
-fn remove(object: &mut Value, path: &[String]) {
-    let (Some(map), Some((key, rest))) = (object.as_object_mut(), path.split_first()) else { return };
-    if rest.is_empty() {
-        map.remove(key);
-        return;
+/// The fields that have a value of their own: all but maps with something in them.
+fn leaves(object: &Value) -> Fields {
+    let plain = |value: &Value| value.as_object().is_none_or(Map::is_empty);
+    nodes(object).into_iter().filter(|(_, value)| plain(value)).map(|(path, _)| path).collect()
+}
+
+/// The same, and the maps that they are in. Metadata is never somebody's.
+fn with_maps<'a>(fields: impl IntoIterator<Item = &'a Path>) -> Fields {
+    let mut all = Fields::new();
+    for path in fields {
+        for end in (1..=path.len()).rev() {
+            if path[..end] == ["metadata"] || !all.insert(path[..end].to_vec()) {
+                break;
+            }
+        }
     }
-    let Some(inner) = map.get_mut(key) else { return };
-    remove(inner, rest);
-    if inner.as_object().is_some_and(Map::is_empty) {
-        map.remove(key);
+    all
+}
+
+/// An object without some fields. A map that has nothing left is null.
+fn without(value: &Value, at: &mut Path, gone: &Fields) -> Value {
+    let Some(map) = value.as_object() else { return value.clone() };
+    let mut left = Map::new();
+    for (key, inner) in map {
+        at.push(key.clone());
+        if !gone.contains(at) {
+            let below = gone.range(at.clone()..).next().is_some_and(|path| path.starts_with(at));
+            left.insert(key.clone(), if below { without(inner, at, gone) } else { inner.clone() });
+        }
+        at.pop();
     }
+    if left.is_empty() { Value::Null } else { left.into() }
 }
 
 fn merge(result: &mut Value, now: &Value) {
@@ -198,6 +237,25 @@ mod tests {
         let (found, moved) = managed.apply(&first, &first, "one");
         assert_eq!((&found, moved), (&first, true), "the same value, and two who have it");
         assert_eq!(managed.apply(&found, &json!({}), "one").0, first);
+    }
+
+    #[test]
+    fn what_is_left_of_a_map_and_is_nobodys_goes_with_it() {
+        let first = json!({"spec": {"a": {"b": {"c": 1}, "d": {"e": 2}}, "f": 1}});
+        let mut managed = Managed::applied(&first, "one");
+        let emptied = json!({"spec": {"a": {"b": {}, "d": {"e": 2}}, "f": 1}});
+        managed.updated(&first, &emptied);
+        let less = json!({"spec": {"f": 1}});
+        assert_eq!(managed.apply(&emptied, &less, "one").0, less);
+    }
+
+    #[test]
+    fn a_map_that_somebody_has_is_null_when_all_in_it_goes() {
+        let first = json!({"spec": {"a": {}, "f": 1}});
+        let mut managed = Managed::created(&first);
+        let (more, _) = managed.apply(&first, &json!({"spec": {"a": {"b": 1}}}), "one");
+        let (less, _) = managed.apply(&more, &json!({"spec": {"f": 1}}), "one");
+        assert_eq!(less, json!({"spec": {"a": null, "f": 1}}));
     }
 
     #[test]

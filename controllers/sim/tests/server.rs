@@ -90,3 +90,17 @@ fn stale_views_show_the_past() {
     assert_eq!(sim.stale(1).iter().count(), 1);
     assert_eq!(sim.stale(99).iter().count(), 0);
 }
+
+#[test]
+fn the_first_write_after_the_creation_of_one_of_ours_is_one_even_if_it_changes_nothing() {
+    let mut sim = Sim::new(1);
+    let object = json!({"apiVersion": "a8s.dev/v1alpha1", "kind": "Workspace",
+        "metadata": {"name": "a", "namespace": "n"}, "spec": {"environment": "desktop"}});
+    let key = sim.create(object.clone()).unwrap();
+    let again = |sim: &mut Sim| {
+        sim.patch(&key, &json!({"spec": {"environment": "desktop"}})).unwrap();
+        sim.version()
+    };
+    let created = sim.version();
+    assert_eq!([again(&mut sim), again(&mut sim)], [created + 1, created + 1]);
+}

@@ -42,27 +42,14 @@ pub enum Request {
 }
 
 impl Request {
-    /// The same about an object of this name, as it is now.
-    pub fn about(&self, name: &str, found: Option<&Value>) -> Self {
+    /// The same about an object of this name.
+    pub fn about(&self, name: &str) -> Self {
         let mut request = self.clone();
-        match &mut request {
-            Self::Create(object) | Self::Apply { object, .. } => object["metadata"]["name"] = name.into(),
-            Self::Merge { patch, .. } => without_missing(patch, found.unwrap_or(&Value::Null)),
-            _ => {}
+        if let Self::Create(object) | Self::Apply { object, .. } = &mut request {
+            object["metadata"]["name"] = name.into();
         }
         request
     }
-}
-
-/// Takes out what a patch would remove and is not there: of that a map remains that somebody has and that has nothing in it, and if it has
-/// something later that goes again, the real server calls the rest invalid.
-fn without_missing(patch: &mut Value, found: &Value) {
-    let Some(map) = patch.as_object_mut() else { return };
-    map.retain(|key, value| !value.is_null() || !found[key.as_str()].is_null());
-    for (key, value) in map.iter_mut() {
-        without_missing(value, &found[key.as_str()]);
-    }
-    map.retain(|_, value| value.as_object().is_none_or(|inner| !inner.is_empty()));
 }
 
 impl std::fmt::Display for Request {
