@@ -1,7 +1,7 @@
 //! Who else writes in a cluster: volume driver and kubelet, as far as the controller can see them.
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
@@ -14,26 +14,47 @@ use crate::world::resource;
 pub const DRIVER: &str = "double.example";
 pub const SNAPSHOTS: &str = "snapshot.storage.k8s.io/v1";
 
-/// Binds every claim, and lets go of those that are deleted.
+/// Makes a volume for every claim, and lets go of those that are deleted.
 pub async fn driver(client: Client) {
     let all: Api<PersistentVolumeClaim> = Api::all(client.clone());
     let claims = watcher(all, watcher::Config::default()).default_backoff().applied_objects();
-    let serve = |claim: PersistentVolumeClaim| {
-        let meta = claim.metadata;
-        let (name, namespace) = (meta.name.unwrap_or_default(), meta.namespace.unwrap_or_default());
-        let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
-        async move {
-            if meta.deletion_timestamp.is_some() {
-                let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-                drop(api.patch(&name, &PatchParams::default(), &free).await);
-            } else if claim.status.and_then(|s| s.phase).as_deref() != Some("Bound") {
-                let bound =
-                    Patch::Merge(json!({"status": {"phase": "Bound", "capacity": {"storage": "5Gi"}}}));
-                drop(api.patch_status(&name, &PatchParams::default(), &bound).await);
-            }
-        }
-    };
-    claims.filter_map(|c| std::future::ready(c.ok())).for_each_concurrent(8, serve).await;
+    claims
+        .filter_map(|c| std::future::ready(c.ok()))
+        .for_each_concurrent(8, |claim| {
+            let client = client.clone();
+            async move { drop(provide(client, claim).await) }
+        })
+        .await;
+}
+
+async fn provide(client: Client, claim: PersistentVolumeClaim) -> kube::Result<()> {
+    let meta = claim.metadata;
+    let (name, namespace) = (meta.name.unwrap_or_default(), meta.namespace.unwrap_or_default());
+    let uid = meta.uid.unwrap_or_default();
+    let volume = format!("pvc-{uid}");
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
+    let volumes: Api<PersistentVolume> = Api::all(client);
+    let (params, free) = (PatchParams::default(), Patch::Merge(json!({"metadata": {"finalizers": null}})));
+    if meta.deletion_timestamp.is_some() {
+        claims.patch(&name, &params, &free).await?;
+        volumes.delete(&volume, &DeleteParams::default()).await?;
+        return volumes.patch(&volume, &params, &free).await.map(drop);
+    }
+    if claim.status.and_then(|s| s.phase).as_deref() == Some("Bound") {
+        return Ok(());
+    }
+    let object = json!({"metadata": {"name": volume}, "spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "double", "csi": {"driver": DRIVER, "volumeHandle": volume},
+        "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace, "name": name, "uid": uid}}});
+    let object = serde_json::from_value(object).expect("a volume");
+    // It may be there since the last time that this was tried.
+    drop(volumes.create(&PostParams::default(), &object).await);
+    if claim.spec.and_then(|s| s.volume_name).is_none() {
+        let named = Patch::Merge(json!({"spec": {"volumeName": volume}}));
+        claims.patch(&name, &params, &named).await?;
+    }
+    let bound = Patch::Merge(json!({"status": {"phase": "Bound", "capacity": {"storage": "5Gi"}}}));
+    claims.patch_status(&name, &params, &bound).await.map(drop)
 }
 
 /// Takes every VolumeSnapshot at once.

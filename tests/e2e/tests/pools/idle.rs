@@ -1,5 +1,5 @@
 //! Some two hundred objects of all kinds that are as they shall be, or that wait for somebody: the controller writes nothing and lists
-//! nothing, by the API server's own account.
+//! nothing, by the API server's own account. The bench looks at many more.
 
 use std::{
     collections::BTreeMap,
@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 
 use crate::world::{OURS, TEAM, World, is_ready};
 
-/// So long nothing may happen.
-const IDLE: Duration = Duration::from_mins(1);
+/// So long nothing may happen, in seconds; `A8S_IDLE` says another number.
+const IDLE: u64 = 60;
+/// The longest that makes sense: whoever looks again after a longer time need not be caught here.
+const LONGEST: u64 = 600;
 /// After so long without a write all has come to rest.
 const REST: Duration = Duration::from_secs(10);
 /// Longest that this may take.
@@ -68,8 +70,8 @@ async fn make_everything(world: &World) {
     world.filled(POOL).await;
     world.sessions("s", SESSIONS).await;
 
-    // What can only wait: it has said so, and that is all that it does.
-    world.create(&object("Workspace", "nowhere", &json!({"environment": "nowhere"}))).await;
+    // What can only wait: it has said so, and that is all that it does. Not so a Workspace that is stalled: it looks again every ten
+    // seconds, because what is mended may be something that nobody watches, such as a StorageClass.
     world.create(&object("Snapshot", "of-nothing", &json!({"workspace": "nothing"}))).await;
     let spec = json!({"goal": "g", "environment": "desktop", "source": {"snapshot": "nothing"}});
     world.create(&object("Session", "from-nothing", &spec)).await;
@@ -112,7 +114,6 @@ async fn all_is_as_it_shall_be(world: &World) -> bool {
         && count(world, "Connection", "c-", is_ready).await == CONNECTIONS
         && count(world, "Request", "talk-", open).await == TALKS
         && count(world, "Session", "s-", is_ready).await == SESSIONS
-        && count(world, "Workspace", "nowhere", |o| !reason(o).is_empty()).await == 1
         && count(world, "Snapshot", "of-nothing", |o| !reason(o).is_empty()).await == 1
         && count(world, "Session", "from-nothing", |o| !reason(o).is_empty()).await == 1
         && count(world, "Connection", "locked", |o| reason(o) == "SecretNotFound").await == 1
@@ -142,21 +143,28 @@ fn asked(log: &Path, from: u64) -> (Vec<String>, u64) {
 async fn rest(log: &Path) -> u64 {
     let (begun, mut quiet) = (std::time::Instant::now(), std::time::Instant::now());
     let (_, mut length) = asked(log, 0);
+    let mut last = Vec::new();
     while quiet.elapsed() < REST {
         tokio::time::sleep(Duration::from_millis(250)).await;
         let (new, now) = asked(log, length);
+        length = now;
         if !new.is_empty() {
+            last.extend(
+                new.into_iter().map(|line| format!("{:.1} s: {line}", begun.elapsed().as_secs_f64())),
+            );
             quiet = std::time::Instant::now();
         }
-        length = now;
-        assert!(begun.elapsed() < LIMIT, "no rest after {LIMIT:?}; of late: {new:?}");
+        let recent = &last[last.len().saturating_sub(40)..];
+        assert!(begun.elapsed() < LIMIT, "no rest after {LIMIT:?}; of late:\n{}", recent.join("\n"));
     }
     length
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "has not been seen to pass on a busy machine: cargo test -p a8s-e2e --test pools -- --ignored --nocapture"]
+#[ignore = "passes, but the controller still loses its lease on a very busy machine: cargo test -p a8s-e2e --test pools -- --ignored --nocapture"]
 async fn what_is_as_it_shall_be_costs_no_write_and_no_list() {
+    let idle = std::env::var("A8S_IDLE").map_or(IDLE, |text| text.parse().expect("seconds"));
+    let idle = Duration::from_secs(idle.min(LONGEST));
     let world = World::new().await;
     make_everything(&world).await;
     put_to_sleep(&world).await;
@@ -172,14 +180,14 @@ async fn what_is_as_it_shall_be_costs_no_write_and_no_list() {
     let log = world.server.audit_log();
     let length = rest(&log).await;
     // This is what is measured, not a wait for something.
-    tokio::time::sleep(IDLE).await;
+    tokio::time::sleep(idle).await;
     let (asked, _) = asked(&log, length);
     assert!(
         asked.is_empty(),
-        "{} writes and lists in {IDLE:?} of {kinds:?}:\n{}",
+        "{} writes and lists in {idle:?} of {kinds:?}:\n{}",
         asked.len(),
         asked.join("\n")
     );
-    eprintln!("{all} objects: no write and no list in {IDLE:?}");
     assert!(world.is_alive(), "the controller was there all the time");
+    eprintln!("{all} objects: no write and no list in {idle:?}");
 }
