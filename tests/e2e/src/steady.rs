@@ -27,7 +27,7 @@ pub struct Writes(BTreeMap<String, BTreeMap<String, usize>>);
 
 impl Writes {
     /// Reads what was noted since the log had this length.
-    fn since(log: &Path, length: u64, sessions: &[String]) -> Result<Self> {
+    pub fn since(log: &Path, length: u64, sessions: &[String]) -> Result<Self> {
         let mut file = File::open(log).with_context(|| format!("opening {}", log.display()))?;
         file.seek(SeekFrom::Start(length))?;
         let mut all = Self(sessions.iter().map(|name| (name.clone(), BTreeMap::new())).collect());

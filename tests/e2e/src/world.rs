@@ -160,6 +160,11 @@ impl World {
         Ok(sent)
     }
 
+    /// What the runner of the Session's desktop has recorded.
+    pub fn transcript(&self, session: &str) -> PathBuf {
+        self.folder.path().join(format!("{TEAM}.{session}-home/state/transcript.jsonl"))
+    }
+
     /// The controller dies without a word.
     pub fn kill_controller(&mut self) {
         self.controller = None;
@@ -187,6 +192,12 @@ impl World {
     pub async fn make(&self, kind: &str, name: &str, spec: &Value) -> Result<()> {
         let metadata = json!({"name": name, "namespace": TEAM});
         self.create(&json!({"apiVersion": OURS, "kind": kind, "metadata": metadata, "spec": spec})).await
+    }
+
+    /// One of our objects in the namespace.
+    pub async fn get(&self, kind: &str, name: &str) -> Result<Value> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), TEAM, &resource(OURS, kind));
+        Ok(serde_json::to_value(api.get(name).await?)?)
     }
 
     /// All of our objects of a kind in the namespace.

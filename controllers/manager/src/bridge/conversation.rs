@@ -290,8 +290,12 @@ impl<'w, W: World> Conversation<'w, W> {
             | EventBody::Usage(_)
             | EventBody::LimitReached { .. }
             | EventBody::Question(_) => return Then::Later,
-            EventBody::Message { text, .. } => self.last_words = (event.turn, text),
-            EventBody::Artifact(_) => {}
+            // The Message is there for everybody to see.
+            EventBody::Message { text, .. } => {
+                self.last_words = (event.turn, text);
+                return Then::Later;
+            }
+            EventBody::Artifact(_) => return Then::Later,
         }
         Then::Tell
     }

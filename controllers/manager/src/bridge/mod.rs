@@ -147,10 +147,14 @@ pub async fn serve<W: World>(
     let (mut coalesce, mut urgent) = (COALESCE, false);
     loop {
         if conversation.caught_up() && deliver {
+            let before = conversation.live.clone();
             conversation.deliver().await?;
-            (deliver, urgent) = (false, true);
-            // The first facts are waited for.
-            publish_at = Some(sooner(publish_at, if published { SETTLE } else { Duration::ZERO }));
+            deliver = false;
+            // That somebody looked is no news: a status that is written wakes this bridge. The first facts are waited for.
+            if !published || conversation.live != before {
+                urgent = true;
+                publish_at = Some(sooner(publish_at, if published { SETTLE } else { Duration::ZERO }));
+            }
         }
         if ended && !conversation.is_behind() {
             return Ok(());
@@ -179,7 +183,11 @@ pub async fn serve<W: World>(
             }
             () = sleep(LOOK_AGAIN) => {
                 // A node that vanished closes no connection; only a question that nobody answers tells.
+                let before = conversation.live.clone();
                 conversation.refresh(world.runner_state().await?);
+                if conversation.live != before {
+                    publish_at = Some(sooner(publish_at, SETTLE));
+                }
                 deliver = true;
             }
         }

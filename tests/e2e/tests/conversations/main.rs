@@ -1,6 +1,7 @@
 //! Many conversations at once, with a real API server, the real controller and real runners and agents; only the displays are toys.
 
 mod struck;
+mod turns;
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
