@@ -289,13 +289,13 @@ impl<'w, W: World> Conversation<'w, W> {
             | EventBody::Thinking { .. }
             | EventBody::Usage(_)
             | EventBody::LimitReached { .. }
+            | EventBody::Artifact(_)
             | EventBody::Question(_) => return Then::Later,
             // The Message is there for everybody to see.
             EventBody::Message { text, .. } => {
                 self.last_words = (event.turn, text);
                 return Then::Later;
             }
-            EventBody::Artifact(_) => return Then::Later,
         }
         Then::Tell
     }
