@@ -51,7 +51,8 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_CLUSTER)
 	cargo build --workspace --all-targets --locked
-	A8S_PROGRAMS_BUILT=1 A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --locked
+	A8S_PROGRAMS_BUILT=1 A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --exclude a8s-sim --locked
+	$(MAKE) --no-print-directory test-schedules
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture --test-threads=1
 
 test-conformance: ## The server in memory against a real API server, by random lists of requests; LISTS of them, where make test tries 60.
@@ -77,7 +78,7 @@ test-kills: ## Kill the controller at ten points of the sample's run.
 	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture killing_the_controller
 
 test-schedules: ## Seeded schedules against the plans, at least SCHEDULES of them.
-	A8S_SCHEDULES=$(SCHEDULES) cargo test --locked --profile schedules -p a8s-sim --test schedules
+	A8S_SCHEDULES=$(SCHEDULES) cargo test --locked --profile schedules -p a8s-sim
 
 bench: bench-up bench-workspaces bench-conversation ## Measure everything, and print tables.
 

@@ -4,6 +4,7 @@ use a8s_crds::{
     ObjectRef, PlanStep, Request, RequestState, SessionState, SessionStatus, Workspace,
     conditions::{self, ConditionType, Reason, Status},
 };
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
@@ -150,7 +151,9 @@ fn take_over(new: &mut SessionStatus, live: &Live) {
     new.turn = Some(live.turn);
     usage::take_over(new, live);
     new.queued = Some(live.queued);
-    new.last_activity = live.last_activity.map(Time).or_else(|| new.last_activity.clone());
+    // A Time is stored without its fraction: with it, each pass would find something new in the same answer.
+    let whole = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(time);
+    new.last_activity = live.last_activity.map(|t| Time(whole(t))).or_else(|| new.last_activity.clone());
     let step =
         |(title, status): &(String, String)| PlanStep { title: one_line(title, 200), status: status.clone() };
     new.plan = live.plan.iter().take(20).map(step).collect();

@@ -184,6 +184,11 @@ fn terminating_deletes_the_workspace_once_and_nothing_else() {
     assert_eq!((status.state.as_deref(), status.workspace.as_ref()), (Some("Terminated"), None));
 }
 
+/// As the server gives it back.
+fn stored(status: SessionStatus) -> SessionStatus {
+    from_value(serde_json::to_value(status).unwrap()).unwrap()
+}
+
 #[test]
 fn a_session_is_finished_when_the_agent_said_so_and_nothing_runs_or_waits() {
     let mut seen = seen(json!({"goal": "g"}));
@@ -192,6 +197,7 @@ fn a_session_is_finished_when_the_agent_said_so_and_nothing_runs_or_waits() {
         turn: 1,
         finished: Some("wrote report.pdf".into()),
         recorded: EventId { epoch: 0, seq: 9 },
+        last_activity: Some("2026-11-22T10:00:00.123456789Z".parse().unwrap()),
         ..Live::default()
     };
     for (running, queued, expected) in [(true, 0, "Working"), (false, 1, "Working"), (false, 0, "Finished")] {
@@ -200,7 +206,7 @@ fn a_session_is_finished_when_the_agent_said_so_and_nothing_runs_or_waits() {
         assert_eq!(status.state.as_deref(), Some(expected), "{running} {queued}");
         assert_eq!(reason(&status, ConditionType::Ready).0, "True");
     }
-    seen.session.status = Some(status_of(&seen, 0));
+    seen.session.status = Some(stored(status_of(&seen, 0)));
     let again = plan(&seen, &env_at(5));
     assert_eq!((again.status, again.notices), (None, vec![]), "nothing changed, nothing is written");
     seen.live = None;

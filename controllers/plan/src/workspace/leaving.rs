@@ -6,6 +6,7 @@ use a8s_crds::{
     labels,
 };
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     Hold, Observed, STALLED, keeping, life, lost, resting, running::pod_target, status::Draft, trouble,
@@ -16,7 +17,12 @@ use crate::{Effect, Env, Op, Plan, Wake};
 const SAVING: i64 = 60;
 /// Longest wait for a runner that says nothing.
 const SILENT: i64 = 10;
+/// How soon it is looked again whether files are stored, in milliseconds.
 const POLL: u64 = 500;
+/// The same for a runner that says nothing: whoever asks it tells at once when it does.
+const UNTOLD: u64 = 2_000;
+/// The same for a pod that is going, of which the watch tells; time alone shows that its node is lost.
+const GOING: u64 = 5_000;
 
 /// Plan for a Workspace with a deletion timestamp.
 pub(crate) fn deleted(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
@@ -45,7 +51,15 @@ pub(crate) fn deleted(observed: &Observed, env: &Env) -> Plan<WorkspaceStatus> {
         }
     }
     draft.conditions();
-    draft.finish(ops, Wake::AfterMillis(POLL))
+    draft.finish(ops, wake(observed, pod))
+}
+
+fn wake(observed: &Observed, pod: &Pod) -> Wake {
+    Wake::AfterMillis(match &observed.runner {
+        _ if trouble::leaving(pod) => GOING,
+        None => UNTOLD,
+        Some(_) => POLL,
+    })
 }
 
 /// Plan for a Workspace whose spec asks for suspension.
@@ -69,7 +83,7 @@ pub(crate) fn suspended(
             lost::hold(observed).unwrap_or_else(|| Hold::wait(Reason::Progressing, "The pod is going.")),
         );
         draft.conditions();
-        return draft.finish(ops, Wake::AfterMillis(POLL));
+        return draft.finish(ops, wake(observed, pod));
     }
     if observed.workspace.status.as_ref().and_then(|s| s.storage.as_ref()?.quiet_since.as_ref()).is_some() {
         // That was before this pod. It is crossed out before the pod goes, or else a Snapshot of then would pass for one of now.
@@ -90,7 +104,7 @@ pub(crate) fn suspended(
         ops.push(Op::Delete { target: pod_target(observed, pod), grace: None });
     }
     draft.conditions();
-    draft.finish(ops, Wake::AfterMillis(POLL))
+    draft.finish(ops, wake(observed, pod))
 }
 
 /// Since when the pod is to go. Ready fell when that began, or was never reached; then there is nothing to wait for long.

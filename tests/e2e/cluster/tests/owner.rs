@@ -45,8 +45,8 @@ fn kill_9_of_who_owns_an_api_server_leaves_neither_process_nor_folder() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let said = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let folder = said.filter_map(|line| Some(PathBuf::from(line.strip_prefix(FOLDER)?))).next();
+    let mut said = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let folder = said.find_map(|line| Some(PathBuf::from(line.strip_prefix(FOLDER)?)));
     let folder = folder.expect("the owner says where its server is");
     assert_eq!(of(&folder).len(), 2, "a store and a server: {:?}", of(&folder));
     assert!(folder.exists());

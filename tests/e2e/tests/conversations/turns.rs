@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 use crate::programs;
 
 const LIMIT: Duration = Duration::from_mins(3);
-/// Most writes of all processes about the Session for one turn. It shall be 12: each change of the Session's status is written twice, the
-/// second time without an effect, as docs/performance.md says.
-const MOST: usize = 20;
+/// Most writes of all processes about the Session for one turn.
+const MOST: usize = 12;
 
 struct Turns<'w> {
     world: &'w World,
