@@ -11,11 +11,15 @@ TOOL = $(CARGO_TARGET_DIR)/debug/a8s-cluster
 # Optimised: it shares the cores with what it measures.
 BENCH = cargo run --quiet --locked --release -p a8s-e2e --bin bench --
 
+# With the features of all packages together, as all other tests: with its own, half of what it is made of would be compiled once more.
+IN_CLUSTER = A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --locked
+RUN = -- --ignored --nocapture --test-threads=1
+
 # At least so many; the tests say how many there were.
 SCHEDULES ?= 100000
 LISTS ?= 1000
 
-.PHONY: help up down status token images logs test test-cases test-conformance test-conversations test-harnesses test-kills test-schedules bench bench-up bench-workspaces bench-conversation fmt lint gen
+.PHONY: help up down status token images logs test test-cases run-cases test-conformance test-conversations test-harnesses test-kills test-schedules bench bench-up bench-workspaces bench-conversation fmt lint gen
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -49,11 +53,11 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 	cargo fmt --check
 	cd console/web && npm ci --no-audit --no-fund && npm run lint && npm run typecheck && npm test && npm run build
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO_CLUSTER)
 	cargo build --workspace --all-targets --locked
 	A8S_PROGRAMS_BUILT=1 A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --exclude a8s-sim --locked
 	$(MAKE) --no-print-directory test-schedules
-	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture --test-threads=1
+	$(IN_CLUSTER) --test first_light $(RUN)
+	A8S_PROGRAMS_BUILT=1 $(MAKE) --no-print-directory run-cases
 
 test-conformance: ## The server in memory against a real API server, by random lists of requests; LISTS of them, where make test tries 60.
 	A8S_LISTS=$(LISTS) cargo test --locked -p a8s-e2e --test conformance -- --nocapture
@@ -64,13 +68,15 @@ test-conversations: ## Agents at work as processes: fifty of them, and kill -9 o
 test-harnesses: ## Agent programs of others, as people install them, against a mock of their model: opencode, Claude, Codex, Gemini.
 	cargo test --locked -p a8s-runner --test harnesses -- --include-ignored --nocapture --test-threads=1
 
-# One cluster serves all topics.
 test-cases: ## T4 of Workspaces, Snapshots, pools and conversations, by topic.
 	$(CARGO_CLUSTER)
+	$(MAKE) --no-print-directory run-cases
+
+# One cluster serves all topics.
+run-cases:
 	CLUSTER=cases $(TOOL) down
 	CLUSTER=cases $(TOOL) up --no-sample
-	A8S_CLUSTER_BIN=$(TOOL) A8S_ATTACH=1 A8S_KEEP_CLUSTER=1 A8S_CLUSTER_NAME=cases \
-	  cargo test --locked -p a8s-e2e --test cases -- --ignored --nocapture --test-threads=1; \
+	A8S_ATTACH=1 A8S_KEEP_CLUSTER=1 A8S_CLUSTER_NAME=cases $(IN_CLUSTER) --test cases $(RUN); \
 	  status=$$?; CLUSTER=cases $(TOOL) down; exit $$status
 
 test-kills: ## Kill the controller at ten points of the sample's run.
