@@ -1,6 +1,6 @@
-//! What a turn costs the API server, and how long a Message takes to the agent's turn.
+//! What a turn costs the API server.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use a8s_e2e::{steady::Writes, world::World};
 use serde_json::{Value, json};
@@ -52,14 +52,6 @@ impl<'w> Turns<'w> {
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["type"].is_string()).collect()
     }
-
-    /// When the turn of this number began, by the runner's clock.
-    fn began(&self, words: &str) -> Option<SystemTime> {
-        let events = self.events();
-        let began = events.iter().find(|e| e["type"] == "turnStarted" && e["data"]["content"] == words)?;
-        let at: jiff::Timestamp = began["ts"].as_str()?.parse().ok()?;
-        Some(at.into())
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,42 +87,4 @@ async fn a_turn_costs_few_writes_however_many_steps_it_takes_and_however_long() 
         }
     }
     assert!(dear.is_empty(), "{dear:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "T3: takes some minutes; run by `make test-conversations`"]
-async fn a_message_does_not_wait_for_what_the_agent_said_before_it_to_be_recorded() {
-    let world = World::start(programs()).await.expect("a world");
-    let turns = Turns::begin(&world, "prompt").await;
-    let words: Vec<_> = (0..20).map(|n| format!("/say word {n}")).collect();
-    let mut times: [Vec<u128>; 2] = Default::default();
-    for round in 0..6 {
-        for (kind, times) in ["rest", "after"].into_iter().zip(&mut times) {
-            let talked = format!("prompt-{kind}-talk-{round}");
-            turns.say(&talked, &format!("{}\n/say {talked}", words.join("\n"))).await;
-            if kind == "rest" {
-                turns.is_over(&talked).await;
-            } else {
-                let begun = async || Ok(turns.events().iter().any(|e| e["data"]["text"] == talked.as_str()));
-                world.until("it talks", LIMIT, begun).await.expect("it does");
-                turns.rest().await;
-            }
-            let name = format!("prompt-{kind}-{round}");
-            let content = format!("/say {name}");
-            let said = SystemTime::now();
-            turns.say(&name, &content).await;
-            turns.is_over(&name).await;
-            let began = turns.began(&content).expect("its turn");
-            times.push(began.duration_since(said).unwrap_or_default().as_millis());
-        }
-    }
-    let [rest, after] = times.map(|mut times| {
-        times.sort_unstable();
-        times
-    });
-    eprintln!(
-        "ms from before the Message was made to its turn: at rest {rest:?}, right after another {after:?}"
-    );
-    // To record 21 words takes longer than this; the machine may be busy.
-    assert!(after[3] <= rest[3] * 4 + 100, "at rest {rest:?}, right after another {after:?}");
 }
