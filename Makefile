@@ -63,7 +63,7 @@ test-conformance: ## The server in memory against a real API server, by random l
 	A8S_LISTS=$(LISTS) cargo test --locked -p a8s-e2e --test conformance -- --nocapture
 
 test-conversations: ## Agents at work as processes: fifty of them, and kill -9 of controller, runner and agent in a turn.
-	cargo test --locked -p a8s-e2e --test conversations -- --ignored --nocapture --test-threads=1
+	cargo test --locked -p a8s-e2e --test conversations $(RUN)
 
 test-harnesses: ## Agent programs of others, as people install them, against a mock of their model: opencode, Claude, Codex, Gemini.
 	cargo test --locked -p a8s-runner --test harnesses -- --include-ignored --nocapture --test-threads=1
@@ -81,7 +81,7 @@ run-cases:
 
 test-kills: ## Kill the controller at ten points of the sample's run.
 	$(CARGO_CLUSTER)
-	A8S_CLUSTER_BIN=$(TOOL) cargo test --locked -p a8s-e2e --test first_light -- --ignored --nocapture killing_the_controller
+	$(IN_CLUSTER) --test first_light $(RUN) killing_the_controller
 
 test-schedules: ## Seeded schedules against the plans, at least SCHEDULES of them.
 	A8S_SCHEDULES=$(SCHEDULES) cargo test --locked --profile schedules -p a8s-sim

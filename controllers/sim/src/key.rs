@@ -30,6 +30,11 @@ impl Key {
         Self::new("a8s.dev/v1alpha1", kind, namespace, name)
     }
 
+    /// Whether it is of one of our own kinds.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.api_version.starts_with("a8s.dev/")
+    }
+
     /// Of an object.
     pub fn of(object: &Value) -> Result<Self, SimError> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -151,7 +151,7 @@ impl Sim {
         metadata["generation"] = 1.into();
         metadata["creationTimestamp"] = self.second().into();
         self.put(&key, object);
-        if key.api_version.starts_with("a8s.dev/") {
+        if key.is_ours() {
             self.fresh.insert(key.clone());
         }
         Ok(key)

@@ -20,7 +20,7 @@ static SCHEMAS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
 /// and the metadata of every object, have no null.
 pub(crate) fn nulls(key: &Key, object: &mut Value) -> bool {
     drop_nulls(&mut object["metadata"]);
-    if !key.api_version.starts_with("a8s.dev/") {
+    if !key.is_ours() {
         drop_nulls(object);
         return true;
     }

@@ -194,6 +194,13 @@ impl World {
         self.create(&json!({"apiVersion": OURS, "kind": kind, "metadata": metadata, "spec": spec})).await
     }
 
+    /// A person says something in a Session.
+    pub async fn say(&self, session: &str, name: &str, content: &str) -> Result<()> {
+        let author = json!({"kind": "User", "name": "jane"});
+        let spec = json!({"session": session, "content": content, "author": author});
+        self.make("Message", name, &spec).await
+    }
+
     /// One of our objects in the namespace.
     pub async fn get(&self, kind: &str, name: &str) -> Result<Value> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), TEAM, &resource(OURS, kind));

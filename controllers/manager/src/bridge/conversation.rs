@@ -207,18 +207,22 @@ impl<'w, W: World> Conversation<'w, W> {
         if record::is_said(&event.body) {
             self.said.insert(event.id);
         }
-        let old = event.id.epoch != self.epoch || event.id <= self.live.recorded;
-        if old && self.behind.is_empty() {
+        if self.needs_no_record(&event) && self.behind.is_empty() {
             return self.pass(event) == Then::Look || look;
         }
         self.behind.push_back(event);
         look
     }
 
+    /// Whether the objects of an event are there already, or are another branch's.
+    fn needs_no_record(&self, event: &Event) -> bool {
+        event.id.epoch != self.epoch || event.id <= self.live.recorded
+    }
+
     /// Records the next event that was heard; what that is a reason for.
     pub async fn record_next(&mut self) -> Result<Then, Error> {
         let Some(event) = self.behind.front().cloned() else { return Ok(Then::Later) };
-        if event.id.epoch == self.epoch && event.id > self.live.recorded {
+        if !self.needs_no_record(&event) {
             self.record(&event).await?;
             self.live.recorded = event.id;
         }

@@ -4,8 +4,8 @@
 use a8s_crds::{Trigger, WorkspaceStatus, conditions::Reason};
 use k8s_openapi::{api::core::v1::PersistentVolumeClaim, apimachinery::pkg::apis::meta::v1::Time};
 
-use super::{Hold, Observed, STALLED, keeping, leaving, removal, status::Draft, volume};
-use crate::{Env, Op, Plan, Wake};
+use super::{Hold, Observed, keeping, leaving, removal, status::Draft, volume};
+use crate::{Env, Op, Plan};
 
 pub(crate) fn plan(
     observed: &Observed,
@@ -20,7 +20,7 @@ pub(crate) fn plan(
         None => gone(observed, &mut draft),
         Some(claim) => replace(observed, claim, env, &mut draft, &mut ops),
     };
-    let wake = if hold.stalled { Wake::AfterMillis(STALLED) } else { Wake::OnChange };
+    let wake = hold.wake();
     draft.hold(hold);
     draft.control(None);
     draft.conditions();
@@ -106,7 +106,7 @@ fn replace(
     if !found.usable() || found.claim_uid != claim.metadata.uid {
         return taking();
     }
-    if observed.workspace.status.as_ref().and_then(|s| s.archive.as_ref()) != Some(&found.name) {
+    if volume::recorded_archive(observed) != Some(&*found.name) {
         draft.status.archive = Some(found.name.clone());
         draft.notice(
             false,

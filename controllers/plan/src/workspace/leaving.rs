@@ -8,9 +8,7 @@ use a8s_crds::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{
-    Hold, Observed, STALLED, keeping, life, lost, resting, running::pod_target, status::Draft, trouble,
-};
+use super::{Hold, Observed, keeping, life, lost, resting, running::pod_target, status::Draft, trouble};
 use crate::{Effect, Env, Op, Plan, Wake};
 
 /// Longest wait for files, in seconds: a deleted Workspace must not stay for a store that is down.
@@ -71,9 +69,9 @@ pub(crate) fn suspended(
 ) -> Plan<WorkspaceStatus> {
     let Some(pod) = observed.own_pod() else {
         let kept = resting::keep_volume(observed, env, &mut draft, &mut ops);
-        let wake =
-            if kept.as_ref().is_err_and(|h| h.stalled) { Wake::AfterMillis(STALLED) } else { Wake::OnChange };
-        draft.hold(kept.err().unwrap_or_else(|| life::rest(observed, life::wanted(observed, env))));
+        let hold = kept.err().unwrap_or_else(|| life::rest(observed, life::wanted(observed, env)));
+        let wake = hold.wake();
+        draft.hold(hold);
         draft.control(None);
         draft.conditions();
         return draft.finish(ops, wake);

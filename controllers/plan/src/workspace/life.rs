@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
-use super::{Hold, Observed, status::Draft, trouble};
+use super::{Hold, Observed, status::Draft, trouble, volume};
 use crate::{Env, Notice, Op, Plan, Target, Wake};
 
 /// Nothing falls asleep sooner: an agent needs a moment between its start and the first message.
@@ -134,7 +134,7 @@ fn noticed(observed: &Observed, env: &Env) -> bool {
 /// `spec.state` suspends has one until its time is over, by any controller's clock.
 fn archived(observed: &Observed, env: &Env) -> bool {
     let after = terms(&observed.workspace).archive;
-    let stands = status(observed).is_some_and(|s| s.archive.is_some()) && observed.own_claim().is_none();
+    let stands = volume::recorded_archive(observed).is_some() && observed.own_claim().is_none();
     let asleep = observed.workspace.spec.state == WorkspaceState::Running;
     if stands {
         asleep || due(observed, after.map(|after| after - SKEW), env)

@@ -126,4 +126,9 @@ impl Hold {
     fn stalled(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), stalled: true }
     }
+
+    /// When to look again at what no process does anything about: what only people can mend may be something that nobody watches.
+    fn wake(&self) -> Wake {
+        if self.stalled { Wake::AfterMillis(STALLED) } else { Wake::OnChange }
+    }
 }

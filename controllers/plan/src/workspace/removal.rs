@@ -56,7 +56,7 @@ pub(crate) fn may_go(observed: &Observed, claim: &PersistentVolumeClaim) -> bool
     };
     let newest = observed.own_claim();
     if newest.is_some_and(|newest| newest.metadata.uid.as_deref() == uid) {
-        let archive = observed.workspace.status.as_ref().and_then(|s| s.archive.as_deref());
+        let archive = volume::recorded_archive(observed);
         let stands = || observed.snapshots.iter().any(|s| Some(&*s.name) == archive && s.usable());
         return observed.pod.is_none()
             && (volume::archived(observed, claim) && holds_it(archive)

@@ -17,30 +17,22 @@ pub(super) fn keep_volume(
     if restore::replacing(observed).is_some() {
         return Ok(());
     }
-    match volume::current(observed) {
-        Some(claim) if claim.metadata.deletion_timestamp.is_some() => Ok(()),
-        Some(claim) if volume::phase(claim) == "Bound" => {
-            draft.status.archive = None;
-            Ok(())
-        }
-        Some(_) => match volume::archive(observed) {
-            Some(archive) => Err(unbound(archive)),
-            None => Ok(()),
-        },
-        None => match volume::archive(observed).map(str::to_owned) {
-            Some(archive) => {
-                // Written down, because the newest Archive is looked for only as long as there is no claim.
-                draft.status.archive = Some(archive.clone());
-                running::make(observed, env, ops).and(Err(unbound(&archive)))
-            }
-            None => Ok(()),
-        },
+    let claim = volume::current(observed);
+    if claim.is_some_and(|claim| claim.metadata.deletion_timestamp.is_some()) {
+        return Ok(());
     }
-}
-
-fn unbound(archive: &str) -> Hold {
+    if claim.is_some_and(|claim| volume::phase(claim) == "Bound") {
+        draft.status.archive = None;
+        return Ok(());
+    }
+    let Some(archive) = volume::archive(observed) else { return Ok(()) };
+    if claim.is_none() {
+        // Written down, because the newest Archive is looked for only as long as there is no claim.
+        draft.status.archive = Some(archive.to_owned());
+        running::make(observed, env, ops)?;
+    }
     let text = format!(
         "Suspended as spec.state asks; its volume comes from the Snapshot {archive}, at the latest when the desktop runs."
     );
-    Hold::wait(Reason::Suspended, text)
+    Err(Hold::wait(Reason::Suspended, text))
 }

@@ -70,15 +70,19 @@ pub(crate) fn current(observed: &Observed) -> Option<&PersistentVolumeClaim> {
         .filter(|claim| claim.metadata.deletion_timestamp.is_none() || !archived(observed, claim))
 }
 
+/// The Archive that is written down.
+pub(crate) fn recorded_archive(observed: &Observed) -> Option<&str> {
+    observed.workspace.status.as_ref()?.archive.as_deref()
+}
+
 /// Whether the recorded Archive stands for what is on this claim, rather than the claim for what is in the Archive.
 pub(crate) fn archived(observed: &Observed, claim: &PersistentVolumeClaim) -> bool {
-    let archive = observed.workspace.status.as_ref().and_then(|s| s.archive.as_deref());
-    archive.is_some_and(|archive| note(claim, RESTORED_FROM) != Some(archive))
+    recorded_archive(observed).is_some_and(|archive| note(claim, RESTORED_FROM) != Some(archive))
 }
 
 /// Whether this claim was to get what is in the recorded Archive and has no volume yet, so that nothing goes with it.
 pub(crate) fn blank(observed: &Observed, claim: &PersistentVolumeClaim) -> bool {
-    let archive = observed.workspace.status.as_ref().and_then(|s| s.archive.as_deref());
+    let archive = recorded_archive(observed);
     let volume = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref());
     archive.is_some()
         && note(claim, RESTORED_FROM) == archive
@@ -104,10 +108,10 @@ pub(crate) fn next_generation(observed: &Observed) -> i64 {
 
 /// The Snapshot that stands for the volume while there is none. Without a status the newest Archive of this Workspace is it.
 pub fn archive(observed: &Observed) -> Option<&str> {
-    let status = observed.workspace.status.as_ref();
-    if let Some(archive) = status.and_then(|s| s.archive.as_deref()) {
+    if let Some(archive) = recorded_archive(observed) {
         return Some(archive);
     }
+    let status = observed.workspace.status.as_ref();
     if observed.own_claim().is_some() || status.is_some_and(|s| s.storage.is_some()) {
         return None;
     }

@@ -29,9 +29,7 @@ impl<'w> Talk<'w> {
     }
 
     async fn say(&self, name: &str, content: &str) {
-        let author = json!({"kind": "User", "name": "jane"});
-        let spec = json!({"session": self.session, "content": content, "author": author});
-        self.world.make("Message", name, &spec).await.expect("a Message");
+        self.world.say(self.session, name, content).await.expect("a Message");
     }
 
     async fn messages(&self) -> Vec<Value> {

@@ -32,9 +32,7 @@ impl<'w> Turns<'w> {
     }
 
     async fn say(&self, name: &str, content: &str) {
-        let author = json!({"kind": "User", "name": "jane"});
-        let spec = json!({"session": self.session, "content": content, "author": author});
-        self.world.make("Message", name, &spec).await.expect("a Message");
+        self.world.say(self.session, name, content).await.expect("a Message");
     }
 
     /// The Message's turn is over, and all of it is recorded.

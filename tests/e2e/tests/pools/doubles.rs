@@ -1,12 +1,15 @@
 //! Who else writes in a cluster: volume driver and kubelet, as far as the controller can see them.
 
+use std::fmt::Debug;
+
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::world::resource;
@@ -14,17 +17,21 @@ use crate::world::resource;
 pub const DRIVER: &str = "double.example";
 pub const SNAPSHOTS: &str = "snapshot.storage.k8s.io/v1";
 
+/// Serves every object of a kind, whenever it is made or changed.
+async fn each<K, F>(all: Api<K>, serve: impl Fn(K) -> F)
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    F: Future<Output = kube::Result<()>>,
+{
+    let found = watcher(all, watcher::Config::default()).default_backoff().applied_objects();
+    let found = found.filter_map(|object| std::future::ready(object.ok()));
+    let serve = &serve;
+    found.for_each_concurrent(8, |object| async move { drop(serve(object).await) }).await;
+}
+
 /// Makes a volume for every claim, and lets go of those that are deleted.
 pub async fn driver(client: Client) {
-    let all: Api<PersistentVolumeClaim> = Api::all(client.clone());
-    let claims = watcher(all, watcher::Config::default()).default_backoff().applied_objects();
-    claims
-        .filter_map(|c| std::future::ready(c.ok()))
-        .for_each_concurrent(8, |claim| {
-            let client = client.clone();
-            async move { drop(provide(client, claim).await) }
-        })
-        .await;
+    each(Api::all(client.clone()), |claim| provide(client.clone(), claim)).await;
 }
 
 async fn provide(client: Client, claim: PersistentVolumeClaim) -> kube::Result<()> {
@@ -60,14 +67,7 @@ async fn provide(client: Client, claim: PersistentVolumeClaim) -> kube::Result<(
 /// Takes every VolumeSnapshot at once.
 pub async fn snapshots(client: Client) {
     let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource(SNAPSHOTS, "VolumeSnapshot"));
-    let found = watcher(all, watcher::Config::default()).default_backoff().applied_objects();
-    found
-        .filter_map(|s| std::future::ready(s.ok()))
-        .for_each_concurrent(8, |snapshot| {
-            let client = client.clone();
-            async move { drop(take(client, snapshot).await) }
-        })
-        .await;
+    each(all, |snapshot| take(client.clone(), snapshot)).await;
 }
 
 async fn take(client: Client, snapshot: DynamicObject) -> kube::Result<()> {
@@ -98,14 +98,7 @@ async fn take(client: Client, snapshot: DynamicObject) -> kube::Result<()> {
 
 /// Gives every pod a node and says that it runs and that its probes succeed; ends those that are deleted.
 pub async fn kubelet(client: Client) {
-    let all: Api<Pod> = Api::all(client.clone());
-    let pods = watcher(all, watcher::Config::default()).default_backoff().applied_objects();
-    let pods = pods.filter_map(|pod| std::future::ready(pod.ok()));
-    pods.for_each_concurrent(8, |pod| {
-        let client = client.clone();
-        async move { drop(serve(client, pod).await) }
-    })
-    .await;
+    each(Api::all(client.clone()), |pod| serve(client.clone(), pod)).await;
 }
 
 async fn serve(client: Client, pod: Pod) -> kube::Result<()> {

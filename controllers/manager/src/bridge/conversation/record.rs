@@ -122,8 +122,7 @@ impl<W: World> Conversation<'_, W> {
     /// What was said before people's new Messages has its place before them, although it is recorded later.
     pub(super) fn keep_places(&mut self) {
         for event in &self.behind {
-            let recorded = event.id.epoch != self.epoch || event.id <= self.live.recorded;
-            if !recorded && is_said(&event.body) && !self.kept.contains_key(&event.id) {
+            if !self.needs_no_record(event) && is_said(&event.body) && !self.kept.contains_key(&event.id) {
                 self.live.last_message += 1;
                 self.kept.insert(event.id, self.live.last_message);
             }

@@ -38,6 +38,14 @@ fn source() -> Option<Source> {
     })
 }
 
+/// Archived, and now it shall be suspended.
+fn to_be_suspended() -> Observed {
+    let mut observed = archived();
+    observed.archive = source();
+    observed.workspace.spec.state = WorkspaceState::Suspended;
+    observed
+}
+
 fn wake(observed: &mut Observed) {
     observed.workspace.spec.state = WorkspaceState::Running;
     observed.archive = source();
@@ -194,10 +202,8 @@ fn without_its_status_an_archived_workspace_still_knows_its_snapshot() {
 
 #[test]
 fn what_is_archived_and_shall_be_suspended_gets_its_volume_back_without_a_pod() {
-    let mut observed = archived();
+    let mut observed = to_be_suspended();
     let archive = status(&observed).archive.clone();
-    wake(&mut observed);
-    observed.workspace.spec.state = WorkspaceState::Suspended;
     let plan = pass(&mut observed, 100);
     assert_eq!((creates(&plan, "PersistentVolumeClaim"), creates(&plan, "Pod")), (1, 0));
     assert_eq!(claim(&observed)["spec"]["dataSource"]["name"], "vs");
@@ -212,10 +218,8 @@ fn what_is_archived_and_shall_be_suspended_gets_its_volume_back_without_a_pod() 
 
 #[test]
 fn a_claim_that_never_got_what_is_archived_goes_again_and_the_archive_still_stands() {
-    let mut observed = archived();
+    let mut observed = to_be_suspended();
     let archive = status(&observed).archive.clone();
-    wake(&mut observed);
-    observed.workspace.spec.state = WorkspaceState::Suspended;
     pass(&mut observed, 100);
     pass(&mut observed, 101);
     observed.workspace.spec.state = WorkspaceState::Archived;
@@ -227,9 +231,7 @@ fn a_claim_that_never_got_what_is_archived_goes_again_and_the_archive_still_stan
 
 #[test]
 fn what_its_lifecycle_archived_stays_so_when_it_shall_be_suspended() {
-    let mut observed = archived();
-    wake(&mut observed);
-    observed.workspace.spec.state = WorkspaceState::Suspended;
+    let mut observed = to_be_suspended();
     let lifecycle = serde_json::from_value(serde_json::json!({"archiveAfter": "30s"})).unwrap();
     observed.workspace.spec.lifecycle = Some(lifecycle);
     let plan = pass(&mut observed, 3_600);
