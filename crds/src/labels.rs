@@ -8,7 +8,7 @@ pub const MANAGER: &str = "a8s";
 pub const SESSION: &str = "a8s.dev/session";
 /// Name of the Workspace an object belongs to.
 pub const WORKSPACE: &str = "a8s.dev/workspace";
-/// UID of the Workspace an object belongs to; what NetworkPolicy and Service select.
+/// UID of the Workspace an object belongs to; what the NetworkPolicy selects.
 pub const WORKSPACE_UID: &str = "a8s.dev/workspace-uid";
 /// `true` on Messages whose epoch was left behind by a restore.
 pub const ABANDONED: &str = "a8s.dev/abandoned";

@@ -18,11 +18,6 @@ pub fn pod(workspace: &str) -> String {
     format!("{workspace}-desktop")
 }
 
-/// The Service in front of the pod: deskd and runner.
-pub fn service(workspace: &str) -> String {
-    format!("{workspace}-desktop")
-}
-
 /// The NetworkPolicy of the pod.
 pub fn network_policy(workspace: &str) -> String {
     format!("{workspace}-desktop")
@@ -99,11 +94,6 @@ pub fn artifact(session: &str, name: &str, version: i64, origin: &str, taken: bo
     let suffix = if taken { format!("-{}", short_hash(origin)) } else { String::new() };
     let tail = format!("-v{version}{suffix}");
     format!("{}{tail}", bounded(&format!("{session}-{}", slug(name)), 63 - tail.len()))
-}
-
-/// DNS name under which the control plane reaches the pod.
-pub fn service_host(workspace: &str, namespace: &str) -> String {
-    format!("{}.{namespace}.svc", service(workspace))
 }
 
 /// Lower-case letters, digits and single dashes; never empty.

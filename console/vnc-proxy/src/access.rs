@@ -66,7 +66,7 @@ pub struct Target {
     pub name: String,
     /// UID: another Workspace of the same name is another target.
     pub uid: String,
-    /// DNS name or address of its Service.
+    /// Address of its pod.
     pub host: String,
 }
 

@@ -1,4 +1,4 @@
-//! The connection to deskd: TLS to the Workspace's Service, where only the pod with that Workspace's UID has the right certificate, and
+//! The connection to deskd: TLS to the Workspace's pod, where only the pod with that Workspace's UID has the right certificate, and
 //! an upgrade with a token that says for whom.
 
 use std::{path::Path, sync::Arc};

@@ -8,42 +8,33 @@ use a8s_plan::{
     Effect, Op,
     artifact::{Observed, Outcome, Source, is_stored, key, plan},
 };
-use futures::StreamExt;
 use kube::{
     Api, ResourceExt,
-    runtime::{
-        Controller,
-        controller::{Action, Config},
-        reflector::ObjectRef,
-        watcher,
-    },
+    runtime::{controller::Action, reflector::ObjectRef},
 };
 
 use crate::{
     context::Context,
-    errors::{Error, error_policy},
+    errors::Error,
     execute,
     pods::PodError,
+    queue,
     store::{self, FetchError, StoreError},
 };
 
 /// Runs until the process ends.
 pub async fn run(ctx: Arc<Context>) {
-    let client = ctx.client.clone();
-    let controller = Controller::new(Api::<Artifact>::all(client.clone()), watcher::Config::default());
-    let artifacts = controller.store();
-    controller
-        .with_config(Config::default().concurrency(16))
-        // A Workspace that comes back, or goes, matters to the Artifacts whose content is still there only.
-        .watches(Api::<Workspace>::all(client), watcher::Config::default(), move |workspace| {
-            let uid = workspace.uid().unwrap_or_default();
-            let waiting =
-                artifacts.state().into_iter().filter(|a| a.spec.workspace.uid == uid && !is_stored(a));
-            waiting.map(|a| ObjectRef::from_obj(a.as_ref())).collect::<Vec<_>>()
-        })
-        .run(reconcile, error_policy, ctx)
-        .for_each(|_| std::future::ready(()))
-        .await;
+    ctx.stores.ready().await;
+    let artifacts = ctx.stores.artifacts_of.clone();
+    // A Workspace that comes back, or goes, matters to the Artifacts whose content is still there only.
+    let of_workspace = move |workspace: &Workspace| {
+        let waiting = artifacts.get(&workspace.uid().unwrap_or_default()).into_iter();
+        waiting.filter(|a| !is_stored(a)).map(|a| ObjectRef::from_obj(&*a)).collect::<Vec<_>>()
+    };
+    let triggers =
+        [queue::own(&ctx.stores.artifacts, |_| {}), queue::related(&ctx.stores.workspaces, of_workspace)];
+    let (passes, store) = (ctx.clone(), ctx.stores.artifacts.store());
+    queue::run(ctx, store, triggers, 16, move |artifact| reconcile(artifact, passes.clone())).await;
 }
 
 async fn reconcile(artifact: Arc<Artifact>, ctx: Arc<Context>) -> Result<Action, Error> {

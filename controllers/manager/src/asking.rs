@@ -11,7 +11,7 @@ use a8s_crds::Workspace;
 use a8s_wire::{DeskState, RunnerState};
 use futures::{Stream, channel::mpsc};
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::pods::{PodAddress, PodClient};
 
@@ -22,14 +22,37 @@ const SOON: Duration = Duration::from_millis(25);
 const STARTING: Duration = Duration::from_millis(150);
 /// So many questions are asked as during a start, counted from the last thing that was seen to happen to the pod: some three seconds.
 const PATIENCE: u32 = 24;
+/// So many are enough for a pod whose containers are ready to the kubelet: it is not starting any more.
+const DOUBT: u32 = 3;
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Whether a pod answers.
 #[derive(Clone, Debug)]
 enum Known {
     Answers(PodAddress),
-    /// With the stage of its start that was seen last, and the way to say that there is another.
-    Silent(PodAddress, u64, Arc<Notify>),
+    /// Somebody asks it.
+    Silent(Silent),
+}
+
+/// A pod that does not answer.
+#[derive(Clone, Debug)]
+struct Silent {
+    at: PodAddress,
+    /// How far its start was seen to be.
+    stage: Stage,
+    /// Says that it is at another stage.
+    news: Arc<Notify>,
+    /// Becomes true when it answers.
+    heard: watch::Sender<bool>,
+}
+
+/// How far the start of a pod is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Another number whenever something happens to one of its containers.
+    pub number: u64,
+    /// The kubelet calls all of them ready.
+    pub ready: bool,
 }
 
 /// What is known of all pods, by UID of the Workspace.
@@ -53,19 +76,19 @@ impl Asking {
         taken.unwrap_or_else(|| mpsc::unbounded().1)
     }
 
-    /// Asks both. Nothing at once if nobody answers there. `stage` is any number that changes when something happens to the pod: one that is
-    /// silent is then asked often again.
+    /// Asks both. Nothing at once if nobody answers there. A silent one is asked often again when its stage is another.
     pub async fn ask(
         self: &Arc<Self>,
         workspace: ObjectRef<Workspace>,
         at: PodAddress,
-        stage: u64,
+        stage: Stage,
     ) -> (Option<DeskState>, Option<RunnerState>) {
         let known = self.known().get(&at.uid).cloned();
         match known {
-            Some(Known::Silent(address, before, news)) if address == at => {
-                if before != stage {
-                    self.known().insert(at.uid.clone(), Known::Silent(at, stage, news.clone()));
+            Some(Known::Silent(silent)) if silent.at == at => {
+                if silent.stage != stage {
+                    let news = silent.news.clone();
+                    self.known().insert(at.uid.clone(), Known::Silent(Silent { stage, ..silent }));
                     news.notify_one();
                 }
                 return (None, None);
@@ -79,17 +102,29 @@ impl Asking {
             _ => {}
         }
         let news = Arc::new(Notify::new());
-        self.known().insert(at.uid.clone(), Known::Silent(at.clone(), stage, news.clone()));
+        let silent = Silent { at: at.clone(), stage, news: news.clone(), heard: watch::Sender::new(false) };
+        self.known().insert(at.uid.clone(), Known::Silent(silent));
         tokio::spawn(self.clone().keep_asking(workspace, at, news));
         (None, None)
     }
 
     /// The pod is gone, or going.
     pub fn forget(&self, uid: &str) {
-        if let Some(Known::Silent(_, _, news)) = self.known().remove(uid) {
+        if let Some(Known::Silent(silent)) = self.known().remove(uid) {
             // Whoever asks looks up and sees that nobody wants to know.
-            news.notify_one();
+            silent.news.notify_one();
         }
+    }
+
+    /// Waits until a pod that is known not to answer does, or nobody wants to know any more; at once for any other.
+    pub async fn heard(&self, uid: &str) {
+        let heard = match self.known().get(uid) {
+            Some(Known::Silent(silent)) => Some(silent.heard.subscribe()),
+            _ => None,
+        };
+        let Some(mut heard) = heard else { return };
+        // The sender goes with the wish to know.
+        drop(heard.wait_for(|heard| *heard).await);
     }
 
     async fn keep_asking(
@@ -101,13 +136,10 @@ impl Asking {
         let (mut pause, mut attempt) = (SOON, 0_u32);
         loop {
             let (desk, runner) = self.both(&at).await;
-            let mine =
-                |known: &Known| matches!(known, Known::Silent(_, _, other) if Arc::ptr_eq(other, &news));
-            if !self.known().get(&at.uid).is_some_and(mine) {
-                return;
-            }
+            let Some(silent) = self.silent(&at.uid, &news) else { return };
             if desk.is_some() || runner.is_some() {
                 self.known().insert(at.uid.clone(), Known::Answers(at));
+                silent.heard.send_replace(true);
                 // The receiver is gone only when the process ends.
                 drop(self.passes.unbounded_send(workspace));
                 return;
@@ -117,8 +149,17 @@ impl Asking {
                 continue;
             }
             attempt += 1;
-            let longest = if attempt < PATIENCE { STARTING } else { LONGEST };
+            let patience = if silent.stage.ready { DOUBT } else { PATIENCE };
+            let longest = if attempt < patience { STARTING } else { LONGEST };
             pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// What is known of the pod, if nobody else was told to ask it meanwhile and somebody still wants to know.
+    fn silent(&self, uid: &str, news: &Arc<Notify>) -> Option<Silent> {
+        match self.known().get(uid) {
+            Some(Known::Silent(silent)) if Arc::ptr_eq(&silent.news, news) => Some(silent.clone()),
+            _ => None,
         }
     }
 

@@ -8,23 +8,10 @@ use std::{
 
 use a8s_crds::{ConfigMapKey, Connection, SecretKey};
 use a8s_plan::connection::{Observed, Reference, plan, references};
-use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{
-    Api, ResourceExt,
-    runtime::{
-        Config, applier,
-        controller::{Action, ReconcileRequest},
-        reflector::ObjectRef,
-        watcher,
-    },
-};
+use kube::{Api, ResourceExt, runtime::controller::Action};
 
-use crate::{
-    context::Context,
-    errors::{self, Error},
-    execute,
-};
+use crate::{context::Context, errors::Error, execute, queue};
 
 /// What a Connection's key was when it was looked at last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,35 +32,15 @@ struct Passes {
 /// Reconciles Connections until the process ends.
 pub async fn run(ctx: Arc<Context>) {
     ctx.stores.ready().await;
-    let store = ctx.stores.connections.store();
     let passes = Arc::new(Passes { ctx: ctx.clone(), known: Mutex::default() });
     let forgetting = passes.clone();
-    let own = ctx.stores.connections.changes().filter_map(move |change| {
-        if change.gone {
-            let uid = change.object.uid().unwrap_or_default();
-            forgetting.known().remove(&uid);
-            forgetting.ctx.written.forget(&uid);
-        }
-        std::future::ready((!change.gone).then(|| ObjectRef::from_obj(&*change.object)))
+    let own = queue::own(&ctx.stores.connections, move |connection| {
+        let uid = connection.uid().unwrap_or_default();
+        forgetting.known().remove(&uid);
+        forgetting.ctx.written.forget(&uid);
     });
-    let triggers = stream::select_all([own.boxed()]);
-    let triggers = triggers.map(|c| Ok::<_, watcher::Error>(ReconcileRequest::from(c)));
-    let policy =
-        |object, error: &Error, passes: Arc<Passes>| errors::error_policy(object, error, passes.ctx.clone());
-    applier(
-        |connection, passes| Box::pin(pass(connection, passes)),
-        policy,
-        passes,
-        store,
-        triggers,
-        Config::default().concurrency(4),
-    )
-    .for_each(|result| async move {
-        if let Err(error) = result {
-            tracing::debug!(%error, "connection pass");
-        }
-    })
-    .await;
+    let store = ctx.stores.connections.store();
+    queue::run(ctx, store, [own], 4, move |connection| pass(connection, passes.clone())).await;
 }
 
 impl Passes {

@@ -42,6 +42,8 @@ pub struct Context {
     pub asking: Arc<crate::asking::Asking>,
     /// Secrets that were seen.
     pub secrets: crate::reading::SeenSecrets,
+    /// What was looked for and is not there.
+    pub absent: crate::reading::Absent,
     /// Caches of what is read often.
     pub stores: crate::stores::Stores,
     /// What was written lately, so that no pass decides on an older view.
@@ -76,6 +78,7 @@ impl Context {
             authority,
             asking,
             secrets,
+            absent: crate::reading::Absent::default(),
             stores,
             written,
             metrics: crate::metrics::Metrics::default(),

@@ -11,19 +11,10 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::{
     Api, ResourceExt,
-    runtime::{
-        Config, WatchStreamExt, applier,
-        controller::{Action, ReconcileRequest},
-        reflector::ObjectRef,
-        watcher,
-    },
+    runtime::{WatchStreamExt, controller::Action, reflector::ObjectRef, watcher},
 };
 
-use crate::{
-    context::Context,
-    errors::{Error, error_policy},
-    execute,
-};
+use crate::{context::Context, errors::Error, execute, queue};
 
 /// Counts change with every Session, and people look at them now and then: so often they are brought up to date.
 const COUNT: Duration = Duration::from_secs(10);
@@ -31,28 +22,21 @@ const COUNT: Duration = Duration::from_secs(10);
 /// Reconciles Environments until the process ends.
 pub async fn run(ctx: Arc<Context>) {
     ctx.stores.ready().await;
-    let store = ctx.stores.environments.store();
-    let own = ctx.stores.environments.changes().filter_map(|change| {
-        std::future::ready((!change.gone).then(|| ObjectRef::from_obj(&*change.object)))
-    });
-    let all = store.clone();
-    let every = move || {
-        let all = all.state();
-        stream::iter(all.into_iter().map(|e| ObjectRef::from_obj(&*e)))
-    };
+    let own = queue::own(&ctx.stores.environments, |_| {});
+    let every = ctx.clone();
     let classes = Api::<RuntimeClass>::all(ctx.client.clone());
     let classes = watcher(classes, watcher::Config::default()).default_backoff().touched_objects();
-    let classes = classes.filter_map(|class| std::future::ready(class.ok())).map(move |_| every()).flatten();
+    let classes = classes.filter_map(|class| std::future::ready(class.ok()));
+    let classes = classes.map(move |_| {
+        let all = every.stores.environments.all().into_iter();
+        stream::iter(all.map(|e| ObjectRef::from_obj(&*e)))
+    });
     let looking = ctx.clone();
     let counted = stream::unfold((), |()| async { Some((tokio::time::sleep(COUNT).await, ())) })
-        .map(move |()| stream::iter(miscounted(&looking)))
-        .flatten();
-    let triggers = stream::select_all([own.boxed(), classes.boxed(), counted.boxed()])
-        .map(|environment| Ok::<_, watcher::Error>(ReconcileRequest::from(environment)));
-    let reconciler = |environment, ctx| Box::pin(reconcile(environment, ctx));
-    applier(reconciler, error_policy, ctx, store, triggers, Config::default().concurrency(4))
-        .for_each(|_| std::future::ready(()))
-        .await;
+        .map(move |()| stream::iter(miscounted(&looking)));
+    let triggers = [own, classes.flatten().boxed(), counted.flatten().boxed()];
+    let (passes, store) = (ctx.clone(), ctx.stores.environments.store());
+    queue::run(ctx, store, triggers, 4, move |environment| reconcile(environment, passes.clone())).await;
 }
 
 /// How many Workspaces each Environment has, and how many of them are ready.

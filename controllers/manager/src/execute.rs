@@ -132,7 +132,11 @@ async fn attempt(ctx: &Context, op: &Op) -> Result<Option<Wrote>, Error> {
 
 async fn take_effect(ctx: &Context, effect: &Effect) -> Result<(), Error> {
     match effect {
-        Effect::ServingSecret { owner, name } => crate::serving::ensure_secret(ctx, owner, name).await,
+        Effect::ServingSecret { owner, name } => {
+            crate::serving::ensure_secret(ctx, owner, name).await?;
+            ctx.secrets.made(&owner.uid);
+            Ok(())
+        }
         Effect::SetControl { workspace, lease } => {
             let at = address(ctx, workspace).await?;
             ctx.pods.set_control(&at, lease).await?;
@@ -150,7 +154,7 @@ async fn take_effect(ctx: &Context, effect: &Effect) -> Result<(), Error> {
     }
 }
 
-/// Where the pod of a Workspace answers: the pod's own address, which is there before Service and DNS know of it.
+/// Where the pod of a Workspace answers: the pod's own address.
 pub async fn address(ctx: &Context, workspace: &Target) -> Result<PodAddress, Error> {
     let pods: Api<k8s_openapi::api::core::v1::Pod> =
         Api::namespaced(ctx.client.clone(), &workspace.namespace);

@@ -22,20 +22,11 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
-    runtime::{
-        Config, applier,
-        controller::{Action, ReconcileRequest},
-        reflector::ObjectRef,
-        watcher,
-    },
+    runtime::{controller::Action, reflector::ObjectRef},
 };
 use serde_json::json;
 
-use crate::{
-    context::Context,
-    errors::{self, Error},
-    execute,
-};
+use crate::{context::Context, errors::Error, execute, queue};
 
 const MANAGER: &str = "a8s/grants";
 /// What the pod's annotation says when nothing is granted any more.
@@ -79,24 +70,8 @@ pub async fn run(ctx: Arc<Context>) {
             all.state().into_iter().filter(|w| w.namespace() == namespace && w.spec.grants.contains(&name));
         stream::iter(holders.map(|w| ObjectRef::from_obj(&*w)).collect::<Vec<_>>())
     });
-    let triggers = stream::select_all([own.boxed(), connections.flatten().boxed()]);
-    let triggers = triggers.map(|w| Ok::<_, watcher::Error>(ReconcileRequest::from(w)));
-    let policy =
-        |object, error: &Error, passes: Arc<Passes>| errors::error_policy(object, error, passes.ctx.clone());
-    applier(
-        |workspace, passes| Box::pin(pass(workspace, passes)),
-        policy,
-        passes,
-        store,
-        triggers,
-        Config::default().concurrency(8),
-    )
-    .for_each(|result| async move {
-        if let Err(error) = result {
-            tracing::debug!(%error, "grants pass");
-        }
-    })
-    .await;
+    let triggers = [own.boxed(), connections.flatten().boxed()];
+    queue::run(ctx, store, triggers, 8, move |workspace| pass(workspace, passes.clone())).await;
 }
 
 impl Passes {

@@ -10,7 +10,10 @@ use a8s_crds::{
 use a8s_plan::workspace::Conversation;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
-use crate::{context::Context, stores::Stores};
+use crate::{
+    context::Context,
+    stores::{Stores, within},
+};
 
 /// The Workspace that looks at this Session's turns.
 pub fn follower(stores: &Stores, session: &Session) -> Option<ObjectRef<Workspace>> {
@@ -48,7 +51,8 @@ pub fn conversation(ctx: &Context, workspace: &Workspace) -> Option<Conversation
     let key = ObjectRef::<Session>::new(&owner.name).within(&workspace.namespace()?);
     let session = ctx.stores.sessions.store().get(&key).filter(|s| s.uid().as_deref() == Some(&owner.uid))?;
     let status = session.status.as_ref()?;
-    let requests = ctx.stores.requests_of.get(&format!("{}/{}", session.namespace()?, session.name_any()));
+    let theirs = within(session.metadata.namespace.as_deref(), &session.name_any());
+    let requests = ctx.stores.requests_of.get(&theirs);
     Some(Conversation {
         epoch: status.epoch.unwrap_or_default(),
         turn: status.turn.unwrap_or_default(),

@@ -19,6 +19,7 @@ pub mod message;
 pub mod metrics;
 pub mod pods;
 pub mod protected;
+pub mod queue;
 pub mod reading;
 pub mod request;
 pub mod serving;
@@ -34,3 +35,32 @@ pub mod written;
 
 pub use context::{Context, Settings};
 pub use errors::Error;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::task::JoinSet;
+
+/// Runs the watches and the controllers of all kinds until one ends, which none does by itself. Each is a task of its own, so that none
+/// waits for another's turn.
+///
+/// Boxed, so that all of it is compiled here once and not again in every program and test that calls it.
+pub fn run(ctx: Arc<Context>, watches: Vec<BoxFuture<'static, ()>>) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let mut tasks = JoinSet::new();
+        for watch in watches {
+            tasks.spawn(watch);
+        }
+        tasks.spawn(workspace::run(ctx.clone()));
+        tasks.spawn(session::run(ctx.clone()));
+        tasks.spawn(warm_pool::run(ctx.clone()));
+        tasks.spawn(message::run(ctx.clone()));
+        tasks.spawn(snapshot::run(ctx.clone()));
+        tasks.spawn(artifact::run(ctx.clone()));
+        tasks.spawn(request::run(ctx.clone()));
+        tasks.spawn(connection::run(ctx.clone()));
+        tasks.spawn(grants::run(ctx.clone()));
+        tasks.spawn(environment::run(ctx));
+        tasks.join_next().await;
+    })
+}

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use a8s_controller::{
-    Context, Settings, install, lease, metrics::Metrics, pods::PodClient, protected, store, stores::Stores,
+    Context, Settings, install, lease, metrics::Metrics, pods::PodClient, protected, run, store,
+    stores::Stores,
 };
 use clap::Parser;
-use futures::future::BoxFuture;
 use kube::client::ClientBuilder;
-use tokio::task::JoinSet;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Reconciles every kind of a8s.
 #[derive(Debug, Parser)]
@@ -73,26 +75,4 @@ async fn main() -> anyhow::Result<()> {
     }
     held.release().await;
     Ok(())
-}
-
-/// Each controller and each watch is a task of its own, so that none waits for another's turn.
-async fn run(ctx: Arc<Context>, watches: Vec<BoxFuture<'static, ()>>) {
-    use a8s_controller::{
-        artifact, connection, environment, grants, message, request, session, snapshot, warm_pool, workspace,
-    };
-    let mut tasks = JoinSet::new();
-    for watch in watches {
-        tasks.spawn(watch);
-    }
-    tasks.spawn(workspace::run(ctx.clone()));
-    tasks.spawn(session::run(ctx.clone()));
-    tasks.spawn(warm_pool::run(ctx.clone()));
-    tasks.spawn(message::run(ctx.clone()));
-    tasks.spawn(snapshot::run(ctx.clone()));
-    tasks.spawn(artifact::run(ctx.clone()));
-    tasks.spawn(request::run(ctx.clone()));
-    tasks.spawn(connection::run(ctx.clone()));
-    tasks.spawn(grants::run(ctx.clone()));
-    tasks.spawn(environment::run(ctx));
-    tasks.join_next().await;
 }

@@ -11,21 +11,17 @@ use a8s_plan::{
         retention::{Keep, surplus},
     },
 };
-use futures::StreamExt;
 use kube::{
     Api, ResourceExt,
-    runtime::{
-        Config, Controller,
-        controller::Action,
-        reflector::{ObjectRef, Store},
-        watcher,
-    },
+    runtime::{controller::Action, reflector::ObjectRef},
 };
 
 use crate::{
     context::Context,
-    errors::{Error, error_policy},
+    errors::Error,
     execute::{carry_out, step, write_status_if_unchanged},
+    queue,
+    stores::{Stores, within},
 };
 
 /// How often Messages that nobody needs are looked for.
@@ -35,33 +31,25 @@ const AT_ONCE: usize = 50;
 
 /// Reconciles Messages until the process ends.
 pub async fn run(ctx: Arc<Context>) {
-    let all = watcher::Config::default;
-    let controller = Controller::new(Api::<Message>::all(ctx.client.clone()), all());
-    let messages = controller.store();
-    let kept = sweep(ctx.clone(), messages.clone());
-    let reconciled = controller
-        .watches(Api::<Session>::all(ctx.client.clone()), all(), move |session| {
-            of_session(&messages, &session)
-        })
-        .with_config(Config::default().concurrency(16))
-        .run(reconcile, error_policy, ctx)
-        .for_each(|result| async move {
-            if let Err(error) = result {
-                tracing::debug!(%error, "message pass");
-            }
-        });
+    ctx.stores.ready().await;
+    let stores = ctx.stores.clone();
+    let triggers = [
+        queue::own(&ctx.stores.messages, |_| {}),
+        queue::related(&ctx.stores.sessions, move |session| of_session(&stores, session)),
+    ];
+    let (passes, store) = (ctx.clone(), ctx.stores.messages.store());
     tokio::select! {
-        () = reconciled => {}
-        () = kept => {}
+        () = queue::run(ctx.clone(), store, triggers, 16, move |message| reconcile(message, passes.clone())) => {}
+        () = sweep(ctx) => {}
     }
 }
 
 /// Deletes Messages that nobody looks at any more, now and then.
-async fn sweep(ctx: Arc<Context>, messages: Store<Message>) {
+async fn sweep(ctx: Arc<Context>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         let mut by_session: HashMap<ObjectRef<Session>, Vec<Arc<Message>>> = HashMap::new();
-        for message in messages.state() {
+        for message in ctx.stores.messages.all() {
             let session =
                 ObjectRef::new(&message.spec.session).within(&message.namespace().unwrap_or_default());
             by_session.entry(session).or_default().push(message);
@@ -91,11 +79,10 @@ async fn sweep(ctx: Arc<Context>, messages: Store<Message>) {
 }
 
 /// People's Messages that a change of their Session may concern.
-fn of_session(messages: &Store<Message>, session: &Session) -> Vec<ObjectRef<Message>> {
-    let theirs = |m: &Arc<Message>| {
-        m.spec.session == session.name_any() && m.namespace() == session.namespace() && !m.is_settled()
-    };
-    messages.state().into_iter().filter(theirs).map(|m| ObjectRef::from_obj(&*m)).collect()
+fn of_session(stores: &Stores, session: &Session) -> Vec<ObjectRef<Message>> {
+    let key = within(session.metadata.namespace.as_deref(), &session.name_any());
+    let theirs = stores.messages_of.get(&key).into_iter().filter(|m| !m.is_settled());
+    theirs.map(|m| ObjectRef::from_obj(&*m)).collect()
 }
 
 async fn reconcile(cached: Arc<Message>, ctx: Arc<Context>) -> Result<Action, Error> {

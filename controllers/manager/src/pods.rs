@@ -117,6 +117,13 @@ impl PodClient {
         Ok(Self { http, addresses, key: Arc::new(key) })
     }
 
+    /// Its Workspace is gone.
+    pub fn forget(&self, uid: &str) {
+        if let Ok(mut map) = self.addresses.0.write() {
+            map.remove(&paths::server_name(uid));
+        }
+    }
+
     fn request(
         &self,
         at: &PodAddress,

@@ -5,6 +5,12 @@
 //! have, before it is said to be missing or is somebody else's; and everything, before a plan that deletes something, gives up a
 //! finalizer or makes a volume anew is carried out. A late cache would cost data there, or a second pod.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
 use a8s_crds::{Environment, Snapshot, Workspace};
 use a8s_plan::{Op, Plan, workspace::SnapshotFact};
 use k8s_openapi::{
@@ -15,7 +21,11 @@ use k8s_openapi::{
 use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use crate::{context::Context, errors::Error, stores::Cache};
+use crate::{
+    context::Context,
+    errors::Error,
+    stores::{Cache, within},
+};
 
 /// Where facts come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +53,6 @@ pub fn behind(ctx: &Context, uid: &str) -> bool {
         ("Workspace", stores.workspaces.seen()),
         ("Pod", stores.pods.seen()),
         ("PersistentVolumeClaim", stores.claims.seen()),
-        ("Service", stores.services.seen()),
         ("NetworkPolicy", stores.policies.seen()),
         ("Snapshot", stores.snapshots.seen()),
     ]
@@ -68,10 +77,19 @@ where
         + Sync
         + 'static,
 {
-    match cache.get(Some(namespace), name).filter(|_| reads == Reads::Caches) {
-        Some(found) => Ok(Some(K::clone(&found))),
-        None => Ok(Api::<K>::namespaced(ctx.client.clone(), namespace).get_opt(name).await?),
+    if reads == Reads::Caches {
+        if let Some(found) = cache.get(Some(namespace), name) {
+            return Ok(Some(K::clone(&found)));
+        }
+        if ctx.absent.is(&K::kind(&()), namespace, name) {
+            return Ok(None);
+        }
     }
+    let found = Api::<K>::namespaced(ctx.client.clone(), namespace).get_opt(name).await?;
+    if found.is_none() {
+        ctx.absent.note(&K::kind(&()), namespace, name);
+    }
+    Ok(found)
 }
 
 /// One Environment.
@@ -108,7 +126,7 @@ pub async fn snapshots(
 ) -> Result<Vec<SnapshotFact>, Error> {
     let (name, uid) = (workspace.name_any(), workspace.uid());
     let facts: Vec<SnapshotFact> = if reads == Reads::Caches {
-        let found = ctx.stores.snapshots_of.get(&format!("{namespace}/{name}"));
+        let found = ctx.stores.snapshots_of.get(&within(Some(namespace), &name));
         found.iter().map(|s| SnapshotFact::of(s)).collect()
     } else {
         let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), namespace);
@@ -119,7 +137,7 @@ pub async fn snapshots(
 }
 
 /// Metadata of the Secret with the serving certificate. Secrets are not watched: nobody of us may list them. Once it was seen, it counts
-/// as there for as long as the Workspace has a pod.
+/// as there for as long as the Workspace has a pod, or for [`LATELY`] until it gets one.
 pub async fn secret(
     ctx: &Context,
     reads: Reads,
@@ -128,8 +146,7 @@ pub async fn secret(
 ) -> Result<Option<ObjectMeta>, Error> {
     let uid = workspace.uid().unwrap_or_default();
     if reads == Reads::Caches
-        && has_pod
-        && let Some(known) = ctx.secrets.get(&uid)
+        && let Some(known) = ctx.secrets.get(&uid, has_pod)
     {
         return Ok(Some(known));
     }
@@ -143,30 +160,72 @@ pub async fn secret(
     Ok(found)
 }
 
-/// Secrets that were seen, by UID of the Workspace; only who owns them is kept.
+/// What was asked for that lately is not asked for again: a start makes many passes within a moment.
+const LATELY: Duration = Duration::from_secs(2);
+/// From so many on, what is not there is looked through for what was asked too long ago.
+const FORGET: usize = 1024;
+
+/// What the API server said is not there, by kind, namespace and name. Somebody else's object that comes meanwhile is in the way of ours,
+/// and is seen a moment later.
 #[derive(Debug, Default)]
-pub struct SeenSecrets(std::sync::Mutex<std::collections::HashMap<String, Vec<String>>>);
+pub struct Absent(Mutex<HashMap<[String; 3], Instant>>);
+
+impl Absent {
+    fn is(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        let key = [kind, namespace, name].map(str::to_owned);
+        self.all().get(&key).is_some_and(|at| at.elapsed() < LATELY)
+    }
+
+    fn note(&self, kind: &str, namespace: &str, name: &str) {
+        let mut all = self.all();
+        if all.len() >= FORGET {
+            all.retain(|_, at| at.elapsed() < LATELY);
+        }
+        all.insert([kind, namespace, name].map(str::to_owned), Instant::now());
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<[String; 3], Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Secrets that were seen, and when, by UID of the Workspace; only who owns them is kept.
+#[derive(Debug, Default)]
+pub struct SeenSecrets(Mutex<HashMap<String, (Vec<String>, Instant)>>);
 
 impl SeenSecrets {
-    fn get(&self, uid: &str) -> Option<ObjectMeta> {
-        let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn get(&self, uid: &str, however_long_ago: bool) -> Option<ObjectMeta> {
+        let all = self.all();
         let reference = |owner: &String| k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
             controller: Some(true),
             uid: owner.clone(),
             ..Default::default()
         };
-        let owners = all.get(uid)?.iter().map(reference).collect();
+        let (owners, at) = all.get(uid)?;
+        if !however_long_ago && at.elapsed() >= LATELY {
+            return None;
+        }
+        let owners = owners.iter().map(reference).collect();
         Some(ObjectMeta { owner_references: Some(owners), ..ObjectMeta::default() })
     }
 
     fn put(&self, uid: String, meta: ObjectMeta) {
         let owners = meta.owner_references.unwrap_or_default().into_iter();
         let owners = owners.filter(|o| o.controller == Some(true)).map(|o| o.uid).collect();
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(uid, owners);
+        self.all().insert(uid, (owners, Instant::now()));
+    }
+
+    /// It was just made for this Workspace.
+    pub fn made(&self, uid: &str) {
+        self.all().insert(uid.to_owned(), (vec![uid.to_owned()], Instant::now()));
     }
 
     /// The Workspace is gone.
     pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(uid);
+        self.all().remove(uid);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, (Vec<String>, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

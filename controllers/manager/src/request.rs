@@ -5,51 +5,38 @@ use std::sync::Arc;
 
 use a8s_crds::{Request, Session};
 use a8s_plan::request::{Observed, is_open, plan};
-use futures::{StreamExt, stream};
 use kube::{
     Api, ResourceExt,
-    runtime::{
-        Config, applier,
-        controller::{Action, ReconcileRequest},
-        reflector::ObjectRef,
-        watcher,
-    },
+    runtime::{controller::Action, reflector::ObjectRef},
 };
 
 use crate::{
     context::Context,
-    errors::{Error, error_policy},
+    errors::Error,
     execute::{carry_out, write_status_if_unchanged},
+    queue,
+    stores::within,
 };
 
 /// Reconciles Requests until the process ends.
 pub async fn run(ctx: Arc<Context>) {
     ctx.stores.ready().await;
-    let store = ctx.stores.requests.store();
     let live = ctx.live.clone();
-    let own = ctx.stores.requests.changes().filter_map(move |change| {
-        if change.gone && is_open(&change.object) && change.object.spec.id.is_some() {
+    let gone = move |request: &Request| {
+        if is_open(request) && request.spec.id.is_some() {
             // Nobody will decide any more; the bridge tells the agent.
-            live.wake(&change.object.namespace().unwrap_or_default(), &change.object.spec.session);
+            live.wake(&request.namespace().unwrap_or_default(), &request.spec.session);
         }
-        std::future::ready((!change.gone).then(|| ObjectRef::from_obj(&*change.object)))
-    });
+    };
     let stores = ctx.stores.clone();
-    let sessions = ctx.stores.sessions.touched().map(move |session| {
-        let key = format!("{}/{}", session.namespace().unwrap_or_default(), session.name_any());
+    let of_session = move |session: &Session| {
+        let key = within(session.metadata.namespace.as_deref(), &session.name_any());
         let theirs = stores.requests_of.get(&key).into_iter().filter(|r| is_open(r));
-        stream::iter(theirs.map(|r| ObjectRef::from_obj(&*r)).collect::<Vec<_>>())
-    });
-    let triggers = stream::select_all([own.boxed(), sessions.flatten().boxed()]);
-    let triggers = triggers.map(|r| Ok::<_, watcher::Error>(ReconcileRequest::from(r)));
-    let reconciler = |request, ctx| Box::pin(reconcile(request, ctx));
-    applier(reconciler, error_policy, ctx, store, triggers, Config::default().concurrency(8))
-        .for_each(|result| async move {
-            if let Err(error) = result {
-                tracing::debug!(%error, "request pass");
-            }
-        })
-        .await;
+        theirs.map(|r| ObjectRef::from_obj(&*r)).collect::<Vec<_>>()
+    };
+    let triggers = [queue::own(&ctx.stores.requests, gone), queue::related(&ctx.stores.sessions, of_session)];
+    let (passes, store) = (ctx.clone(), ctx.stores.requests.store());
+    queue::run(ctx, store, triggers, 8, move |request| reconcile(request, passes.clone())).await;
 }
 
 async fn reconcile(cached: Arc<Request>, ctx: Arc<Context>) -> Result<Action, Error> {

@@ -15,26 +15,22 @@ use a8s_plan::{
     overseer,
     session::{Advice, Observed, Waiting, choose, fits, missing, no_connection, plan},
 };
-use futures::{Stream, StreamExt, stream};
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch, PatchParams},
-    runtime::{
-        Config, applier,
-        controller::{Action, ReconcileRequest},
-        reflector::{ObjectRef, Store},
-        watcher,
-    },
+    runtime::{controller::Action, reflector::ObjectRef},
 };
 use serde_json::json;
 
 use crate::{
     bridge, chat,
     context::Context,
-    errors::{Error, error_policy},
+    errors::Error,
     execute::carry_out,
-    stores::node_facts,
+    queue::{self, Triggers},
+    stores::{node_facts, within},
 };
 
 /// So many desktops of pools are looked at for one Session at most.
@@ -42,11 +38,7 @@ const CANDIDATES: usize = 16;
 /// A cache that is behind asks for the next pass itself; this is for the case that it does not.
 const BEHIND: Duration = Duration::from_millis(250);
 
-type Triggers = stream::BoxStream<'static, ObjectRef<Session>>;
-
 /// Reconciles Sessions until the process ends.
-///
-/// It is a `Controller` in all but name: besides watches, passes are asked for by the bridges, which `Controller` offers only as unstable.
 pub async fn run(ctx: Arc<Context>) {
     ctx.stores.ready().await;
     let store = ctx.stores.sessions.store();
@@ -55,36 +47,26 @@ pub async fn run(ctx: Arc<Context>) {
     let unsettled = move || {
         let sessions = without.state().into_iter();
         let sessions = sessions.filter(|s| s.status.as_ref().is_none_or(|status| status.workspace.is_none()));
-        stream::iter(sessions.map(|s| ObjectRef::from_obj(&*s)).collect::<Vec<_>>())
+        sessions.map(|s| ObjectRef::from_obj(&*s)).collect::<Vec<_>>()
     };
     let written = ctx.clone();
-    let sessions = ctx.stores.sessions.changes().filter_map(move |change| {
-        if change.gone {
-            written.written.forget(change.object.metadata.uid.as_deref().unwrap_or_default());
-        }
-        std::future::ready((!change.gone).then(|| ObjectRef::from_obj(&*change.object)))
+    let sessions = queue::own(&ctx.stores.sessions, move |session| {
+        written.written.forget(session.metadata.uid.as_deref().unwrap_or_default());
     });
-    let owners = ctx.stores.workspaces.touched().map(|workspace| stream::iter(owners(&workspace))).flatten();
-    let catalogue = ctx.stores.environments.touched().map(move |_| unsettled()).flatten();
+    let owners = queue::related(&ctx.stores.workspaces, owners);
+    let catalogue = queue::related(&ctx.stores.environments, move |_| unsettled());
     let asked = ctx.stores.requests.changes().map(|change| {
         ObjectRef::new(&change.object.spec.session).within(&change.object.namespace().unwrap_or_default())
     });
     let offered = offered(&ctx);
-    let triggers: Vec<Triggers> = vec![
-        sessions.boxed(),
-        owners.boxed(),
-        catalogue.boxed(),
-        asked.boxed(),
-        offered,
-        ctx.live.passes().boxed(),
-    ];
-    let triggers = stream::select_all(triggers).map(|session| Ok(session.into()));
-    drive(ctx, store, triggers).await;
+    let triggers = [sessions, owners, catalogue, asked.boxed(), offered, ctx.live.passes().boxed()];
+    let passes = ctx.clone();
+    queue::run(ctx, store, triggers, 16, move |session| reconcile(session, passes.clone())).await;
 }
 
 /// A Connection that comes, goes, changes or becomes ready may be granted, or asked, by every Session of its namespace. What else its
 /// status says concerns none of them.
-fn offered(ctx: &Arc<Context>) -> Triggers {
+fn offered(ctx: &Arc<Context>) -> Triggers<Session> {
     let mut known: HashMap<String, (Option<i64>, bool)> = HashMap::new();
     let sessions = ctx.stores.sessions.store();
     let changes = ctx.stores.connections.changes().filter_map(move |change| {
@@ -107,21 +89,6 @@ fn owners(workspace: &Workspace) -> Vec<ObjectRef<Session>> {
     let namespace = workspace.namespace().unwrap_or_default();
     let sessions = workspace.owner_references().iter().filter(|r| r.kind == "Session");
     sessions.map(|r| ObjectRef::new(&r.name).within(&namespace)).collect()
-}
-
-async fn drive(
-    ctx: Arc<Context>,
-    store: Store<Session>,
-    triggers: impl Stream<Item = Result<ReconcileRequest<Session>, watcher::Error>>,
-) {
-    let reconciler = |session, ctx| Box::pin(reconcile(session, ctx));
-    applier(reconciler, error_policy, ctx, store, triggers, Config::default().concurrency(16))
-        .for_each(|result| async move {
-            if let Err(error) = result {
-                tracing::debug!(%error, "session pass");
-            }
-        })
-        .await;
 }
 
 async fn reconcile(session: Arc<Session>, ctx: Arc<Context>) -> Result<Action, Error> {
@@ -311,7 +278,7 @@ async fn gather(ctx: &Context, session: Session, namespace: &str) -> Result<Obse
         pool: Vec::new(),
         undelivered,
         live,
-        requests: ctx.stores.requests_of.get(&format!("{namespace}/{name}")),
+        requests: ctx.stores.requests_of.get(&within(Some(namespace), &name)),
         connections,
         chat: None,
         advice: Advice::None,

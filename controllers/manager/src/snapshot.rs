@@ -4,7 +4,7 @@
 mod backend;
 mod source;
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use a8s_crds::{
     Snapshot, SnapshotStatus, Workspace,
@@ -21,47 +21,39 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{
     Api, ResourceExt,
     api::ListParams,
-    runtime::{
-        Controller,
-        controller::{Action, Config},
-        reflector::ObjectRef,
-        watcher,
-    },
+    core::PartialObjectMeta,
+    runtime::{WatchStreamExt, controller::Action, reflector::ObjectRef, watcher},
 };
 
-use crate::{
-    context::Context,
-    errors::{Error, error_policy},
-    execute,
-    pods::PodAddress,
-};
+use crate::{context::Context, errors::Error, execute, pods::PodAddress, queue, stores::within};
 
 /// Quiesce, status, create: more rounds than that are a defect.
 const ROUNDS: usize = 5;
 
 /// Runs until the process ends.
 pub async fn run(ctx: Arc<Context>) {
-    let client = ctx.client.clone();
-    let controller = Controller::new(Api::<Snapshot>::all(client.clone()), watcher::Config::default());
-    let snapshots = controller.store();
-    controller
-        .with_config(Config::default().concurrency(16))
-        .owns(Api::<VolumeSnapshot>::all(client.clone()), watcher::Config::default())
-        .watches(Api::<Workspace>::all(client), watcher::Config::default(), move |workspace| {
-            let (namespace, name) = (workspace.namespace(), workspace.name_any());
-            let restored =
-                workspace.status.as_ref().and_then(|s| s.receipt.as_ref()).map(|r| r.snapshot.clone());
-            let of_it = |s: &Arc<Snapshot>| {
-                let to_take = s.spec.workspace == name && handle(s).is_none();
-                let told = restored.as_deref() == Some(&*s.name_any()) && !verified(s);
-                s.namespace() == namespace && (to_take || told)
-            };
-            let waiting = snapshots.state().into_iter().filter(of_it);
-            waiting.map(|s| ObjectRef::from_obj(s.as_ref())).collect::<Vec<_>>()
-        })
-        .run(reconcile, error_policy, ctx)
-        .for_each(|_| std::future::ready(()))
-        .await;
+    ctx.stores.ready().await;
+    let stores = ctx.stores.clone();
+    let of_workspace = move |workspace: &Workspace| {
+        let (namespace, name) = (workspace.namespace().unwrap_or_default(), workspace.name_any());
+        let mut all = stores.snapshots_of.get(&within(Some(&namespace), &name));
+        all.retain(|s| handle(s).is_none());
+        let receipt = workspace.status.as_ref().and_then(|s| s.receipt.as_ref());
+        let restored = receipt.and_then(|r| stores.snapshots.get(Some(&namespace), &r.snapshot));
+        all.extend(restored.filter(|s| !verified(s)));
+        all.iter().map(|s| ObjectRef::from_obj(&**s)).collect::<Vec<_>>()
+    };
+    // What is said in them is read when it is needed; that something is said is all that is to be known here.
+    let taken = Api::<PartialObjectMeta<VolumeSnapshot>>::all(ctx.client.clone());
+    let taken = watcher(taken, watcher::Config::default()).default_backoff().touched_objects();
+    let taken = taken.filter_map(|v| ready(v.ok().and_then(|v| queue::controller_of(&v))));
+    let triggers = [
+        queue::own(&ctx.stores.snapshots, |_| {}),
+        queue::related(&ctx.stores.workspaces, of_workspace),
+        taken.boxed(),
+    ];
+    let (passes, store) = (ctx.clone(), ctx.stores.snapshots.store());
+    queue::run(ctx, store, triggers, 16, move |snapshot| reconcile(snapshot, passes.clone())).await;
 }
 
 async fn reconcile(cached: Arc<Snapshot>, ctx: Arc<Context>) -> Result<Action, Error> {

@@ -10,11 +10,14 @@ use std::{
     },
 };
 
-use a8s_crds::{Connection, Environment, Request, Session, Snapshot, WarmPool, Workspace, labels};
+use a8s_crds::{
+    Artifact, Connection, Environment, Message, Request, Session, Snapshot, WarmPool, Workspace, labels,
+};
 use futures::{FutureExt, Stream, StreamExt, channel::mpsc, future::BoxFuture, stream::BoxStream};
 use k8s_openapi::api::{
-    core::v1::{Node, PersistentVolumeClaim, Pod, Service},
+    core::v1::{Node, PersistentVolumeClaim, Pod},
     networking::v1::NetworkPolicy,
+    storage::v1::StorageClass,
 };
 use kube::{
     Api, Resource, ResourceExt,
@@ -39,20 +42,24 @@ pub struct Stores {
     pub environments: Arc<Cache<Environment>>,
     /// Snapshots.
     pub snapshots: Arc<Cache<Snapshot>>,
+    /// Artifacts.
+    pub artifacts: Arc<Cache<Artifact>>,
+    /// Messages, without what they say.
+    pub messages: Arc<Cache<Message>>,
     /// Requests.
     pub requests: Arc<Cache<Request>>,
     /// Connections; they hold no keys.
     pub connections: Arc<Cache<Connection>>,
     /// Pools.
     pub pools: Arc<Cache<WarmPool>>,
+    /// StorageClasses.
+    pub classes: Arc<Cache<StorageClass>>,
     /// Nodes: whether they are Ready, and cordoned.
     pub nodes: Arc<Cache<Node>>,
     /// Our pods, without what the kubelet alone reads.
     pub pods: Arc<Cache<Pod>>,
     /// Our claims.
     pub claims: Arc<Cache<PersistentVolumeClaim>>,
-    /// Our Services.
-    pub services: Arc<Cache<Service>>,
     /// Our NetworkPolicies.
     pub policies: Arc<Cache<NetworkPolicy>>,
     /// Which Workspaces wait in pools, and whose they are.
@@ -61,6 +68,10 @@ pub struct Stores {
     pub claims_of: Arc<Index<PersistentVolumeClaim>>,
     /// Snapshots by `namespace/workspace`.
     pub snapshots_of: Arc<Index<Snapshot>>,
+    /// Artifacts by the UID of their Workspace.
+    pub artifacts_of: Arc<Index<Artifact>>,
+    /// Messages by `namespace/session`.
+    pub messages_of: Arc<Index<Message>>,
     /// Requests by `namespace/session`.
     pub requests_of: Arc<Index<Request>>,
     /// Connections by namespace.
@@ -70,66 +81,43 @@ pub struct Stores {
 impl Stores {
     /// Caches, and the watches that fill them.
     pub fn new(client: &kube::Client) -> (Self, Vec<BoxFuture<'static, ()>>) {
-        let any = watcher::Config::default;
         let waiting = Arc::new(WaitingIndex::default());
         let index = waiting.clone();
-        let hook: Hook<Workspace> = Box::new(move |change| index.update(change));
         let claims_of =
             Index::new(|c: &PersistentVolumeClaim| c.labels().get(labels::WORKSPACE_UID).cloned());
-        let snapshots_of = Index::new(|s: &Snapshot| {
-            Some(format!("{}/{}", s.namespace().unwrap_or_default(), s.spec.workspace))
-        });
-        let requests_of = Index::new(|r: &Request| {
-            Some(format!("{}/{}", r.namespace().unwrap_or_default(), r.spec.session))
-        });
+        let snapshots_of =
+            Index::new(|s: &Snapshot| Some(within(s.meta().namespace.as_deref(), &s.spec.workspace)));
+        let artifacts_of = Index::new(|a: &Artifact| Some(a.spec.workspace.uid.clone()));
+        let messages_of =
+            Index::new(|m: &Message| Some(within(m.meta().namespace.as_deref(), &m.spec.session)));
+        let requests_of =
+            Index::new(|r: &Request| Some(within(r.meta().namespace.as_deref(), &r.spec.session)));
         let connections_of = Index::new(|c: &Connection| c.namespace());
-        let ours = || any().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
-        let (sessions, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
-        let mut watches = vec![watch.boxed()];
-        let (workspaces, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, vec![hook]);
-        watches.push(watch.boxed());
-        let (environments, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
-        watches.push(watch.boxed());
-        let (snapshots, watch) =
-            Cache::new(Api::all(client.clone()), any(), |_| {}, vec![snapshots_of.hook()]);
-        watches.push(watch.boxed());
-        let (requests, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, vec![requests_of.hook()]);
-        watches.push(watch.boxed());
-        let (connections, watch) =
-            Cache::new(Api::all(client.clone()), any(), |_| {}, vec![connections_of.hook()]);
-        watches.push(watch.boxed());
-        let (pools, watch) = Cache::new(Api::all(client.clone()), any(), |_| {}, Vec::new());
-        watches.push(watch.boxed());
-        let (nodes, watch) = Cache::new(Api::all(client.clone()), any(), trim_node, Vec::new());
-        watches.push(watch.boxed());
-        let (pods, watch) = Cache::new(Api::all(client.clone()), ours(), trim_pod, Vec::new());
-        watches.push(watch.boxed());
-        let (claims, watch) = Cache::new(Api::all(client.clone()), ours(), |_| {}, vec![claims_of.hook()]);
-        watches.push(watch.boxed());
-        let (services, watch) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
-        watches.push(watch.boxed());
-        let (policies, watch) = Cache::new(Api::all(client.clone()), ours(), |_| {}, Vec::new());
-        watches.push(watch.boxed());
+        let mut watches = Watches { client: client.clone(), all: Vec::new() };
         let stores = Self {
-            sessions,
-            workspaces,
-            environments,
-            snapshots,
-            requests,
-            connections,
-            pools,
-            nodes,
-            pods,
-            claims,
-            services,
-            policies,
+            sessions: watches.every(|_| {}, Vec::new()),
+            workspaces: watches.every(|_| {}, vec![Box::new(move |change| index.update(change))]),
+            environments: watches.every(|_| {}, Vec::new()),
+            snapshots: watches.every(|_| {}, vec![snapshots_of.hook()]),
+            artifacts: watches.every(|_| {}, vec![artifacts_of.hook()]),
+            messages: watches.every(trim_message, vec![messages_of.hook()]),
+            requests: watches.every(|_| {}, vec![requests_of.hook()]),
+            connections: watches.every(|_| {}, vec![connections_of.hook()]),
+            pools: watches.every(|_| {}, Vec::new()),
+            classes: watches.every(|_| {}, Vec::new()),
+            nodes: watches.every(trim_node, Vec::new()),
+            pods: watches.ours(trim_pod, Vec::new()),
+            claims: watches.ours(|_| {}, vec![claims_of.hook()]),
+            policies: watches.ours(|_| {}, Vec::new()),
             waiting,
             claims_of,
             snapshots_of,
+            artifacts_of,
+            messages_of,
             requests_of,
             connections_of,
         };
-        (stores, watches)
+        (stores, watches.all)
     }
 
     /// Waits until all of them have been filled once.
@@ -138,15 +126,63 @@ impl Stores {
         self.workspaces.ready().await;
         self.environments.ready().await;
         self.snapshots.ready().await;
+        self.artifacts.ready().await;
+        self.messages.ready().await;
         self.requests.ready().await;
         self.connections.ready().await;
         self.pools.ready().await;
+        self.classes.ready().await;
         self.nodes.ready().await;
         self.pods.ready().await;
         self.claims.ready().await;
-        self.services.ready().await;
         self.policies.ready().await;
     }
+}
+
+/// The watches that are begun.
+struct Watches {
+    client: kube::Client,
+    all: Vec<BoxFuture<'static, ()>>,
+}
+
+impl Watches {
+    /// All objects of a kind.
+    fn every<K: Cached>(&mut self, trim: fn(&mut K), hooks: Vec<Hook<K>>) -> Arc<Cache<K>> {
+        self.begin(watcher::Config::default(), trim, hooks)
+    }
+
+    /// Those that a8s made, of a kind that others use, too.
+    fn ours<K: Cached>(&mut self, trim: fn(&mut K), hooks: Vec<Hook<K>>) -> Arc<Cache<K>> {
+        let ours = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
+        self.begin(watcher::Config::default().labels(&ours), trim, hooks)
+    }
+
+    fn begin<K: Cached>(
+        &mut self,
+        config: watcher::Config,
+        trim: fn(&mut K),
+        hooks: Vec<Hook<K>>,
+    ) -> Arc<Cache<K>> {
+        let (cache, watch) = Cache::new(Api::all(self.client.clone()), config, trim, hooks);
+        self.all.push(watch.boxed());
+        cache
+    }
+}
+
+/// A kind that can be kept.
+pub trait Cached:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
+{
+}
+
+impl<K> Cached for K where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
+{
+}
+
+/// What was said is asked for by whoever hands it over; here only counts whether, and when.
+fn trim_message(message: &mut Message) {
+    message.spec.content = message.spec.content.take().map(|_| String::new());
 }
 
 fn trim_pod(pod: &mut Pod) {
@@ -215,6 +251,11 @@ pub struct Index<K> {
     inner: Mutex<Indexed<K>>,
 }
 
+/// Key of what belongs to an object of that name: `namespace/name`.
+pub fn within(namespace: Option<&str>, name: &str) -> String {
+    format!("{}/{name}", namespace.unwrap_or_default())
+}
+
 /// The objects of each key by UID, and the key of each UID.
 type Indexed<K> = (HashMap<String, BTreeMap<String, Arc<K>>>, HashMap<String, String>);
 
@@ -257,10 +298,7 @@ pub fn version(object: &impl ResourceExt) -> u64 {
     object.resource_version().and_then(|v| v.parse().ok()).unwrap_or_default()
 }
 
-impl<K> Cache<K>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-{
+impl<K: Cached> Cache<K> {
     /// A cache and the watch that fills it, which never ends by itself. `hooks` are called for each change, after the cache has it and
     /// before anybody else hears of it.
     pub fn new(

@@ -85,12 +85,23 @@ async fn class(ctx: &Context, observed: &Observed) -> Result<Option<StorageClass
     let cloned = observed.clone_source.as_ref().and_then(|c| c.class.clone());
     let given = given.or_else(|| decide::storage_class(observed).map(str::to_owned)).or(cloned);
     if let Some(name) = given {
-        return Ok(classes.get_opt(&name).await?);
+        // Nothing but its marks of a class can be changed; one that is not known may be new.
+        return match ctx.stores.classes.get(None, &name) {
+            Some(known) => Ok(Some(StorageClass::clone(&known))),
+            None => Ok(classes.get_opt(&name).await?),
+        };
     }
-    // As the API server does: the newest of the classes that are marked as default.
-    let all = classes.list(&ListParams::default()).await?.items;
-    let marked = all.into_iter().filter(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true"));
-    Ok(marked.max_by_key(|c| c.creation_timestamp().map(|t| t.0)))
+    let known = ctx.stores.classes.all();
+    match the_default(known.iter().map(AsRef::as_ref)) {
+        Some(class) => Ok(Some(class.clone())),
+        None => Ok(the_default(&classes.list(&ListParams::default()).await?.items).cloned()),
+    }
+}
+
+/// As the API server does: the newest of the classes that are marked as default.
+fn the_default<'a>(all: impl IntoIterator<Item = &'a StorageClass>) -> Option<&'a StorageClass> {
+    let marked = |c: &&StorageClass| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true");
+    all.into_iter().filter(marked).max_by_key(|c| c.creation_timestamp().map(|t| t.0))
 }
 
 /// The nodes, as far as the choice of one for a volume of this driver needs them.

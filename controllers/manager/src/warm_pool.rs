@@ -14,21 +14,10 @@ use a8s_plan::{
 use futures::{StreamExt, stream};
 use kube::{
     ResourceExt,
-    runtime::{
-        Config, applier,
-        controller::{Action, ReconcileRequest},
-        reflector::ObjectRef,
-        watcher,
-    },
+    runtime::{controller::Action, reflector::ObjectRef},
 };
 
-use crate::{
-    context::Context,
-    errors::{self, Error},
-    execute,
-    stores::node_facts,
-    waiting::pool_of,
-};
+use crate::{context::Context, errors::Error, execute, queue, stores::node_facts, waiting::pool_of};
 
 /// Members made or removed at the same time.
 const AT_ONCE: usize = 8;
@@ -57,18 +46,13 @@ pub async fn run(ctx: Arc<Context>) {
     let store = ctx.stores.pools.store();
     let passes = Arc::new(Passes { ctx: ctx.clone(), times: Mutex::default() });
     let forgetting = passes.clone();
-    let own = ctx.stores.pools.changes().filter_map(move |change| {
-        if change.gone {
-            forgetting.forget(change.object.metadata.uid.as_deref().unwrap_or_default());
-        }
-        std::future::ready((!change.gone).then(|| ObjectRef::from_obj(&*change.object)))
+    let own = queue::own(&ctx.stores.pools, move |pool| {
+        forgetting.forget(pool.metadata.uid.as_deref().unwrap_or_default());
     });
-    let members = ctx.stores.workspaces.touched();
-    let members = members.filter_map(|workspace| std::future::ready(pool_ref(&workspace)));
     let all = store.clone();
-    let catalogue = ctx.stores.environments.touched();
-    let catalogue = catalogue.map(move |e| stream::iter(of_environment(&all.state(), &e))).flatten();
-    let golden = ctx.stores.snapshots.touched().filter_map(|s| std::future::ready(golden_ref(&s)));
+    let catalogue = queue::related(&ctx.stores.environments, move |e| of_environment(&all.state(), e));
+    let members = queue::related(&ctx.stores.workspaces, pool_ref);
+    let golden = queue::related(&ctx.stores.snapshots, golden_ref);
     let (all, mut known) = (store.clone(), BTreeMap::new());
     let nodes = ctx.stores.nodes.changes().map(move |change| {
         let facts = (!change.gone).then(|| node_facts(&change.object));
@@ -77,25 +61,8 @@ pub async fn run(ctx: Arc<Context>) {
         let pools = if news { all.state() } else { Vec::new() };
         stream::iter(pools.into_iter().map(|p| ObjectRef::from_obj(&*p)))
     });
-    let triggers = [own.boxed(), members.boxed(), catalogue.boxed(), golden.boxed(), nodes.flatten().boxed()];
-    let triggers =
-        stream::select_all(triggers).map(|pool| Ok::<_, watcher::Error>(ReconcileRequest::from(pool)));
-    let policy =
-        |object, error: &Error, passes: Arc<Passes>| errors::error_policy(object, error, passes.ctx.clone());
-    applier(
-        |pool, passes| Box::pin(pass(pool, passes)),
-        policy,
-        passes,
-        store,
-        triggers,
-        Config::default().concurrency(8),
-    )
-    .for_each(|result| async move {
-        if let Err(error) = result {
-            tracing::debug!(%error, "pool pass");
-        }
-    })
-    .await;
+    let triggers = [own, members, catalogue, golden, nodes.flatten().boxed()];
+    queue::run(ctx, store, triggers, 8, move |pool| pass(pool, passes.clone())).await;
 }
 
 fn pool_ref(workspace: &Workspace) -> Option<ObjectRef<WarmPool>> {

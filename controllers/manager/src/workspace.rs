@@ -13,30 +13,25 @@ use a8s_crds::{
     names,
 };
 use a8s_plan::workspace::{self as decide, Made, Observed, Source};
-use futures::{
-    StreamExt,
-    future::ready,
-    stream::{self, BoxStream},
-};
+use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
 use kube::{
     Api, ResourceExt,
     api::ListParams,
     runtime::{
-        Config, applier,
-        controller::{Action, ReconcileRequest},
+        controller::Action,
         reflector::{ObjectRef, Store},
-        watcher,
     },
 };
 
 use crate::{
+    asking::Stage,
     context::Context,
-    errors,
     errors::Error,
     execute, keeping,
     pods::PodAddress,
+    queue,
     reading::{self, Reads},
     volumes,
 };
@@ -60,24 +55,20 @@ pub async fn run(ctx: Arc<Context>) {
     let stores = ctx.stores.clone();
     stores.ready().await;
     let store = stores.workspaces.store();
-    let own = stores.workspaces.changes().filter_map({
-        let ctx = ctx.clone();
-        move |change| {
-            if change.gone {
-                let uid = change.object.uid().unwrap_or_default();
-                ctx.written.forget(&uid);
-                ctx.asking.forget(&uid);
-                ctx.secrets.forget(&uid);
-            }
-            ready((!change.gone).then(|| ObjectRef::from_obj(&*change.object)))
-        }
+    let forgetting = ctx.clone();
+    let own = queue::own(&stores.workspaces, move |workspace| {
+        let uid = workspace.uid().unwrap_or_default();
+        forgetting.written.forget(&uid);
+        forgetting.asking.forget(&uid);
+        forgetting.pods.forget(&uid);
+        forgetting.secrets.forget(&uid);
     });
     let (all, now) = (store.clone(), store.clone());
-    let catalogue = stores.environments.touched().map(move |environment| {
+    let catalogue = queue::related(&stores.environments, move |environment| {
         let name = environment.name_any();
-        stream::iter(matching(&all, |workspace| workspace.spec.environment == name))
+        matching(&all, |workspace| workspace.spec.environment == name)
     });
-    let snapshots = stores.snapshots.touched().map(move |snapshot| {
+    let snapshots = queue::related(&stores.snapshots, move |snapshot| {
         let (name, namespace) = (snapshot.name_any(), snapshot.namespace());
         let mut all = matching(&now, |workspace| {
             workspace.namespace() == namespace
@@ -88,44 +79,22 @@ pub async fn run(ctx: Arc<Context>) {
         all.extend(now.state().iter().filter(ordered).map(|w| ObjectRef::from_obj(w.as_ref())));
         // What it is of may wait for it before it lets go of its pod or its volume.
         all.push(ObjectRef::new(&snapshot.spec.workspace).within(&namespace.unwrap_or_default()));
-        stream::iter(all)
+        all
     });
-    let followers = stores.clone();
-    let turns =
-        stores.sessions.touched().filter_map(move |session| ready(keeping::follower(&followers, &session)));
-    let askers = stores.clone();
-    let asked = stores.requests.touched().filter_map(move |request| ready(keeping::asked(&askers, &request)));
-    let triggers: Vec<BoxStream<'static, ObjectRef<Workspace>>> = vec![
-        own.boxed(),
-        stores.pods.touched().filter_map(|o| ready(owner(&*o))).boxed(),
-        stores.claims.touched().filter_map(|o| ready(owner(&*o))).boxed(),
-        stores.services.touched().filter_map(|o| ready(owner(&*o))).boxed(),
-        stores.policies.touched().filter_map(|o| ready(owner(&*o))).boxed(),
-        catalogue.flatten().boxed(),
-        snapshots.flatten().boxed(),
+    let (followers, askers) = (stores.clone(), stores.clone());
+    let triggers = [
+        own,
+        queue::related(&stores.pods, queue::controller_of),
+        queue::related(&stores.claims, queue::controller_of),
+        queue::related(&stores.policies, queue::controller_of),
+        catalogue,
+        snapshots,
         ctx.asking.passes().boxed(),
-        turns.boxed(),
-        asked.boxed(),
+        queue::related(&stores.sessions, move |session| keeping::follower(&followers, session)),
+        queue::related(&stores.requests, move |request| keeping::asked(&askers, request)),
     ];
-    let triggers = stream::select_all(triggers).map(|w| Ok::<_, watcher::Error>(ReconcileRequest::from(w)));
-    let passes = Arc::new(Passes { ctx, refused: Mutex::default() });
-    let policy =
-        |object, error: &Error, passes: Arc<Passes>| errors::error_policy(object, error, passes.ctx.clone());
-    let config = Config::default().concurrency(CONCURRENCY);
-    applier(|workspace, passes| Box::pin(pass(workspace, passes)), policy, passes, store, triggers, config)
-        .for_each(async |result| {
-            if let Err(error) = result {
-                tracing::debug!(%error, "workspace queue");
-            }
-        })
-        .await;
-}
-
-/// The Workspace that controls the object.
-fn owner(object: &impl ResourceExt) -> Option<ObjectRef<Workspace>> {
-    let owner =
-        object.owner_references().iter().find(|r| r.controller == Some(true) && r.kind == "Workspace")?;
-    Some(ObjectRef::new(&owner.name).within(&object.namespace()?))
+    let passes = Arc::new(Passes { ctx: ctx.clone(), refused: Mutex::default() });
+    queue::run(ctx, store, triggers, CONCURRENCY, move |workspace| pass(workspace, passes.clone())).await;
 }
 
 /// Workspaces that wait for something. Running ones read Environment and Snapshot at their start only.
@@ -193,15 +162,13 @@ async fn gather(ctx: &Context, cached: &Workspace, reads: Reads) -> Result<Optio
     let namespace = cached.namespace().unwrap_or_default();
     let name = cached.name_any();
     let stores = &ctx.stores;
-    let (pod_name, service, policy) =
-        (names::pod(&name), names::service(&name), names::network_policy(&name));
-    let (workspace, environment, sources, found, pod, service, network_policy, snapshots) = tokio::try_join!(
+    let (pod_name, policy) = (names::pod(&name), names::network_policy(&name));
+    let (workspace, environment, sources, found, pod, network_policy, snapshots) = tokio::try_join!(
         workspace(ctx, cached, reads),
         reading::environment(ctx, reads, &cached.spec.environment),
         sources(ctx, reads, &namespace, cached),
         reading::claims(ctx, reads, &namespace, cached),
         reading::one(ctx, &stores.pods, reads, &namespace, &pod_name),
-        reading::one(ctx, &stores.services, reads, &namespace, &service),
         reading::one(ctx, &stores.policies, reads, &namespace, &policy),
         reading::snapshots(ctx, reads, &namespace, cached),
     )?;
@@ -214,7 +181,6 @@ async fn gather(ctx: &Context, cached: &Workspace, reads: Reads) -> Result<Optio
     observed.pod = pod;
     observed.node = crate::lost::node(ctx, &observed).await?;
     observed.secret = secret;
-    observed.service = service;
     observed.network_policy = network_policy;
     observed.protected.clone_from(&ctx.settings.protected);
     observed.snapshots = snapshots;
@@ -228,7 +194,7 @@ async fn gather(ctx: &Context, cached: &Workspace, reads: Reads) -> Result<Optio
     let going = observed.deleted_at().is_some()
         || decide::wanted(&observed, &ctx.env()).state != WorkspaceState::Running;
     if (going || decide::restored_snapshot(&observed.workspace).is_some()) && observed.pod.is_some() {
-        observed.artifacts = artifacts(ctx, &observed).await?;
+        observed.artifacts = artifacts(ctx, reads, &observed).await?;
     }
     observed.warning = warning(ctx, &observed).await;
     Ok(Some(observed))
@@ -268,37 +234,39 @@ async fn ask(ctx: &Context, observed: &mut Observed) {
         return ctx.asking.forget(observed.uid());
     };
     let at = PodAddress { uid: observed.uid().to_owned(), host };
-    let stage = observed.pod.as_ref().map_or(0, stage);
+    let stage = observed.pod.as_ref().map_or(Stage { number: 0, ready: false }, stage);
     (observed.desk, observed.runner) =
         ctx.asking.ask(ObjectRef::from_obj(&observed.workspace), at, stage).await;
 }
 
 /// Changes whenever one of the pod's containers starts, gets ready or goes down.
-fn stage(pod: &Pod) -> u64 {
+fn stage(pod: &Pod) -> Stage {
     let status = pod.status.as_ref();
     let all = status.and_then(|s| s.container_statuses.as_deref()).unwrap_or_default();
     let mut hasher = DefaultHasher::new();
     for container in all {
         (&container.container_id, container.started, container.ready).hash(&mut hasher);
     }
-    hasher.finish()
+    Stage { number: hasher.finish(), ready: !all.is_empty() && all.iter().all(|c| c.ready) }
 }
 
-async fn artifacts(ctx: &Context, observed: &Observed) -> Result<Vec<Made>, Error> {
+async fn artifacts(ctx: &Context, reads: Reads, observed: &Observed) -> Result<Vec<Made>, Error> {
+    let made = |artifact: &Artifact| {
+        let conditions = artifact.status.as_ref().map_or(&[][..], |s| &s.conditions);
+        let stored = conditions::is_true(conditions, ConditionType::Ready);
+        let settled = stored || conditions::is_true(conditions, ConditionType::Stalled);
+        let spec = &artifact.spec;
+        // Of other Workspaces only what is stored counts: a fork inherits their files.
+        let counts = stored || spec.workspace.uid == observed.uid();
+        let (name, sha256) = (spec.name.clone(), spec.sha256.clone());
+        counts.then_some(Made { name, version: spec.version, sha256, settled })
+    };
+    if reads == Reads::Caches {
+        let here = |a: &&Arc<Artifact>| a.metadata.namespace.as_deref() == Some(observed.namespace());
+        return Ok(ctx.stores.artifacts.all().iter().filter(here).filter_map(|a| made(a)).collect());
+    }
     let api: Api<Artifact> = Api::namespaced(ctx.client.clone(), observed.namespace());
-    let all = api.list(&ListParams::default()).await?.items;
-    Ok(all
-        .into_iter()
-        .filter_map(|artifact| {
-            let conditions = artifact.status.map(|s| s.conditions).unwrap_or_default();
-            let stored = conditions::is_true(&conditions, ConditionType::Ready);
-            let settled = stored || conditions::is_true(&conditions, ConditionType::Stalled);
-            let spec = artifact.spec;
-            // Of other Workspaces only what is stored counts: a fork inherits their files.
-            let counts = stored || spec.workspace.uid == observed.uid();
-            counts.then_some(Made { name: spec.name, version: spec.version, sha256: spec.sha256, settled })
-        })
-        .collect())
+    Ok(api.list(&ListParams::default()).await?.items.iter().filter_map(made).collect())
 }
 
 /// The newest warning about what should be up by now. Worth a call only then, and never worth a failure.

@@ -93,7 +93,7 @@ pub const ROLES: &[Role] = &[
                 ],
                 &["update"],
             ),
-            rule("", &["persistentvolumeclaims", "pods", "services"], CHILD),
+            rule("", &["persistentvolumeclaims", "pods"], CHILD),
             rule("networking.k8s.io", &["networkpolicies"], CHILD),
             // No list and no watch: it knows the names of the Secrets that it makes, and of those that a Connection names.
             rule("", &["secrets"], &["create", "delete", "get", "patch", "update"]),

@@ -17,7 +17,7 @@ use super::{
  status = "SessionStatus", derive = "PartialEq",
     doc = "A conversation with a goal: an agent works on it in a desktop of its own, Messages redirect it, what it makes becomes Artifacts.",
     validation = Rule::new("size(self.metadata.name) <= 48").message("the name may have at most 48 characters, because pods and claims are named after it"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name may have lower-case letters, digits and dashes only and must begin with a letter, because a Service is named after it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name may have lower-case letters, digits and dashes only and must begin with a letter, because a host name is made of it"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Doing", type_ = "string", json_path = ".status.doing"),
     printcolumn(name = "Environment", type_ = "string", json_path = ".status.environment"),

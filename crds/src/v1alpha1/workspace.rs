@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{DesktopSize, Egress, Lifecycle, Resources, SnapshotPolicy, Source, Storage};
 
-/// One remote desktop: a volume, a pod, a Service and a NetworkPolicy.
+/// One remote desktop: a volume, a pod and a NetworkPolicy.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
     group = "a8s.dev", version = "v1alpha1", kind = "Workspace", namespaced, shortname = "ws", category = "a8s",
  status = "WorkspaceStatus", derive = "PartialEq",
-    doc = "One remote desktop: a volume, a pod, a Service and a NetworkPolicy. It stands on its own or belongs to a Session.",
+    doc = "One remote desktop: a volume, a pod and a NetworkPolicy. It stands on its own or belongs to a Session.",
     validation = Rule::new("size(self.metadata.name) <= 48").message("the name may have at most 48 characters, because pods and claims are named after it"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name may have lower-case letters, digits and dashes only and must begin with a letter, because a Service is named after it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name may have lower-case letters, digits and dashes only and must begin with a letter, because a host name is made of it"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Control", type_ = "string", json_path = ".status.control.summary"),

@@ -19,7 +19,7 @@ use agent_client_protocol::{
         },
     },
 };
-use futures::{SinkExt, TryStreamExt};
+use futures::{SinkExt, TryStreamExt, future::BoxFuture};
 use tokio_util::{
     codec::{FramedRead, FramedWrite, LinesCodec},
     sync::CancellationToken,
@@ -63,7 +63,13 @@ fn lock(shared: &Shared) -> MutexGuard<'_, HashMap<String, Session>> {
 }
 
 /// Speaks the protocol on standard input and output until the input ends.
-pub async fn serve(options: Options) -> Result<(), Error> {
+///
+/// Boxed, so that it is compiled here once and not again in every program and test that calls it.
+pub fn serve(options: Options) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(speak(options))
+}
+
+async fn speak(options: Options) -> Result<(), Error> {
     let incoming = FramedRead::new(tokio::io::stdin(), LinesCodec::new_with_max_length(MAX_LINE));
     let outgoing = FramedWrite::new(tokio::io::stdout(), LinesCodec::new());
     let outgoing = SinkExt::<String>::sink_map_err(outgoing, io::Error::other);

@@ -33,7 +33,13 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Runs the desktop until it is told to stop (success) or cannot go on (error; the kubelet then starts the container again).
-pub async fn run(options: Options) -> anyhow::Result<()> {
+///
+/// Boxed, so that it is compiled here once and not again in every program and test that calls it.
+pub fn run(options: Options) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> {
+    Box::pin(work(options))
+}
+
+async fn work(options: Options) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -81,7 +87,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 /// A fake display with the agent's tools on `options.socket` and nothing else, in this process: what the tests of other crates need. The
 /// lease is changed by [`Desk::set_control`].
-pub async fn embed(options: Options) -> anyhow::Result<Arc<Desk>> {
+pub fn embed(options: Options) -> Pin<Box<dyn Future<Output = anyhow::Result<Arc<Desk>>> + Send>> {
+    Box::pin(embedded(options))
+}
+
+async fn embedded(options: Options) -> anyhow::Result<Arc<Desk>> {
     let agents = mcp::listen(&options.socket)?;
     let stage = pretend(options)?;
     let desk = furnish(stage.parts, None, Instant::now()).await?;

@@ -5,6 +5,7 @@ use std::{net::TcpListener, time::Duration};
 use a8s_wire::{Launch, Usage, paths};
 use anyhow::Context;
 use axum_server::tls_rustls::RustlsConfig;
+use futures::future::BoxFuture;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -32,7 +33,13 @@ use crate::{
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT, or until a part fails that nothing works without.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+///
+/// Boxed, so that it is compiled here once and not again in every program and test that calls it.
+pub fn run(config: Config) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(work(config))
+}
+
+async fn work(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     std::fs::create_dir_all(&config.state)

@@ -50,7 +50,12 @@ impl Cluster {
 
     /// Whether the Workspace is there still.
     pub(super) async fn is_over(&self) -> bool {
-        match self.api::<Workspace>().get_opt(&self.subject.workspace.name).await {
+        let (namespace, name) = (&self.subject.namespace, &self.subject.workspace.name);
+        let cached = self.ctx.stores.workspaces.get(Some(namespace), name);
+        if cached.is_some_and(|w| w.metadata.uid.as_ref() == Some(&self.subject.workspace.uid)) {
+            return false;
+        }
+        match self.api::<Workspace>().get_opt(name).await {
             Ok(found) => found.and_then(|w| w.uid()).is_none_or(|uid| uid != self.subject.workspace.uid),
             Err(_) => false,
         }
@@ -82,7 +87,7 @@ pub(super) fn settings(ctx: &Context, session: &Session, workspace: &Workspace) 
     let environment = stores.environments.get(None, &workspace.spec.environment);
     let namespace = session.namespace().unwrap_or_default();
     let connections = stores.connections_of.get(&namespace);
-    let requests = stores.requests_of.get(&format!("{namespace}/{}", session.name_any()));
+    let requests = stores.requests_of.get(&crate::stores::within(Some(&namespace), &session.name_any()));
     a8s_plan::settings::settings(session, environment.as_deref(), &connections, &requests)
 }
 

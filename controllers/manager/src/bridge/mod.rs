@@ -18,7 +18,7 @@ use futures::StreamExt;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 pub use conversation::{Conversation, Then};
@@ -40,6 +40,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 /// Longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// One that is known not to answer is asked by others, who tell.
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
 /// Sees to it that a bridge runs between `session` and the pod of `workspace`, or that none does. With `drain` it brings in what the
 /// runner has still to say, and hands nothing over.
@@ -120,6 +122,9 @@ async fn keep(cluster: Cluster, wake: Arc<Notify>, drain: bool) {
             (pause * 2).min(LONGEST_PAUSE)
         };
         sleep(pause).await;
+        let asking = &cluster.ctx.asking;
+        // Out of time is as good as heard: then it is tried.
+        drop(timeout(LONGEST_SILENCE, asking.heard(&subject.workspace.uid)).await);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Claim, Service and NetworkPolicy as they shall be.
+//! Claim and NetworkPolicy as they shall be.
 
 use std::collections::BTreeMap;
 
@@ -132,23 +132,6 @@ fn size_of(claim: &PersistentVolumeClaim) -> Option<&str> {
 
 fn selector(observed: &Observed) -> Value {
     json!({labels::WORKSPACE_UID: observed.uid()})
-}
-
-/// The Service: its address stays while pods come and go. The processes say themselves when they are ready.
-pub(crate) fn service(observed: &Observed) -> Value {
-    let port =
-        |name: &str, port: u16| json!({"name": name, "port": port, "targetPort": port, "protocol": "TCP"});
-    json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata(observed, &names::service(observed.name())),
-        "spec": {
-            "type": "ClusterIP",
-            "publishNotReadyAddresses": true,
-            "selector": selector(observed),
-            "ports": [port("deskd", paths::DESKD_PORT), port("runner", paths::RUNNER_PORT)],
-        },
-    })
 }
 
 /// The NetworkPolicy: only the control plane gets in, and only to the two HTTPS ports; `egress` says what gets out.

@@ -1,4 +1,4 @@
-//! Decisions for a Workspace: a volume, a certificate, a Service, a NetworkPolicy and one pod, and who holds mouse and keyboard.
+//! Decisions for a Workspace: a volume, a certificate, a NetworkPolicy and one pod, and who holds mouse and keyboard.
 //!
 //! The pod is created once and never changed; a change of the spec takes effect at its next start. A claim is deleted
 //! only when a Snapshot holds what is on it (see [`removal`]).

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        core::v1::{PersistentVolumeClaim, Pod, Service},
+        core::v1::{PersistentVolumeClaim, Pod},
         networking::v1::NetworkPolicy,
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -53,8 +53,6 @@ pub struct Observed {
     pub node: NodeState,
     /// Metadata of what has the Secret's name; nobody reads the keys in it.
     pub secret: Option<ObjectMeta>,
-    /// What has the Service's name.
-    pub service: Option<Service>,
     /// What has the NetworkPolicy's name.
     pub network_policy: Option<NetworkPolicy>,
     /// What deskd answered, if it did.
@@ -186,7 +184,6 @@ impl Observed {
             pod: None,
             node: NodeState::NotAsked,
             secret: None,
-            service: None,
             network_policy: None,
             desk: None,
             runner: None,
@@ -265,12 +262,11 @@ impl Observed {
             (self.claim.as_ref().map(|o| &o.metadata), "PersistentVolumeClaim", volume::claim_name(self)),
             (self.pod.as_ref().map(|o| &o.metadata), "Pod", names::pod(name)),
             (self.secret.as_ref(), "Secret", names::tls_secret(name)),
-            (self.service.as_ref().map(|o| &o.metadata), "Service", names::service(name)),
             (self.network_policy.as_ref().map(|o| &o.metadata), "NetworkPolicy", names::network_policy(name)),
         ];
         taken.into_iter().find_map(|(meta, kind, name)| {
             // What came back from a backup without an owner is applied anew, with one.
-            let applied = matches!(kind, "Service" | "NetworkPolicy");
+            let applied = kind == "NetworkPolicy";
             let taken = |meta: &ObjectMeta| {
                 let ours = self.owns(meta) || applied && adoption::orphan(self, meta);
                 !ours

@@ -122,13 +122,12 @@ fn start_clock(observed: &Observed, draft: &mut Draft<'_>) {
     }
 }
 
-/// Certificate, Service and NetworkPolicy; the pod must not run before its policy is there.
+/// Certificate and NetworkPolicy; the pod must not run before its policy is there.
 fn surroundings(observed: &Observed, env: &Env, ops: &mut Vec<Op>) -> Result<(), Hold> {
     if observed.secret.is_none() {
         let name = names::tls_secret(observed.name());
         ops.push(Op::Effect(Effect::ServingSecret { owner: observed.target(), name }));
     }
-    apply(ops, observed.service.as_ref(), children::service(observed));
     let allowed = observed.environment.as_ref().and_then(|e| e.spec.egress.as_ref());
     let own = observed.workspace.spec.egress.as_ref();
     match egress::rules(allowed, own, &observed.protected) {

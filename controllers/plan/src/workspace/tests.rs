@@ -121,7 +121,6 @@ fn store(observed: &mut Observed, mut object: Value, second: i64) {
             observed.older.extend(old);
         }
         "Pod" => observed.pod = Some(serde_json::from_value(object).unwrap()),
-        "Service" => observed.service = Some(serde_json::from_value(object).unwrap()),
         "NetworkPolicy" => observed.network_policy = Some(serde_json::from_value(object).unwrap()),
         "Snapshot" => {
             let snapshot = serde_json::from_value(object).unwrap();

@@ -88,7 +88,6 @@ impl Mutant {
             Self::AdoptsByName => {
                 seen.pod.iter_mut().for_each(|o| adopt(&mut o.metadata));
                 seen.claim.iter_mut().for_each(|o| adopt(&mut o.metadata));
-                seen.service.iter_mut().for_each(|o| adopt(&mut o.metadata));
                 seen.network_policy.iter_mut().for_each(|o| adopt(&mut o.metadata));
                 seen.secret.iter_mut().for_each(adopt);
             }

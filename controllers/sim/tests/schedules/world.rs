@@ -167,7 +167,6 @@ impl World {
         seen.claim = view.get(&core("PersistentVolumeClaim", &names::claim(name, 1)));
         seen.pod = view.get(&core("Pod", &names::pod(name)));
         seen.secret = view.get::<Secret>(&core("Secret", &names::tls_secret(name))).map(|s| s.metadata);
-        seen.service = view.get(&core("Service", &names::service(name)));
         let policy = Key::new("networking.k8s.io/v1", "NetworkPolicy", NS, &names::network_policy(name));
         seen.network_policy = view.get(&policy);
         // Answers of the processes are never from the past.

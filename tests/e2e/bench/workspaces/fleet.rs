@@ -115,10 +115,23 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Waits until the pool is full and nobody writes any more.
+    /// Waits until the pool is full, what was used is gone, and nobody writes any more.
     pub async fn settled(&self, limit: Duration) -> Result<()> {
-        let (ready, wanted) = self.full(limit).await?;
-        ensure!(ready == wanted, "the pool has {ready} of {wanted} desktops ready after {limit:?}");
+        let begun = Instant::now();
+        loop {
+            let (ready, wanted) = self.full(limit).await?;
+            ensure!(ready == wanted, "the pool has {ready} of {wanted} desktops ready after {limit:?}");
+            self.quiet(limit).await?;
+            // Whoever waits for a process to end writes nothing, and is not done.
+            let used = self.objects.api(OURS, "Workspace").list_metadata(&ListParams::default()).await?.items;
+            let taken = self.sessions.count();
+            if used.len() <= wanted + taken || begun.elapsed() > limit {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn quiet(&self, limit: Duration) -> Result<()> {
         let begun = Instant::now();
         let (mut length, mut since) = (self.meter.audit_length(), Instant::now());
         while since.elapsed() < QUIET {

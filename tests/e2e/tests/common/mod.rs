@@ -26,7 +26,7 @@ pub fn repo() -> PathBuf {
 }
 
 /// Kinds that come and go with desktops.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 10] = [
     "sessions",
     "workspaces",
     "snapshots",
@@ -35,9 +35,7 @@ const KINDS: [&str; 12] = [
     "pods",
     "pvc",
     "secrets",
-    "services",
     "networkpolicies",
-    "endpointslices",
     "volumesnapshots",
 ];
 

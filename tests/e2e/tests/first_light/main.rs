@@ -317,7 +317,7 @@ fn deleting_the_workspace_loses_nothing(desk: &Desk) -> Result<()> {
 fn nothing_is_left(desk: &Desk) -> Result<()> {
     desk.kubectl(&["delete", "sessions,workspaces,snapshots,artifacts,messages", "--all", "--timeout=90s"])?;
     desk.until("nothing left", MINUTE, |d| {
-        let left = ["pods", "pvc", "secrets", "services", "networkpolicies", "volumesnapshots"]
+        let left = ["pods", "pvc", "secrets", "networkpolicies", "volumesnapshots"]
             .iter()
             .map(|kind| d.list(kind).len())
             .sum::<usize>();

@@ -73,10 +73,10 @@ fn a_ready_workspace_costs_no_writes() {
 }
 
 #[test]
-fn a_service_that_somebody_changed_is_mended() {
+fn a_network_policy_that_somebody_changed_is_mended() {
     let mut observed = ready();
-    observed.service.as_mut().unwrap().spec.as_mut().unwrap().publish_not_ready_addresses = Some(false);
-    assert_eq!(creates(&pass(&mut observed, 4), "Service"), 1);
+    observed.network_policy.as_mut().unwrap().spec.as_mut().unwrap().ingress = None;
+    assert_eq!(creates(&pass(&mut observed, 4), "NetworkPolicy"), 1);
     assert_eq!(pass(&mut observed, 5).ops, []);
 }
 

@@ -49,8 +49,6 @@ impl Estate {
         seen.node = self.node_of(&seen);
         let secret = core("Secret", &names::tls_secret(name));
         seen.secret = fresh.get::<Secret>(&secret).map(|s| s.metadata);
-        let service = core("Service", &names::service(name));
-        seen.service = at(&service).get(&service);
         let policy = Key::new("networking.k8s.io/v1", "NetworkPolicy", NS, &names::network_policy(name));
         seen.network_policy = at(&policy).get(&policy);
         seen.snapshots = facts(view, &seen.workspace);

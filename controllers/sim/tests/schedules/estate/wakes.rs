@@ -81,7 +81,7 @@ impl Estate {
                 all.push(key.clone());
                 all
             }
-            "Pod" | "PersistentVolumeClaim" | "Service" | "NetworkPolicy" => {
+            "Pod" | "PersistentVolumeClaim" | "NetworkPolicy" => {
                 owner(object, "Workspace").map(|name| ours("Workspace", &name)).into_iter().collect()
             }
             "Environment" => all_of(view, "Workspace").into_iter().map(|(key, _)| Key::clone(&key)).collect(),
