@@ -4,7 +4,10 @@ use std::{net::TcpListener, time::Duration};
 
 use a8s_wire::{Launch, Usage, paths};
 use anyhow::Context;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::{
+    accept::NoDelayAcceptor,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
 use futures::future::BoxFuture;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -108,8 +111,10 @@ async fn work(config: Config) -> anyhow::Result<()> {
     let full = space::watch(config.state.clone());
     let router = http::router(Shared { engine, flusher: flusher.clone(), blobs, desk, auth, full, config });
     let handle = axum_server::Handle::new();
-    let server =
-        axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone()).serve(router.into_make_service());
+    // A word must not wait until the one before it is acknowledged: with Nagle's algorithm that takes 40 ms.
+    let acceptor = RustlsAcceptor::new(tls).acceptor(NoDelayAcceptor::new());
+    let server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());
+    let server = server.serve(router.into_make_service());
     let server = tokio::spawn(server);
     if let Some(address) = handle.listening().await {
         tracing::info!(%address, "listening");

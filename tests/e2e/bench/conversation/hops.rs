@@ -100,6 +100,8 @@ async fn words(
 ) -> Result<()> {
     const PRINT: &str = "/shell date +%s%N";
     let mut events = talk.events().await?;
+    // The console is with the runner once it shows what was said before; words that are not recorded yet are shown once only.
+    page.until("what was said before", |e| is(e, "turnEnded")).await?;
     let (mut at_runner, mut at_page, mut relayed, mut bare) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..samples + WARM_UP {
