@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use a8s_plan::{Effect, Notice, Op, Plan, Target, Wake};
 use k8s_openapi::{
-    api::events::v1::Event,
+    api::{core::v1::Pod, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{
@@ -156,11 +156,16 @@ async fn take_effect(ctx: &Context, effect: &Effect) -> Result<(), Error> {
 
 /// Where the pod of a Workspace answers: the pod's own address.
 pub async fn address(ctx: &Context, workspace: &Target) -> Result<PodAddress, Error> {
-    let pods: Api<k8s_openapi::api::core::v1::Pod> =
-        Api::namespaced(ctx.client.clone(), &workspace.namespace);
-    let pod = pods.get_opt(&a8s_crds::names::pod(&workspace.name)).await?;
-    let ip = pod.and_then(|p| p.status).and_then(|s| s.pod_ip);
-    let host = ip
+    let name = a8s_crds::names::pod(&workspace.name);
+    let ip = |pod: &Pod| pod.status.as_ref().and_then(|s| s.pod_ip.clone());
+    // An address of the past is nobody's, or that of one without this Workspace's certificate: then the step fails and is done again.
+    let known = ctx.stores.pods.get(Some(&workspace.namespace), &name);
+    let mut host = known.and_then(|pod| ip(&pod));
+    if host.is_none() {
+        let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &workspace.namespace);
+        host = pods.get_opt(&name).await?.as_ref().and_then(ip);
+    }
+    let host = host
         .ok_or_else(|| Error::Other(format!("the pod of Workspace {} has no address yet", workspace.name)))?;
     Ok(PodAddress { uid: workspace.uid.clone(), host })
 }

@@ -47,23 +47,33 @@ pub async fn measure(talk: &Talk, samples: usize, report: &mut Report) -> Result
     let straight = ("interrupt straight to the runner", &stops[1][..]);
     rows("Stop to the agent's last input", &stops[0], straight, [None, Some(250.0)], report);
 
-    let mut takes = [Vec::new(), Vec::new()];
+    let (mut refused, mut takes) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for straight in [false, true] {
         for round in 0..samples + WARM_UP {
             let turn = typed.begins(talk, &mut events).await?;
             let at = Timestamp::now();
             take(talk, straight, true).await?;
+            let taken = Timestamp::now();
             let last = typed.ends().await?;
             talk.runner("/v1/interrupt", &json!({"turn": turn})).await?;
             events.until("the end of the turn", |e| e["type"] == "turnEnded").await?;
             take(talk, straight, false).await?;
             if round >= WARM_UP {
+                refused[usize::from(straight)].push(between(at, taken));
                 takes[usize::from(straight)].push(between(at, last).max(0.0));
             }
         }
     }
-    let straight = ("lease straight to deskd", &takes[1][..]);
-    rows("taking over to the agent's last input", &takes[0], straight, [None, Some(100.0)], report);
+    let name = "lease straight to deskd";
+    rows(
+        "taking over until the agent is refused",
+        &refused[0],
+        (name, &refused[1]),
+        [None, Some(100.0)],
+        report,
+    );
+    // What the agent typed ahead of the terminal before it was refused is drawn meanwhile.
+    rows("taking over to the agent's last input", &takes[0], (name, &takes[1]), [None, None], report);
     Ok(())
 }
 
@@ -88,7 +98,7 @@ async fn take(talk: &Talk, straight: bool, person: bool) -> Result<()> {
             return Ok(());
         }
         ensure!(begun.elapsed() < LIMIT, "deskd does not say that {holder} has control: {held}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
