@@ -79,19 +79,25 @@ pub fn go_inside(cluster: &Cluster, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// All that is asked for and needs a cluster.
+/// All that is asked for and needs a cluster. Each part has a Session of its own: what is said in one is looked through in the next hop, and
+/// goes after 200 Messages.
 pub async fn measure(cluster: &Cluster, settings: &Settings, report: &mut Report) -> Result<()> {
-    let talk = talk::Talk::begin(cluster, "talk").await?;
     if settings.wanted(Part::Hops) {
+        let talk = talk::Talk::begin(cluster, "hops").await?;
         hops::measure(cluster, &talk, settings.samples, report).await?;
+        talk.end().await?;
     }
     if settings.wanted(Part::Stops) {
+        let talk = talk::Talk::begin(cluster, "stops").await?;
         stops::measure(&talk, settings.samples, report).await?;
+        talk.end().await?;
     }
     if settings.wanted(Part::Writes) {
+        let talk = talk::Talk::begin(cluster, "writes").await?;
         writes::measure(cluster, &talk, report).await?;
+        talk.end().await?;
     }
-    talk.end().await
+    Ok(())
 }
 
 /// What needs no cluster.
