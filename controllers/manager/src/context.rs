@@ -50,6 +50,8 @@ pub struct Context {
     pub written: crate::written::Written,
     /// What is counted.
     pub metrics: crate::metrics::Metrics,
+    /// Whether this process leads.
+    pub tenure: crate::lease::Tenure,
 }
 
 impl Context {
@@ -82,6 +84,7 @@ impl Context {
             stores,
             written,
             metrics: crate::metrics::Metrics::default(),
+            tenure: crate::lease::Tenure::default(),
         }
     }
 
@@ -89,6 +92,12 @@ impl Context {
     #[must_use]
     pub fn counting(self, metrics: crate::metrics::Metrics) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// The same, for who leads. Without it nobody is taken for the only one at work.
+    #[must_use]
+    pub fn leading(self, tenure: crate::lease::Tenure) -> Self {
+        Self { tenure, ..self }
     }
 
     /// The inputs that all decisions of this pass share.

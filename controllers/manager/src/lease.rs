@@ -1,7 +1,10 @@
 //! Leader election over a `coordination.k8s.io` Lease. Only the holder works; one that cannot renew in time ends its process, which is the
 //! only sure way to stop all writers.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -33,6 +36,23 @@ pub struct Held {
     holder: Holder,
     /// When the renewal began that made it ours: those who wait count from when they see it, which is later.
     since: Instant,
+    tenure: Tenure,
+}
+
+/// Whether this process leads, for those who must know that nobody else is at work.
+#[derive(Clone, Debug, Default)]
+pub struct Tenure(Arc<Mutex<Option<Instant>>>);
+
+impl Tenure {
+    /// Nobody else can lead now. As a process that once could not renew in time ends, nobody else has led since it began, either.
+    pub fn is_certain(&self) -> bool {
+        let renewed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        renewed.is_some_and(|at| at.elapsed() < DEADLINE)
+    }
+
+    fn renewed(&self, at: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
 }
 
 struct Holder {
@@ -73,7 +93,11 @@ pub async fn acquire(client: kube::Client, namespace: &str, identity: &str) -> H
         let since = Instant::now();
         match holder.attempt(&mut seen).await {
             // An answer that took too long says nothing of now.
-            Ok(Turn::Ours) if since.elapsed() < TRY => return Held { holder, since },
+            Ok(Turn::Ours) if since.elapsed() < TRY => {
+                let tenure = Tenure::default();
+                tenure.renewed(since);
+                return Held { holder, since, tenure };
+            }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the lease cannot be read or written; trying again"),
         }
@@ -129,6 +153,11 @@ impl Holder {
 }
 
 impl Held {
+    /// Whether it is held still.
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.clone()
+    }
+
     /// Renews until that fails for too long; then returns, and the process must end.
     pub async fn keep(&self) {
         let mut term = Term { renewed: self.since, failed: None };
@@ -138,6 +167,7 @@ impl Held {
             match timeout_at(until, self.holder.attempt(&mut None)).await {
                 Ok(Ok(Turn::Ours)) => {
                     term = Term { renewed: asked, failed: None };
+                    self.tenure.renewed(asked);
                     continue;
                 }
                 Ok(Ok(Turn::Anothers)) => return tracing::error!("another controller holds the lease"),
@@ -213,6 +243,17 @@ mod tests {
         let term = Term { renewed: start, failed: None };
         assert_eq!(term.next(after(start, 12.5)), None);
         assert_eq!(term.next(after(start, 11.0)), Some((after(start, 11.0), after(start, 12.0))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_stopped_for_long_is_not_certain_to_lead_and_who_never_led_neither() {
+        let tenure = Tenure::default();
+        assert!(!tenure.is_certain());
+        tenure.renewed(Instant::now());
+        tokio::time::advance(Duration::from_secs(11)).await;
+        assert!(tenure.is_certain());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(!tenure.is_certain());
     }
 
     #[test]

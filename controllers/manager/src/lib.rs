@@ -11,6 +11,7 @@ pub mod environment;
 pub mod errors;
 pub mod execute;
 pub mod grants;
+pub mod hands;
 pub mod install;
 pub mod keeping;
 pub mod lease;
@@ -52,6 +53,7 @@ pub fn run(ctx: Arc<Context>, watches: Vec<BoxFuture<'static, ()>>) -> BoxFuture
             tasks.spawn(watch);
         }
         tasks.spawn(workspace::run(ctx.clone()));
+        tasks.spawn(hands::run(ctx.clone()));
         tasks.spawn(session::run(ctx.clone()));
         tasks.spawn(warm_pool::run(ctx.clone()));
         tasks.spawn(message::run(ctx.clone()));

@@ -65,8 +65,8 @@ async fn main() -> anyhow::Result<()> {
             protected: protected::addresses(&client, &args.protect).await,
         };
         let (stores, watches) = Stores::new(&client);
-        let ctx = Context::new(client, settings, pods, store, install.authority, stores).counting(metrics);
-        run(Arc::new(ctx), watches).await;
+        let ctx = Context::new(client, settings, pods, store, install.authority, stores);
+        run(Arc::new(ctx.counting(metrics).leading(held.tenure())), watches).await;
     };
     tokio::select! {
         () = work => anyhow::bail!("a controller ended by itself"),

@@ -116,6 +116,9 @@ async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, 
     let Some(mut observed) = Box::pin(gather(ctx, &workspace, Reads::Caches)).await? else {
         return Ok(Action::await_change());
     };
+    if is_outdated(ctx, &observed.workspace) {
+        return Ok(Action::requeue(Duration::ZERO));
+    }
     observed.last_error.clone_from(&refused);
     let mut plan = decide::plan(&observed, &env);
     if decide::irrevocable(&plan) || reading::is_final(&plan, &workspace) {
@@ -143,6 +146,14 @@ async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, 
         }
         _ => result,
     }
+}
+
+/// Whether the spec was changed since this pass began. deskd may have been told of a newer wish already, which the pass would take back.
+fn is_outdated(ctx: &Context, workspace: &Workspace) -> bool {
+    let now = ctx.stores.workspaces.get(workspace.namespace().as_deref(), &workspace.name_any());
+    now.is_some_and(|now| {
+        now.metadata.generation > workspace.metadata.generation && now.uid() == workspace.uid()
+    })
 }
 
 impl Passes {

@@ -20,6 +20,7 @@ use super::Attachment;
     status = "MessageStatus",
     derive = "PartialEq",
     selectable = ".spec.session",
+    selectable = ".status.state",
     doc = "One final utterance of a Session. People create Messages to talk to the agent; what the agent says is recorded as Messages too.",
     printcolumn(name = "Session", type_ = "string", json_path = ".spec.session"),
     printcolumn(name = "Seq", type_ = "integer", json_path = ".status.seq"),

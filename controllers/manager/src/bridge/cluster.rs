@@ -119,6 +119,16 @@ impl World for Cluster {
         Ok(self.api::<Message>().list(&params).await?.items)
     }
 
+    async fn unsettled(&self) -> Result<Vec<Message>, Error> {
+        let session = &self.subject.name;
+        let fields = format!("spec.session={session},status.state!=Consumed,status.state!=Dropped");
+        Ok(self.api::<Message>().list(&ListParams::default().fields(&fields)).await?.items)
+    }
+
+    fn is_alone(&self) -> bool {
+        self.ctx.tenure.is_certain()
+    }
+
     async fn create_message(&self, message: &Message) -> Result<Made<Message>, Error> {
         self.create(message).await
     }

@@ -66,6 +66,8 @@ pub struct Conversation<'w, W> {
     kept: HashMap<EventId, i64>,
     /// When the places of all Messages were read last.
     places_read: Option<Instant>,
+    /// Whether all Messages were looked through since the connection.
+    looked: bool,
     /// People's Messages that have their place in memory only.
     unwritten: HashSet<String>,
     /// Messages that the runner has, and whose turn is not over.
@@ -136,6 +138,7 @@ impl<'w, W: World> Conversation<'w, W> {
             running: None,
             kept: HashMap::new(),
             places_read: None,
+            looked: false,
             unwritten: HashSet::new(),
             outstanding: state.queue.into_iter().collect(),
             turns: HashMap::new(),

@@ -71,6 +71,8 @@ struct State {
     steps: usize,
     /// Another bridge gives the next Message this place, just before this one does.
     rival: Option<i64>,
+    /// There may be other bridges.
+    crowded: bool,
     /// How each turn ends, if not well.
     fails: Option<&'static str>,
     /// Calls that the runner refuses, with which status.
@@ -224,6 +226,15 @@ impl World for Fake {
         let mut state = self.state();
         state.looks += 1;
         Ok(state.messages.clone())
+    }
+
+    async fn unsettled(&self) -> Result<Vec<Message>, Error> {
+        let settled = |m: &&Message| m.status.as_ref().is_some_and(MessageStatus::is_settled);
+        Ok(self.state().messages.iter().filter(|m| !settled(m)).cloned().collect())
+    }
+
+    fn is_alone(&self) -> bool {
+        !self.state().crowded
     }
 
     async fn create_message(&self, message: &Message) -> Result<Made<Message>, Error> {

@@ -28,6 +28,10 @@ pub enum Made<T> {
 pub trait World: Send + Sync {
     /// All Messages of the Session, freshly read.
     fn messages(&self) -> impl Future<Output = Result<Vec<Message>, Error>> + Send;
+    /// Those of them whose status does not say that they are settled, freshly read: few, however long the conversation.
+    fn unsettled(&self) -> impl Future<Output = Result<Vec<Message>, Error>> + Send;
+    /// Whether nobody but this process can give Messages their place now, or could since it began.
+    fn is_alone(&self) -> bool;
     /// Creates a Message.
     fn create_message(&self, message: &Message) -> impl Future<Output = Result<Made<Message>, Error>> + Send;
     /// Makes the Session the owner of a person's Message, so that it goes with the Session. The Message as it is then; nothing if it is gone.

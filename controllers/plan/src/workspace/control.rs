@@ -1,6 +1,6 @@
 //! The control lease. The spec says who shall hold it, deskd enforces it, the status repeats what deskd confirmed and nothing else.
 
-use a8s_crds::{ControlHolder, ControlStatus, conditions::Reason};
+use a8s_crds::{ControlHolder, ControlStatus, Workspace, conditions::Reason};
 use a8s_wire::{ControlState, Holder, SetControl};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -19,21 +19,42 @@ pub(crate) struct Outcome {
     pub refused: Option<String>,
 }
 
+/// Whose hands the spec asks for: the holder, the person, and whether in private.
+fn wished(workspace: &Workspace) -> (Holder, Option<String>, bool) {
+    let wish = &workspace.spec.control;
+    match wish.holder {
+        ControlHolder::Agent => (Holder::Agent, None, false),
+        ControlHolder::User => (Holder::User, wish.user.clone(), wish.private),
+    }
+}
+
+/// Whether the spec asks for other hands than those that deskd last confirmed.
+pub fn other_hands(workspace: &Workspace) -> bool {
+    let known = workspace.status.as_ref().and_then(|s| s.control.as_ref());
+    let held = known.map_or((Holder::Agent, None, false), |c| match c.holder {
+        ControlHolder::Agent => (Holder::Agent, None, false),
+        ControlHolder::User => (Holder::User, c.user.clone(), c.private),
+    });
+    wished(workspace) != held
+}
+
+/// The lease to hand to deskd, if what it enforces is not what the spec asks for.
+pub fn lease(observed: &Observed) -> Option<SetControl> {
+    match settle(observed).op? {
+        Op::Effect(Effect::SetControl { lease, .. }) => Some(lease),
+        _ => None,
+    }
+}
+
 /// Compares the wish with what deskd enforces.
 pub(crate) fn settle(observed: &Observed) -> Outcome {
     let Some(held) = observed.desk.as_ref().map(|d| &d.control) else { return Outcome::default() };
-    let wish = &observed.workspace.spec.control;
     let known = observed.workspace.status.as_ref().and_then(|s| s.control.as_ref());
-    let holder = match wish.holder {
-        ControlHolder::Agent => Holder::Agent,
-        ControlHolder::User => Holder::User,
-    };
-    let user = wish.user.clone().filter(|_| holder == Holder::User);
+    let (holder, user, private) = wished(&observed.workspace);
     if holder == Holder::User && user.is_none() {
         let text = "spec.control.holder is User, but nobody stamped spec.control.user; is the webhook of a8s installed?";
         return Outcome { refused: Some(text.into()), ..Outcome::default() };
     }
-    let private = wish.private && holder == Holder::User;
     let same = held.holder == holder && held.user == user && held.private == private;
     let last = known.map_or(0, |k| k.epoch);
     if same && held.epoch >= last {

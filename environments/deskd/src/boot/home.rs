@@ -54,11 +54,12 @@ pub fn remove_display_locks(display: u32) {
 /// Makes the directory of X sockets, which Xvnc itself can only make as root.
 pub fn make_socket_dir() -> io::Result<()> {
     let dir = Path::new("/tmp/.X11-unix");
-    if !dir.is_dir() {
-        fs::create_dir(dir)?;
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o1777))?;
+    match fs::create_dir(dir) {
+        Ok(()) => fs::set_permissions(dir, fs::Permissions::from_mode(0o1777)),
+        // Of two X servers that start at once on a machine that never had one, one is the second.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 /// Gives this desktop an identity of its own: two that came from one Snapshot must not take each other for the same machine. It is a

@@ -158,11 +158,20 @@ pub struct Model {
 
 impl Model {
     pub fn start(desk: &Desk, key: &str) -> Result<Self> {
+        Self::run(desk, Some(key))
+    }
+
+    /// One that takes whoever comes.
+    pub fn without_a_key(desk: &Desk) -> Result<Self> {
+        Self::run(desk, None)
+    }
+
+    fn run(desk: &Desk, key: Option<&str>) -> Result<Self> {
         let program = mock()?;
         let init = lifecycle::running(&desk.cluster().paths).context("the cluster runs")?.init;
         let mut process = Command::new("nsenter")
             .args(["-t", &init.pid.to_string(), "-n", &program, "--listen", "0.0.0.0:18099"])
-            .env("A8S_MODEL_MOCK_KEY", key)
+            .envs(key.map(|key| ("A8S_MODEL_MOCK_KEY", key)))
             .stdout(Stdio::piped())
             .spawn()?;
         let mut first = String::new();

@@ -10,6 +10,7 @@ mod conversation;
 mod environments;
 mod life;
 mod pools;
+mod readme;
 mod restored;
 mod snapshots;
 mod talk;
@@ -92,4 +93,10 @@ fn what_a_backup_brings_back() -> Result<()> {
 #[ignore = "T4: needs root and some minutes; run by `make test`"]
 fn conversation_when_something_goes_wrong() -> Result<()> {
     run(conversation::CASES)
+}
+
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn what_the_readme_says() -> Result<()> {
+    run(readme::CASES)
 }

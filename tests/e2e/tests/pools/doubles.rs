@@ -1,12 +1,13 @@
-//! Who else writes in a cluster: volume driver and kubelet, as far as the controller can see them.
+//! Who else writes in a cluster: volume driver, scheduler and kubelet, as far as the controller can see them. A node that is not Ready has no
+//! kubelet, and none starts what is called `stuck-…`: a test does.
 
 use std::fmt::Debug;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
 use serde::de::DeserializeOwned;
@@ -103,30 +104,50 @@ pub async fn kubelet(client: Client) {
 
 async fn serve(client: Client, pod: Pod) -> kube::Result<()> {
     let name = pod.metadata.name.clone().unwrap_or_default();
-    let api: Api<Pod> = Api::namespaced(client, &pod.metadata.namespace.clone().unwrap_or_default());
-    if pod.metadata.deletion_timestamp.is_some() {
-        return api.delete(&name, &DeleteParams::default().grace_period(0)).await.map(drop);
-    }
-    let spec = pod.spec.unwrap_or_default();
-    if spec.node_name.is_none() {
+    let api: Api<Pod> = Api::namespaced(client.clone(), &pod.metadata.namespace.clone().unwrap_or_default());
+    let Some(node) = pod.spec.as_ref().and_then(|s| s.node_name.clone()) else {
+        let Some(node) = ready_nodes(&client).await?.into_iter().next() else { return Ok(()) };
         let target = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
-            "target": {"kind": "Node", "name": "n"}});
+            "target": {"kind": "Node", "name": node}});
         return api
             .create_subresource::<_, Value>("binding", &name, &PostParams::default(), &target)
             .await
             .map(drop);
-    }
-    if pod.status.and_then(|s| s.phase).as_deref() == Some("Running") {
+    };
+    if !ready_nodes(&client).await?.contains(&node) {
         return Ok(());
     }
+    if pod.metadata.deletion_timestamp.is_some() {
+        return api.delete(&name, &DeleteParams::default().grace_period(0)).await.map(drop);
+    }
+    if name.starts_with("stuck-") || pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running") {
+        return Ok(());
+    }
+    run(&client, &pod).await
+}
+
+async fn ready_nodes(client: &Client) -> kube::Result<Vec<String>> {
+    let all = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?.items;
+    let ready = |node: &Node| {
+        let conditions = node.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+        conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    };
+    Ok(all.into_iter().filter(ready).filter_map(|node| node.metadata.name).collect())
+}
+
+/// Says of a pod that it runs and that its probes succeed.
+pub async fn run(client: &Client, pod: &Pod) -> kube::Result<()> {
     let running = |c: &k8s_openapi::api::core::v1::Container| {
         json!({"name": c.name, "image": c.image, "imageID": "", "ready": true, "started": true, "restartCount": 0,
             "state": {"running": {}}})
     };
-    let containers: Vec<Value> = spec.containers.iter().map(running).collect();
+    let containers: Vec<Value> = pod.spec.iter().flat_map(|s| &s.containers).map(running).collect();
     let ready = |kind: &str| json!({"type": kind, "status": "True"});
     // Nobody listens there.
     let status = json!({"status": {"phase": "Running", "podIP": "127.0.0.2", "containerStatuses": containers,
         "conditions": [ready("PodScheduled"), ready("ContainersReady"), ready("Ready")]}});
+    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+    let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let name = pod.metadata.name.clone().unwrap_or_default();
     api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.map(drop)
 }

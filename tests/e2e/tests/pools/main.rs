@@ -1,8 +1,9 @@
-//! Pools against a real API server and the real controller. There is no node: doubles say what scheduler, volume driver, snapshot driver
+//! Pools and nodes against a real API server and the real controller. There is no node: doubles say what scheduler, volume driver, snapshot driver
 //! and kubelet would say, and nothing else.
 
 mod doubles;
 mod idle;
+mod nodes;
 mod world;
 
 use serde_json::{Value, json};

@@ -10,7 +10,7 @@ use std::{
 
 use a8s_cluster::{ControlPlane, Paths, snapshot_definitions};
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, Client, Config,
     api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -95,11 +95,7 @@ impl World {
             .create(&json!({"apiVersion": doubles::SNAPSHOTS, "kind": "VolumeSnapshotClass",
                 "metadata": {"name": "double"}, "driver": doubles::DRIVER, "deletionPolicy": "Delete"}))
             .await;
-        world.create(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}})).await;
-        let ready =
-            json!({"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Double"}]}});
-        let nodes: Api<Node> = Api::all(world.client.clone());
-        nodes.patch_status("n", &PatchParams::default(), &Patch::Merge(ready)).await.expect("a ready node");
+        world.node("n").await;
         world
             .create(&json!({"apiVersion": OURS, "kind": "Environment", "metadata": {"name": "desktop"},
                 "spec": {"title": "Desktop", "image": "desktop:1"}}))
@@ -109,6 +105,26 @@ impl World {
         tokio::spawn(doubles::kubelet(world.client.clone()));
         world.start();
         world
+    }
+
+    /// One more node, which is Ready.
+    pub async fn node(&self, name: &str) {
+        self.create(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})).await;
+        self.node_says(name, "True").await;
+    }
+
+    /// The state of a node's condition Ready.
+    pub async fn node_says(&self, name: &str, ready: &str) {
+        let status =
+            json!({"status": {"conditions": [{"type": "Ready", "status": ready, "reason": "Double"}]}});
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.expect("a node");
+    }
+
+    /// The pods of the team.
+    pub async fn pods(&self) -> Vec<Pod> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), TEAM);
+        api.list(&ListParams::default()).await.expect("pods").items
     }
 
     /// The controller dies without a word.

@@ -104,12 +104,11 @@ impl<W: World> Conversation<'_, W> {
 
     /// Reads people's Messages; new ones get their place, in the order of their creation.
     async fn sort_in(&mut self) -> Result<(), Error> {
-        let mut all = self.world.messages().await?;
+        let mut all = self.look().await?;
         if !self.marked {
             self.mark(&mut all).await?;
             self.marked = true;
         }
-        self.know_places(&all);
         all.retain(|m| self.subject.is_addressed(m));
         // What was attached in the talk before the work belongs to what was agreed on in it.
         for attachment in all.iter().filter(|m| m.is_of_the_chat()).flat_map(|m| &m.spec.attachments) {

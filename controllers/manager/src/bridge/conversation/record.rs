@@ -112,11 +112,25 @@ impl<W: World> Conversation<'_, W> {
         }
         // An earlier life of this process may have given some out unrecorded, and one that is over may not know it yet. As long as they were
         // read just now, this is the only one that gives any.
-        if self.places_read.is_none_or(|at| at.elapsed() > FRESH) {
+        if !self.knows_places() && self.places_read.is_none_or(|at| at.elapsed() > FRESH) {
             let all = self.world.messages().await?;
             self.know_places(&all);
         }
         Ok(self.next_place(message))
+    }
+
+    /// Whether all places that were given are known, and stay so. Who is alone has to read the long list of what is settled only once.
+    fn knows_places(&self) -> bool {
+        self.places_read.is_some() && self.world.is_alone()
+    }
+
+    /// The Messages that something may have to be done for, freshly read, and the places of all.
+    pub(super) async fn look(&mut self) -> Result<Vec<Message>, Error> {
+        let few = self.looked && self.knows_places();
+        let found = if few { self.world.unsettled().await? } else { self.world.messages().await? };
+        self.know_places(&found);
+        self.looked = true;
+        Ok(found)
     }
 
     /// What was said before people's new Messages has its place before them, although it is recorded later.

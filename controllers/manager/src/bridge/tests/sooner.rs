@@ -80,6 +80,46 @@ async fn what_is_said_in_quick_succession_costs_two_writes_each_and_one_look() {
 }
 
 #[tokio::test]
+async fn who_is_alone_reads_what_is_settled_once_however_long_people_talk() {
+    let (world, subject) = talkative(3).await;
+    let mut conversation = heard(&world, subject).await;
+    let looks = world.state().looks;
+    for (second, name) in (1..).zip(["b", "c", "d"]) {
+        world.say_as(name, second, Delivery::Queue, Some("and now?"));
+        conversation.deliver().await.unwrap();
+        hear_all(&world, &mut conversation);
+        while conversation.is_behind() {
+            conversation.record_next().await.unwrap();
+        }
+        conversation.deliver().await.unwrap();
+        assert_eq!(world.message(name).state, Some(MessageState::Consumed));
+    }
+    assert_eq!(world.state().looks - looks, 1);
+}
+
+#[tokio::test]
+async fn who_may_not_be_alone_gives_no_place_before_it_has_seen_what_others_gave() {
+    let (world, subject) = talkative(0).await;
+    world.state().crowded = true;
+    let mut conversation = heard(&world, subject).await;
+    conversation.deliver().await.unwrap();
+    // Another bridge has recorded what is settled already.
+    let said = Message { status: Some(MessageStatus { seq: Some(40), ..settled() }), ..agents_word() };
+    world.state().messages.push(said);
+    world.say_as("b", 1, Delivery::Queue, Some("and now?"));
+    conversation.deliver().await.unwrap();
+    assert_eq!(world.message("b").seq, Some(41));
+}
+
+fn settled() -> MessageStatus {
+    MessageStatus { state: Some(MessageState::Consumed), ..MessageStatus::default() }
+}
+
+fn agents_word() -> Message {
+    rain().message(EventId { epoch: 0, seq: 900 }, AuthorKind::Agent, "said meanwhile", None, false)
+}
+
+#[tokio::test]
 async fn a_message_is_over_when_what_was_said_of_it_can_be_read() {
     let world = Fake::default();
     world.say_as("a", 1, Delivery::Queue, Some("first"));

@@ -3,7 +3,10 @@
 use a8s_crds::{ControlHolder, conditions::Reason};
 
 use super::*;
-use crate::{Wake, workspace::Source};
+use crate::{
+    Wake,
+    workspace::{Source, lease, other_hands},
+};
 
 #[test]
 fn a_new_workspace_gets_its_volume_first_and_its_finalizer_before_anything_that_must_be_undone() {
@@ -287,6 +290,23 @@ fn taking_over_is_in_the_status_only_after_deskd_confirmed_it() {
     assert_eq!(plan.notices.len(), 1);
     assert_eq!(plan.notices[0].reason, Reason::ControlChanged);
     assert_eq!(pass(&mut observed, 6), Plan::default());
+}
+
+#[test]
+fn whoever_takes_over_gets_the_same_lease_before_a_pass_as_from_it() {
+    let mut observed = ready();
+    pass(&mut observed, 3);
+    assert!(!other_hands(&observed.workspace) && lease(&observed).is_none());
+    observed.workspace.spec.control =
+        serde_json::from_value(json!({"holder": "User", "user": "jane"})).unwrap();
+    assert!(other_hands(&observed.workspace));
+    let early = lease(&observed).unwrap();
+    let plan = pass(&mut observed, 4);
+    assert!(matches!(&plan.ops[..], [Op::Effect(Effect::SetControl { lease, .. })] if *lease == early));
+    pass(&mut observed, 5);
+    assert!(!other_hands(&observed.workspace), "deskd has confirmed it");
+    observed.workspace.spec.control = serde_json::from_value(json!({"holder": "User"})).unwrap();
+    assert_eq!((other_hands(&observed.workspace), lease(&observed)), (true, None), "but not for nobody");
 }
 
 #[test]
