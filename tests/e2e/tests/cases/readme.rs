@@ -2,7 +2,7 @@
 //! own. What only a person can do is done for them: waiting where the README watches, choosing the name where it says `<name>`, and the
 //! address of a model that is on this machine.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 
