@@ -57,6 +57,8 @@ const ICONS = {
   save: "M5 4h11l4 4v12H5zM8 4v5h7V4M8 20v-6h8v6",
   pause: "M8 5v14M16 5v14",
   play: "M7 5l12 7-12 7z",
+  before: "M18 6l-9 6 9 6zM6 6v12",
+  after: "M6 6l9 6-9 6zM18 6v12",
   file: "M6 3h8l4 4v14H6zM14 3v4h4",
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
   fork: "M7 4v10a4 4 0 0 0 4 4h6M7 8h6a4 4 0 0 0 4-4M14 15l3 3-3 3",

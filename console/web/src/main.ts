@@ -3,6 +3,7 @@
 import "./styles/base.css";
 import "./styles/session.css";
 import "./styles/desktop.css";
+import "./styles/player.css";
 import "./styles/narrow.css";
 import { api, ApiError } from "./api.ts";
 import { fill, h } from "./dom.ts";

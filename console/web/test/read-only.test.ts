@@ -28,12 +28,12 @@ const detail = {
     request("login", { type: "Takeover" }),
     request("begin", { type: "Handoff", handoff: { requirement: "Do it." } }),
   ],
-  artifacts: [],
+  artifacts: [{ metadata: meta("s-recording-turn-1-v1"), spec: { session: "s", name: "recording-turn-1", version: 1, title: "Desktop, turn 1", fileName: "recording-turn-1.tar", mediaType: "application/vnd.a8s.recording+tar", size: 9, turn: 1 }, status: { conditions: [ready] } }],
   snapshots: [{ metadata: meta("before"), spec: { workspace: "s" }, status: { conditions: [ready] } }],
 };
 
-/** What somebody who only looks may press: the way out, what is shown and how, and another attempt to connect. */
-const HARMLESS = ["logout", "view-chat", "view-desktop", "quality", "fit", "pan", "fullscreen", "reconnect"];
+/** What somebody who only looks may press: the way out, what is shown and how, what was recorded, and another attempt to connect. */
+const HARMLESS = ["logout", "view-chat", "view-desktop", "quality", "fit", "pan", "fullscreen", "reconnect", "play-recording-turn-1"];
 
 function shell(readOnly: boolean): Shell {
   return { me: { user: "jane", readOnly, namespace: "team" }, signedOut: () => undefined, leave: () => undefined };

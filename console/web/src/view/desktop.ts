@@ -102,8 +102,8 @@ export class Desktop {
     this.retry = h("button", { class: "small", type: "button", testid: "reconnect", on: () => this.stream.again() }, "Try now");
     fill(this.notice, h("span", { class: "spinner", "aria-hidden": "true" }), h("span", { class: "what" }, this.noticeText, this.noticeHelp), this.retry);
     this.box = h("div", { class: "desktop offline", testid: "desktop", role: "group", "aria-label": "Desktop of the agent" },
-      this.picture.element, this.target, this.notice, !readOnly && this.clipboard.element, !readOnly && this.keys.typing);
-    this.stage = h("div", { class: "stage" }, this.toolbar.element, !readOnly && this.keys.element, this.box);
+      this.picture.element, this.target, this.notice, !readOnly && this.keys.typing);
+    this.stage = h("div", { class: "stage" }, this.toolbar.element, !readOnly && this.keys.element, !readOnly && this.clipboard.element, this.box);
     this.element = h("div", { class: "frame" }, this.stage);
     this.keys.watch(this.target);
     this.target.addEventListener("focusin", () => void this.clipboard.entered());
@@ -111,8 +111,8 @@ export class Desktop {
       // Whoever leaves the desktop leaves no key pressed behind.
       if (!(event.relatedTarget instanceof Node && this.stage.contains(event.relatedTarget)) && document.hasFocus()) this.keys.release();
     });
-    this.box.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.clipboard.element.contains(event.target as Node)) this.panel();
+    this.clipboard.element.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.panel();
     });
     this.toolbar.phase(this.phase);
     this.say("Loading", "", true, false);
@@ -170,8 +170,8 @@ export class Desktop {
     const mine = this.wish.mine && this.wish.running && mode === "control" && !this.readOnly;
     const allowed = mine && !this.watching;
     const touched = allowed && rfb !== undefined;
-    this.box.classList.toggle("mine", allowed);
-    this.toolbar.hands(mine, allowed);
+    this.box.classList.toggle("mine", touched);
+    this.toolbar.hands(mine, allowed, rfb !== undefined);
     if (!allowed && !this.keys.element.hidden) this.showKeys(false);
     visible(this.clipboard.button, allowed);
     if (!allowed && !this.clipboard.element.hidden) this.panel();
@@ -181,10 +181,16 @@ export class Desktop {
     this.clipboard.use(touched ? rfb : undefined);
     if (rfb && rfb.viewOnly === allowed) {
       rfb.viewOnly = !allowed;
-      if (allowed) rfb.focus({ preventScroll: true });
+      if (allowed && !this.elsewhere()) rfb.focus({ preventScroll: true });
       else if (focused) rfb.blur();
     }
     this.size();
+  }
+
+  /** Whether the person writes somewhere else; a desktop that comes back must not take their words. */
+  private elsewhere(): boolean {
+    const { activeElement } = document;
+    return activeElement !== null && activeElement.matches("input, textarea, select") && !this.stage.contains(activeElement);
   }
 
   private prepare(rfb: RFB): void {

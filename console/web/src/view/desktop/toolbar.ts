@@ -71,8 +71,9 @@ export class Toolbar {
   }
 
   /** What this person may do: nothing, or work, or watch although they could work. */
-  hands(mine: boolean, interactive: boolean): void {
+  hands(mine: boolean, interactive: boolean, live: boolean): void {
     this.interactive = interactive;
+    this.watch.disabled = !live;
     visible(this.watch, mine);
     setText(this.watchText, interactive ? "Interactive" : "View only");
     this.watch.title = interactive ? "Mouse and keyboard go to the desktop. Press to only watch" : "You only watch, though you have control. Press to work";
