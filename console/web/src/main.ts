@@ -2,6 +2,9 @@
 
 import "./styles/base.css";
 import "./styles/session.css";
+import "./styles/desktop.css";
+import "./styles/player.css";
+import "./styles/narrow.css";
 import { api, ApiError } from "./api.ts";
 import { fill, h } from "./dom.ts";
 import { parseRoute } from "./route.ts";
