@@ -235,6 +235,8 @@ reasons! {
     Woken,
     /// Its time is over.
     Expired,
+    /// Those who are invited have their rights.
+    Shared,
     /// The snapshot was made ready again from its recorded handle.
     Rebuilt,
     /// The object came from a backup without its status; nothing is done for it.

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 
 use crate::v1alpha1::{
-    Artifact, Connection, Environment, Message, Request, Session, Snapshot, WarmPool, Workspace,
+    Artifact, Connection, Environment, Message, Request, Session, Share, Snapshot, WarmPool, Workspace,
 };
 
 /// All definitions, in the order of their names.
@@ -18,6 +18,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         Message::crd(),
         Request::crd(),
         Session::crd(),
+        Share::crd(),
         Snapshot::crd(),
         WarmPool::crd(),
         Workspace::crd(),

@@ -12,7 +12,7 @@ pub const WORKSPACE: &str = "a8s.dev/workspace";
 pub const WORKSPACE_UID: &str = "a8s.dev/workspace-uid";
 /// `true` on Messages whose epoch was left behind by a restore.
 pub const ABANDONED: &str = "a8s.dev/abandoned";
-/// Annotation on a Session: the user who created it, stamped by the webhook.
+/// Annotation on a Session or Share: the user who created it, stamped by the webhook.
 pub const CREATED_BY: &str = "a8s.dev/created-by";
 /// Annotation: the groups of that user then, as a JSON list. A right is asked for with both, since most are given to groups.
 pub const CREATED_BY_GROUPS: &str = "a8s.dev/created-by-groups";
@@ -29,6 +29,10 @@ pub const ORDINAL: &str = "a8s.dev/ordinal";
 pub const SEEDS: &str = "a8s.dev/seeds";
 /// Label on a claim: which volume of its Workspace it is; see `status.storage.generation`.
 pub const GENERATION: &str = "a8s.dev/generation";
+/// Label on the Role and RoleBinding of a Share: its name.
+pub const SHARE: &str = "a8s.dev/share";
+/// Label beside [`SHARE`]: the Share's UID, by which they are told from those of another Share of that name, and found without their owner.
+pub const SHARE_UID: &str = "a8s.dev/share-uid";
 /// Label on a Snapshot that was not asked for by a person: its trigger.
 pub const TRIGGER: &str = "a8s.dev/trigger";
 

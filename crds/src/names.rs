@@ -33,6 +33,11 @@ pub fn grants_secret(workspace: &str) -> String {
     format!("{workspace}-grants")
 }
 
+/// The Role, and the RoleBinding, that a Share is in RBAC.
+pub fn share_access(share: &str) -> String {
+    format!("a8s-share-{share}")
+}
+
 /// The Request that records a question of the agent, by the event that asked it.
 pub fn request(session: &str, epoch: i64, seq: i64) -> String {
     format!("{session}-{epoch}-{seq}")

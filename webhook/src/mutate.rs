@@ -1,13 +1,17 @@
-//! What is stamped from the request: the author of a Message, the creator of a Session, the person who holds the mouse, or who decides. All of it is
+//! What is stamped from the request: the author of a Message, the creator of a Session or Share, the person who holds the mouse, or who decides. All of it is
 //! decided by who the API server says the requester is, never by what the client wrote.
 
 use a8s_crds::labels::{CREATED_BY, CREATED_BY_GROUPS};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::admission::{Request, Verdict};
 
 /// Most bytes of the annotation with the creator's groups: a Session is read often.
 const MAX_GROUPS: usize = 8_192;
+
+/// How long a Share holds of which nobody said how long.
+const SHARED: SignedDuration = SignedDuration::from_hours(24);
 
 /// The changes to make to the object of `request`. `controller` is the user name of the controller's ServiceAccount.
 pub fn mutate(request: &Request, controller: &str) -> Verdict {
@@ -18,12 +22,13 @@ pub fn mutate(request: &Request, controller: &str) -> Verdict {
             let groups = Value::from(groups(&request.user_info.groups));
             stamped(&request.object, &[(CREATED_BY, Some(&user)), (CREATED_BY_GROUPS, Some(&groups))])
         }
+        "Share" if request.creates() => share(request, Timestamp::now()),
         "Session" if request.updates() => {
             let kept = [CREATED_BY, CREATED_BY_GROUPS].map(|key| (key, annotation(&request.old_object, key)));
             stamped(&request.object, &kept)
         }
         "Workspace" if request.creates() || request.updates() => control(request, controller),
-        "Request" => crate::decide::stamp(request, jiff::Timestamp::now()),
+        "Request" => crate::decide::stamp(request, Timestamp::now()),
         _ => Vec::new(),
     })
 }
@@ -76,6 +81,18 @@ fn groups(all: &[String]) -> String {
         room > 0
     };
     Value::from(all.iter().take_while(fits).cloned().collect::<Vec<_>>()).to_string()
+}
+
+/// A Share says who made it, and ends some time.
+fn share(request: &Request, now: Timestamp) -> Vec<Value> {
+    let user = Value::from(request.user_info.username.as_str());
+    let mut patch = stamped(&request.object, &[(CREATED_BY, Some(&user))]);
+    let spec = &request.object["spec"];
+    if spec.is_object() && spec["expires"].is_null() {
+        let end = Timestamp::from_second(now.as_second()).unwrap_or(now) + SHARED;
+        patch.push(json!({"op": "add", "path": "/spec/expires", "value": end.to_string()}));
+    }
+    patch
 }
 
 fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {
@@ -139,6 +156,21 @@ mod tests {
             }
         }
         object
+    }
+
+    #[test]
+    fn a_share_says_who_made_it_and_ends_after_a_day_unless_somebody_says_when() {
+        let object = json!({"metadata": {"annotations": {"a8s.dev/created-by": "omar"}}, "spec": {"session": "s", "role": "Watch"}});
+        let made = result("Share", "jane", Value::Null, object.clone());
+        assert_eq!(made["metadata"]["annotations"], json!({"a8s.dev/created-by": "jane"}));
+        let end: Timestamp = made["spec"]["expires"].as_str().unwrap().parse().unwrap();
+        let left = end.duration_since(Timestamp::now());
+        assert!(left <= SHARED && left > SHARED - SignedDuration::from_mins(1), "{left}");
+        assert_eq!(result("Share", "jane", Value::Null, made.clone()), made, "it may be asked twice");
+        let mut said = object.clone();
+        said["spec"]["expires"] = "2026-11-22T12:00:00Z".into();
+        assert_eq!(result("Share", "jane", Value::Null, said.clone())["spec"], said["spec"]);
+        assert_eq!(result("Share", "jane", said.clone(), said.clone()), said, "only when it is made");
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn references(request: &Request, object: &Value) -> Vec<Need> {
                 need(format!("spec.grants[{i}]"), "a8s.dev", "connections", name);
             }
         }
-        // Who may make Snapshots, and of what, is said by a policy: that needs no lookup of ours.
+        // Who may make Snapshots, and of what, and who may share what, is said by policies: that needs no lookup of ours.
         _ => {}
     }
     found

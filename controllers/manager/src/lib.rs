@@ -25,6 +25,7 @@ pub mod reading;
 pub mod request;
 pub mod serving;
 pub mod session;
+pub mod share;
 pub mod snapshot;
 pub mod store;
 pub mod stores;
@@ -61,6 +62,7 @@ pub fn run(ctx: Arc<Context>, watches: Vec<BoxFuture<'static, ()>>) -> BoxFuture
         tasks.spawn(artifact::run(ctx.clone()));
         tasks.spawn(request::run(ctx.clone()));
         tasks.spawn(connection::run(ctx.clone()));
+        tasks.spawn(share::run(ctx.clone()));
         tasks.spawn(grants::run(ctx.clone()));
         tasks.spawn(environment::run(ctx));
         tasks.join_next().await;

@@ -11,12 +11,14 @@ use std::{
 };
 
 use a8s_crds::{
-    Artifact, Connection, Environment, Message, Request, Session, Snapshot, WarmPool, Workspace, labels,
+    Artifact, Connection, Environment, Message, Request, Session, Share, Snapshot, WarmPool, Workspace,
+    labels,
 };
 use futures::{FutureExt, Stream, StreamExt, channel::mpsc, future::BoxFuture, stream::BoxStream};
 use k8s_openapi::api::{
     core::v1::{Node, PersistentVolumeClaim, Pod},
     networking::v1::NetworkPolicy,
+    rbac::v1::{Role, RoleBinding},
     storage::v1::StorageClass,
 };
 use kube::{
@@ -50,6 +52,12 @@ pub struct Stores {
     pub requests: Arc<Cache<Request>>,
     /// Connections; they hold no keys.
     pub connections: Arc<Cache<Connection>>,
+    /// Shares.
+    pub shares: Arc<Cache<Share>>,
+    /// Our Roles: those of Shares.
+    pub roles: Arc<Cache<Role>>,
+    /// Our RoleBindings.
+    pub bindings: Arc<Cache<RoleBinding>>,
     /// Pools.
     pub pools: Arc<Cache<WarmPool>>,
     /// StorageClasses.
@@ -74,6 +82,8 @@ pub struct Stores {
     pub messages_of: Arc<Index<Message>>,
     /// Requests by `namespace/session`.
     pub requests_of: Arc<Index<Request>>,
+    /// Shares by `namespace/session`.
+    pub shares_of: Arc<Index<Share>>,
     /// Connections by namespace.
     pub connections_of: Arc<Index<Connection>>,
 }
@@ -92,6 +102,7 @@ impl Stores {
             Index::new(|m: &Message| Some(within(m.meta().namespace.as_deref(), &m.spec.session)));
         let requests_of =
             Index::new(|r: &Request| Some(within(r.meta().namespace.as_deref(), &r.spec.session)));
+        let shares_of = Index::new(|s: &Share| Some(within(s.meta().namespace.as_deref(), &s.spec.session)));
         let connections_of = Index::new(|c: &Connection| c.namespace());
         let mut watches = Watches { client: client.clone(), all: Vec::new() };
         let stores = Self {
@@ -103,6 +114,9 @@ impl Stores {
             messages: watches.every(trim_message, vec![messages_of.hook()]),
             requests: watches.every(|_| {}, vec![requests_of.hook()]),
             connections: watches.every(|_| {}, vec![connections_of.hook()]),
+            shares: watches.every(|_| {}, vec![shares_of.hook()]),
+            roles: watches.ours(|_| {}, Vec::new()),
+            bindings: watches.ours(|_| {}, Vec::new()),
             pools: watches.every(|_| {}, Vec::new()),
             classes: watches.every(|_| {}, Vec::new()),
             nodes: watches.every(trim_node, Vec::new()),
@@ -115,6 +129,7 @@ impl Stores {
             artifacts_of,
             messages_of,
             requests_of,
+            shares_of,
             connections_of,
         };
         (stores, watches.all)
@@ -130,6 +145,9 @@ impl Stores {
         self.messages.ready().await;
         self.requests.ready().await;
         self.connections.ready().await;
+        self.shares.ready().await;
+        self.roles.ready().await;
+        self.bindings.ready().await;
         self.pools.ready().await;
         self.classes.ready().await;
         self.nodes.ready().await;

@@ -12,6 +12,7 @@ pub mod overseer;
 pub mod request;
 pub mod session;
 pub mod settings;
+pub mod share;
 pub mod snapshot;
 pub mod warm_pool;
 pub mod workspace;

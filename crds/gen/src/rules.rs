@@ -64,6 +64,11 @@ pub const ROLES: &[Role] = &[
             // A Session is deleted when spec.lifecycle.deleteAfter is over, and never otherwise.
             rule(A8S, &["sessions"], &["delete", "get", "list", "patch", "update", "watch"]),
             rule(A8S, &["connections", "warmpools"], READ),
+            // A Share is deleted some time after it has expired.
+            rule(A8S, &["shares"], &["delete", "get", "list", "watch"]),
+            // What a Share grants: nobody makes a Role with rights that he does not have, and this account may not either.
+            rule(A8S, &["workspaces/desktop"], &["get", "update"]),
+            rule("rbac.authorization.k8s.io", &["rolebindings", "roles"], CHILD),
             rule(A8S, &["artifacts", "messages", "requests", "snapshots", "workspaces"], CHILD),
             rule(
                 A8S,
@@ -74,6 +79,7 @@ pub const ROLES: &[Role] = &[
                     "messages/status",
                     "requests/status",
                     "sessions/status",
+                    "shares/status",
                     "snapshots/status",
                     "warmpools/status",
                     "workspaces/status",
@@ -87,6 +93,7 @@ pub const ROLES: &[Role] = &[
                     "messages/finalizers",
                     "requests/finalizers",
                     "sessions/finalizers",
+                    "shares/finalizers",
                     "snapshots/finalizers",
                     "warmpools/finalizers",
                     "workspaces/finalizers",
@@ -176,6 +183,8 @@ pub const ROLES: &[Role] = &[
             // A decision is made in the status; a policy sees to it that nothing else in there is written, and by nobody in another's name.
             rule(A8S, &["requests"], &["delete", "get", "list", "watch"]),
             rule(A8S, &["requests/status"], &["get", "patch", "update"]),
+            // Whoever shares must have what is shared; a policy sees to it.
+            rule(A8S, &["shares"], CHILD),
             // A pool costs what its desktops cost; the namespace's quota holds for it as for them.
             rule(A8S, &["warmpools"], CHILD),
             rule(A8S, &["warmpools/scale"], &["get", "patch", "update"]),
@@ -215,6 +224,7 @@ pub const ROLES: &[Role] = &[
                     "messages",
                     "requests",
                     "sessions",
+                    "shares",
                     "snapshots",
                     "warmpools",
                     "workspaces",

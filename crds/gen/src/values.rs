@@ -74,6 +74,9 @@ fn schema() -> Value {
                 "tlsSecretName": {"type": "string"},
             })),
         })),
+        "shares": object(&json!({
+            "everyone": {"type": "boolean", "description": "Shares may invite everybody who is logged in."},
+        })),
         "environments": object(&json!({
             "desktop": environment(),
             "office": environment(),

@@ -30,6 +30,11 @@ pub const OURS: &str = "a8s.dev/v1alpha1";
 pub struct Running(Child);
 
 impl Running {
+    /// Holds a process that somebody else started.
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: &str) -> Result<()> {
         let sent = Command::new("kill").args([signal, &self.0.id().to_string()]).status()?;

@@ -23,6 +23,7 @@ static SERVER: LazyLock<ControlPlane> = LazyLock::new(|| {
         "messages",
         "requests",
         "sessions",
+        "shares",
         "snapshots",
         "warmpools",
         "workspaces",

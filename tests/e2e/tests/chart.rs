@@ -80,7 +80,7 @@ fn a_read_only_console_is_told_so_and_others_are_not() {
 fn definitions_stay_when_the_chart_goes_and_can_be_left_out() {
     let objects = template(&[]);
     let definitions = of_kind(&objects, "CustomResourceDefinition");
-    assert_eq!(definitions.len(), 9);
+    assert_eq!(definitions.len(), 10);
     assert!(definitions.iter().all(|d| d["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"));
     assert!(of_kind(&template(&["--set", "crds.enabled=false"]), "CustomResourceDefinition").is_empty());
 }
