@@ -71,6 +71,7 @@ const ICONS = {
   check: "M5 12l5 5 9-10",
   key: "M14 10a5 5 0 1 0-4 4l1 1h3v3h3v3h4v-4z",
   cross: "M6 6l12 12M18 6L6 18",
+  share: "M16 6l-8 5M8 13l8 5M18 3a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM6 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM18 17a2 2 0 1 0 0 4 2 2 0 0 0 0-4z",
 } as const;
 
 export type Icon = keyof typeof ICONS;

@@ -323,6 +323,16 @@ fn what_is_left_of_a_share_that_is_gone_goes_also_if_it_was_orphaned() {
     assert_eq!(going.status, None);
 }
 
+#[test]
+fn what_the_cluster_refuses_is_said_once() {
+    let (mut share, rbac) = (share("Watch"), Rbac::default());
+    let refuse = |share: &Share| refused(&seen(share, None, None, &rbac), "no RoleBindings here", &env(1));
+    share.status = Some(refuse(&share).status.unwrap());
+    assert_eq!(ready(&share), ("False", "Forbidden"));
+    assert_eq!(share.status.as_ref().unwrap().conditions[0].message, "no RoleBindings here");
+    assert_eq!(refuse(&share).status, None);
+}
+
 /// What may happen around a Share.
 #[derive(Clone, Copy, Debug)]
 enum Happens {
