@@ -15,6 +15,7 @@ pub mod relay;
 pub mod seal;
 pub mod server;
 pub mod sessions;
+pub mod shares;
 pub mod vnc;
 
 pub use server::{Console, router};

@@ -1,7 +1,7 @@
 //! Kubernetes objects as the page gets them: as they are, without the bookkeeping of field owners.
 
 use a8s_crds::{
-    Artifact, Connection, Environment, GROUP, Message, Request as Asked, Session, Snapshot, VERSION,
+    Artifact, Connection, Environment, GROUP, Message, Request as Asked, Session, Share, Snapshot, VERSION,
     Workspace,
 };
 use axum::{
@@ -34,6 +34,8 @@ pub enum Kind {
     Snapshot,
     /// Request.
     Request,
+    /// Share.
+    Share,
     /// Connection.
     Connection,
     /// Environment.
@@ -50,6 +52,7 @@ impl Kind {
             Self::Artifact => "Artifact",
             Self::Snapshot => "Snapshot",
             Self::Request => "Request",
+            Self::Share => "Share",
             Self::Connection => "Connection",
             Self::Environment => "Environment",
         }
@@ -63,6 +66,7 @@ impl Kind {
             Self::Artifact => resource::<Artifact>(),
             Self::Snapshot => resource::<Snapshot>(),
             Self::Request => resource::<Asked>(),
+            Self::Share => resource::<Share>(),
             Self::Connection => resource::<Connection>(),
             Self::Environment => resource::<Environment>(),
         }

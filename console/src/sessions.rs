@@ -19,7 +19,8 @@ use crate::{
 
 type InNamespace = Path<String>;
 type InSession = Path<(String, String)>;
-type Created = Result<(StatusCode, Json<DynamicObject>), Refusal>;
+/// What was made.
+pub type Created = Result<(StatusCode, Json<DynamicObject>), Refusal>;
 
 /// `GET /api/namespaces/{ns}/sessions`.
 pub async fn list(user: User, Path(namespace): InNamespace) -> Result<Json<Value>, Refusal> {
@@ -109,7 +110,8 @@ fn metadata(name: Option<String>, base: &str) -> Value {
     }
 }
 
-async fn created(kind: Kind, client: &Client, namespace: &str, object: Value) -> Created {
+/// Creates an object in the person's name.
+pub async fn created(kind: Kind, client: &Client, namespace: &str, object: Value) -> Created {
     Ok((StatusCode::CREATED, Json(kind.create(client, namespace, object).await?)))
 }
 
@@ -140,7 +142,7 @@ pub async fn show(user: User, Path((namespace, name)): InSession) -> Result<Json
 }
 
 /// Whoever may see a Session but not, say, Snapshots sees the page without them.
-fn seen<T: Default>(result: Result<T, Refusal>) -> Result<T, Refusal> {
+pub fn seen<T: Default>(result: Result<T, Refusal>) -> Result<T, Refusal> {
     match result {
         Err(refusal) if refusal.status == StatusCode::FORBIDDEN => Ok(T::default()),
         other => other,
@@ -212,10 +214,19 @@ pub async fn control(
 ) -> Result<Json<DynamicObject>, Refusal> {
     named(&[&namespace, &name])?;
     let session = Kind::Session.api(&user.client, &namespace).get(&name).await?;
+    hold(&user, &namespace, &workspace_name(&session), &new).await
+}
+
+/// Gives mouse and keyboard of a desktop to the person, or to the agent.
+pub async fn hold(
+    user: &User,
+    namespace: &str,
+    desk: &str,
+    new: &NewControl,
+) -> Result<Json<DynamicObject>, Refusal> {
     let person = (new.holder == "User").then_some(&user.name);
     let control = json!({"holder": new.holder, "user": person, "private": new.private});
-    let desk = workspace_name(&session);
-    patch(Kind::Workspace, &user.client, &namespace, &desk, json!({"spec": {"control": control}})).await
+    patch(Kind::Workspace, &user.client, namespace, desk, json!({"spec": {"control": control}})).await
 }
 
 async fn patch(
@@ -364,6 +375,7 @@ pub fn routes() -> axum::Router<Arc<crate::Console>> {
         .route("/{ns}/sessions/{s}/state", post(state))
         .route("/{ns}/sessions/{s}/wake", post(wake))
         .route("/{ns}/artifacts/{a}/content", get(crate::artifacts::download))
+        .merge(crate::shares::routes())
 }
 
 #[cfg(test)]

@@ -127,6 +127,7 @@ impl Cluster {
             "requests",
             "connections",
             "artifacts",
+            "shares",
             "snapshots",
             "environments",
         ];
@@ -302,6 +303,9 @@ impl World {
         );
         let other = json!({"session": "other", "type": "Takeover", "title": "Log in"});
         put("requests/foreign", object("Request", "foreign", "r2-uid", other, json!({})));
+        let shared =
+            json!({"session": "report", "role": "Control", "subjects": [{"kind": "User", "name": "omar"}]});
+        put("shares/show", object("Share", "show", "sh-uid", shared, json!({"workspace": "desk"})));
         let secret = json!({"name": "provider", "key": "canary-key-name"});
         let model = json!({"title": "Big model", "model": {"provider": "anthropic", "name": "m", "secretRef": secret}});
         let ready = json!([{"type": "Ready", "status": "True", "reason": "Ready", "message": ""}]);

@@ -4,5 +4,6 @@
 
 mod access;
 mod fake;
+mod shares;
 mod streams;
 mod work;

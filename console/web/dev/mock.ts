@@ -6,6 +6,7 @@ import type { Decision, KubeObject, Message, ObjectChange, RunnerEvent } from ".
 import { connections, environments, fixtures, others, RECORDED, talk } from "./fixtures.ts";
 import { recording } from "./recording.ts";
 import { serveDesktop } from "./rfb.ts";
+import { shares } from "./shares.ts";
 
 interface Server {
   middlewares: { use: (handler: (req: IncomingMessage, res: ServerResponse, next: () => void) => void) => void };
@@ -135,6 +136,8 @@ function configureServer(server: Server): void {
       if (cookie === undefined) return answer(401, { error: "not signed in", reason: "Unauthorized" });
       if (path === "/api/session") return answer(200, { user, readOnly: cookie === "read-only", namespace: "team-blue" });
       if (path === "/vnc/ticket") return answer(200, { ticket: "t", expiresIn: 30 });
+      const shared = shares(req.method ?? "GET", path, body, data.workspace);
+      if (shared !== undefined) return answer(200, shared);
       if (path.endsWith("/connections")) return answer(200, { items: connections });
       if (path.endsWith("/environments")) return answer(200, { items: environments });
       if (path.endsWith("/sessions") && req.method === "GET") return answer(200, { items: [data.session, ...others] });

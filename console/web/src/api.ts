@@ -1,6 +1,6 @@
 // Calls to the console server. Every call that changes something says where it comes from with a header no foreign page can send.
 
-import type { ConnectionInfo, Decision, Delivery, Detail, Environment, KubeObject, Limits, Me, Session, SessionWish } from "./types.ts";
+import type { ConnectionInfo, Decision, Delivery, Detail, Environment, Invitation, KubeObject, Limits, Me, Session, SessionWish, Share } from "./types.ts";
 
 /** A refusal, with what the API server said. */
 export class ApiError extends Error {
@@ -92,6 +92,11 @@ export const api = {
   },
   state: (ns: string, name: string, state: SessionWish): Promise<void> => act(call("POST", `${one(ns, name)}/state`, { state })),
   wake: (ns: string, name: string): Promise<void> => act(call("POST", `${one(ns, name)}/wake`)),
+  shares: async (ns: string, name: string): Promise<Share[]> => items(await call("GET", `${one(ns, name)}/shares`), "shares"),
+  share: async (ns: string, name: string, spec: Omit<Share["spec"], "session">): Promise<Share> => (await call("POST", `${one(ns, name)}/shares`, spec)) as Share,
+  revoke: (ns: string, share: string): Promise<void> => act(call("DELETE", `${base(ns)}/shares/${seg(share)}`)),
+  invitation: async (ns: string, share: string): Promise<Invitation> => (await call("GET", `${base(ns)}/shares/${seg(share)}`)) as Invitation,
+  holdShared: (ns: string, share: string, control: { holder: "Agent" | "User"; private: boolean }): Promise<void> => act(call("POST", `${base(ns)}/shares/${seg(share)}/control`, control)),
   ticket: async (namespace: string, workspace: string, mode: "view" | "control"): Promise<string> =>
     ((await call("POST", "/vnc/ticket", { namespace, workspace, mode })) as { ticket: string }).ticket,
   artifactUrl: (ns: string, artifact: string): string => `${base(ns)}/artifacts/${seg(artifact)}/content`,

@@ -82,6 +82,7 @@ const ICONS = {
   chat: "M4 5h16v11H9l-5 4z",
   screen: "M3 4h18v12H3zM8 20h8M12 16v4",
   film: "M3 5h18v14H3zM10 9l5 3-5 3z",
+  share: "M16 6l-8 5M8 13l8 5M18 3a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM6 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM18 17a2 2 0 1 0 0 4 2 2 0 0 0 0-4z",
 } as const;
 
 export type Icon = keyof typeof ICONS;

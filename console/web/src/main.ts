@@ -5,6 +5,7 @@ import "./styles/session.css";
 import "./styles/desktop.css";
 import "./styles/player.css";
 import "./styles/narrow.css";
+import "./styles/share.css";
 import { api, ApiError } from "./api.ts";
 import { fill, h } from "./dom.ts";
 import { parseRoute } from "./route.ts";
@@ -13,6 +14,7 @@ import type { Me } from "./types.ts";
 import { loginView } from "./view/login.ts";
 import { SessionView } from "./view/session.ts";
 import { SessionsView } from "./view/sessions.ts";
+import { SharedView } from "./view/shared.ts";
 
 /** A view on the page; it is told when it goes. */
 export interface View {
@@ -48,8 +50,12 @@ const leave = async (): Promise<void> => {
 function go(): void {
   if (!me) return;
   const route = parseRoute(location.hash, me.namespace);
-  document.title = route.session ? `${route.session} · a8s` : "a8s";
+  document.title = route.session ? `${route.session} · a8s` : route.share ? "Shared desktop · a8s" : "a8s";
   const shell = { me, signedOut, leave: () => void leave() };
+  if (route.share) {
+    show(new SharedView(shell, route.namespace, route.share));
+    return;
+  }
   show(route.session ? new SessionView(shell, route.namespace, route.session) : new SessionsView(shell, route.namespace));
 }
 

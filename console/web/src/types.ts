@@ -145,11 +145,29 @@ export interface Workspace extends KubeObject {
     state?: string;
     control?: { holder: "Agent" | "User"; user?: string; private?: boolean; epoch: number; audience?: Viewer[] };
     startup?: { total?: string };
+    viewers?: number;
     awake?: string;
     idleSince?: string;
     suspendedSince?: string;
     node?: string;
   };
+}
+
+/** Somebody who is invited. */
+export interface Subject {
+  kind: "User" | "Group";
+  name: string;
+}
+
+export interface Share extends KubeObject {
+  spec: { session: string; role: "Watch" | "Control"; subjects: Subject[]; expires?: string };
+  status?: { conditions?: Condition[]; workspace?: string };
+}
+
+/** What a guest sees beside the picture. */
+export interface Invitation {
+  share: Share;
+  workspace: Workspace | null;
 }
 
 export type Delivery = "Queue" | "Steer" | "Interrupt";

@@ -7,7 +7,7 @@ use a8s_crds::{Session, Share, Workspace, names};
 use a8s_plan::share::{
     Observed,
     access::{leftover, made_for},
-    plan,
+    plan, refused,
 };
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -93,7 +93,14 @@ async fn pass(share: Arc<Share>, ctx: Arc<Context>) -> Result<Action, Error> {
     let (role, binding) =
         (one::<Role>(client, of, &name).await?, one::<RoleBinding>(client, of, &name).await?);
     let seen = Observed { share, session, workspace, role, binding };
-    carry_out(&ctx, &seen.share, plan(&seen, &ctx.env())).await
+    match carry_out(&ctx, &seen.share, plan(&seen, &ctx.env())).await {
+        Err(Error::Kube(kube::Error::Api(answer))) if answer.code == 403 => {
+            carry_out(&ctx, &seen.share, refused(&seen, &answer.message, &ctx.env())).await?;
+            // It is tried again, more and more seldom.
+            Err(Error::Kube(kube::Error::Api(answer)))
+        }
+        done => done,
+    }
 }
 
 fn desk(session: &Session) -> Option<&str> {

@@ -93,6 +93,15 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<ShareStatus> {
     plan
 }
 
+/// What is said of a Share whose rights the API server, or a policy of the cluster, refuses to give or to take.
+pub fn refused(seen: &Observed, why: &str, env: &Env) -> Plan<ShareStatus> {
+    let mut plan = Plan::default();
+    let (new, reason) = status(seen, &Standing::Closed(Reason::Forbidden, why.to_owned()), env.now);
+    plan.notices.extend(news(&seen.share, &new, reason));
+    plan.status = (seen.share.status.as_ref() != Some(&new)).then_some(new);
+    plan
+}
+
 /// The Share as something to refer to.
 pub fn target(share: &Share) -> Target {
     Target {

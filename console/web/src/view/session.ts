@@ -15,6 +15,7 @@ import { Composer } from "./composer.ts";
 import { Desktop } from "./desktop.ts";
 import { LimitBanner, usageLine } from "./limits.ts";
 import { Results } from "./results.ts";
+import { shareDialog } from "./share.ts";
 import { topBar, type Shell } from "./shell.ts";
 
 /** Ages on the page move on even if nothing happens. */
@@ -45,6 +46,7 @@ export class SessionView implements View {
   private readonly take = this.button("take-over", "Take over", "hand", "primary", () => this.hold("User"));
   private readonly hand = this.button("hand-back", "Hand back", "back", "primary", () => this.hold("Agent"));
   private readonly save = this.button("save", "Save", "save", "", () => this.snapshot());
+  private readonly share = h("button", { type: "button", testid: "share", on: () => shareDialog(this.namespace, this.name) }, icon("share"), h("span", {}, "Share"));
   private readonly suspend = this.button("suspend", "Suspend", "pause", "", () => api.state(this.namespace, this.name, "Suspended"));
   private readonly resume = this.button("resume", "Resume", "play", "primary", () => api.state(this.namespace, this.name, "Active"));
   private readonly wake = this.button("wake", "Wake", "play", "primary", () => api.wake(this.namespace, this.name));
@@ -70,7 +72,7 @@ export class SessionView implements View {
     visible(this.offline, false);
     visible(this.trouble, false);
     const actions = h("div", { class: "actions", role: "toolbar", "aria-label": "Actions" },
-      this.stop, this.take, this.hand, this.privateLabel, this.save, this.suspend, this.resume, this.wake);
+      this.stop, this.take, this.hand, this.privateLabel, this.share, this.save, this.suspend, this.resume, this.wake);
     this.element = h("div", { class: "page session" }, topBar(shell, namespace),
       h("div", { class: "head" },
         h("a", { class: "ghost button", href: hashFor(namespace), "aria-label": "Back to all sessions", testid: "back" }, icon("arrow")),
@@ -142,6 +144,7 @@ export class SessionView implements View {
     visible(this.hand, desktopUp && held.mine && !over);
     visible(this.privateLabel, desktopUp && !over);
     if (!held.pending && document.activeElement !== this.private && held.mine) this.private.checked = held.private;
+    visible(this.share, session !== undefined && !over);
     visible(this.save, workspace !== undefined && !over);
     visible(this.suspend, session !== undefined && !suspended && !asleep && !over);
     visible(this.wake, asleep);
