@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use a8s_crds::{Connection, Duration, Environment, Harness, PermissionPolicy, Request, Session};
+use a8s_crds::{
+    Connection, Duration, Environment, Harness, PermissionPolicy, Recording, RecordingRule, Request, Session,
+};
 use a8s_wire::Settings;
 
 use crate::{chat::first_prompt, overseer::agent_tools};
@@ -38,10 +40,21 @@ pub fn settings(
             PermissionPolicy::Allow => a8s_wire::PermissionPolicy::Allow,
             PermissionPolicy::Deny => a8s_wire::PermissionPolicy::Deny,
         },
+        recording: recording(environment.map(|e| e.spec.recording), policy.and_then(|p| p.recording)),
         request_timeout_seconds: timeout.and_then(|s| u64::try_from(s).ok()).unwrap_or(HALF_AN_HOUR),
         max_turns: limits.and_then(|l| l.turns).unwrap_or_default(),
         max_tokens: limits.and_then(|l| l.tokens).unwrap_or_default(),
         max_active_seconds: active.unwrap_or_default(),
+    }
+}
+
+/// Without an Environment there is nobody who allowed it.
+fn recording(rule: Option<RecordingRule>, wanted: Option<Recording>) -> bool {
+    match rule.unwrap_or(RecordingRule::Never) {
+        RecordingRule::Never => false,
+        RecordingRule::OnRequest => wanted == Some(Recording::Enabled),
+        RecordingRule::ByDefault => wanted != Some(Recording::Disabled),
+        RecordingRule::Always => true,
     }
 }
 
@@ -82,6 +95,38 @@ mod tests {
     use serde_json::{from_value, json};
 
     use super::*;
+
+    #[test]
+    fn a_session_chooses_whether_it_is_recorded_where_its_environment_leaves_it_a_choice() {
+        let recorded = |rule: Option<&str>, wanted: Option<&str>| {
+            let mut spec = json!({"title": "t", "image": "i"});
+            if let Some(rule) = rule {
+                spec["recording"] = json!(rule);
+            }
+            let environment = Environment::new("e", from_value(spec).unwrap());
+            let mut spec = json!({"goal": "g", "policy": {}});
+            if let Some(wanted) = wanted {
+                spec["policy"]["recording"] = json!(wanted);
+            }
+            settings(&Session::new("s", from_value(spec).unwrap()), Some(&environment), &[], &[]).recording
+        };
+        let (on, off) = (Some("Enabled"), Some("Disabled"));
+        for (rule, outcomes) in [
+            (None, [false, true, false]),
+            (Some("Never"), [false, false, false]),
+            (Some("OnRequest"), [false, true, false]),
+            (Some("ByDefault"), [true, true, false]),
+            (Some("Always"), [true, true, true]),
+        ] {
+            assert_eq!([None, on, off].map(|wanted| recorded(rule, wanted)), outcomes, "{rule:?}");
+        }
+        let lost =
+            Session::new("s", from_value(json!({"goal": "g", "policy": {"recording": "Enabled"}})).unwrap());
+        assert!(
+            !settings(&lost, None, &[], &[]).recording,
+            "the Environment is gone, and with it who allowed it"
+        );
+    }
 
     #[test]
     fn the_session_narrows_what_the_environment_offers() {

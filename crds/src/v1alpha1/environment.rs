@@ -84,6 +84,23 @@ pub struct EnvironmentSpec {
     /// What its desktops may reach. Default: nothing but the cluster's DNS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
+    /// Whether its desktops are recorded while an agent works. `Never` and `Always` leave the Session no choice.
+    #[serde(default)]
+    pub recording: RecordingRule,
+}
+
+/// Whether desktops are recorded while an agent works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RecordingRule {
+    /// They are not, whatever a Session says.
+    Never,
+    /// They are if the Session says so.
+    #[default]
+    OnRequest,
+    /// They are unless the Session says otherwise.
+    ByDefault,
+    /// They are, whatever a Session says.
+    Always,
 }
 
 /// An agent program: anything that speaks the Agent Client Protocol over its standard input and output.

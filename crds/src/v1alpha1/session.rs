@@ -183,6 +183,19 @@ pub struct SessionPolicy {
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$') && self != ''").message("must be a duration such as 90s, 30m or 2h"))]
     pub request_timeout: Option<String>,
+    /// Whether the desktop is recorded while the agent works, each turn as an Artifact `recording-turn-<number>`. Never while a person holds
+    /// the desktop in private. Default: what the Environment says; it may also leave no choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Recording>,
+}
+
+/// Whether the desktop is recorded while the agent works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Recording {
+    /// It is.
+    Enabled,
+    /// It is not.
+    Disabled,
 }
 
 /// What an agent that asks for permission is told.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use a8s_wire::{ControlState, DeskState, Holder, SetControl, token::TokenVerifier};
+use a8s_wire::{ControlState, DeskState, Holder, SetControl, recording::Actor, token::TokenVerifier};
 
 use crate::{
     boot::{
@@ -15,9 +15,10 @@ use crate::{
     },
     error::DeskError,
     evidence::Evidence,
-    lease::{Lease, LeaseError},
+    lease::{Curtain, Lease, LeaseError},
     options::{DesktopConfig, Options},
     picture,
+    record::Recorder,
     screen::Screen,
     windows::Windows,
 };
@@ -48,6 +49,8 @@ pub struct Desk {
     pub environment: Environment,
     /// The fake display, if it is one.
     pub fake: Option<Arc<crate::fake::Desktop>>,
+    /// Records the desktop.
+    pub recorder: Arc<Recorder>,
     /// Held by the call that acts on the desktop.
     pub acting: tokio::sync::Mutex<()>,
     /// Where the display speaks RFB.
@@ -80,6 +83,7 @@ impl Desk {
             height,
             control: self.lease.state(),
             viewers: self.lease.viewers(),
+            recording: self.recorder.active(),
             last_input: self.evidence.last_input(),
             first_frame: self.evidence.first_frame(),
         }
@@ -95,18 +99,10 @@ impl Desk {
 
     /// Changes the lease.
     pub async fn set_control(&self, wanted: SetControl) -> Result<ControlState, LeaseError> {
-        // What a person copied in private, a password perhaps, is not there any more when the agent may look.
-        let forget = || async {
-            if let Err(error) = self.copy(String::new()).await {
-                tracing::warn!(%error, "cannot empty the clipboard");
-            }
-            if let Err(error) = self.screen.barrier().await {
-                tracing::warn!(%error, "cannot empty the clipboard in time");
-            }
-        };
-        let before = self.lease.state().holder;
-        let state = self.lease.set(wanted, forget).await?;
-        if before == Holder::Agent && state.holder == Holder::User {
+        let before = self.lease.state();
+        let state = self.lease.set(wanted, self).await?;
+        self.recorder.did(Actor::Person, || told(&before, &state));
+        if before.holder == Holder::Agent && state.holder == Holder::User {
             // What the agent had sent is on the screen before the person hears that it is theirs. A display that does not answer is no
             // reason to keep it from them.
             let _ = tokio::time::timeout(LAST_INPUT, self.screen.barrier()).await;
@@ -134,6 +130,13 @@ impl Desk {
     /// The picture as JPEG.
     pub async fn screenshot(&self) -> Result<Vec<u8>, DeskError> {
         encode(self.screen.picture()).await
+    }
+
+    /// The picture, reduced to this width, as JPEG.
+    pub async fn thumbnail(&self, width: u16) -> Result<Vec<u8>, DeskError> {
+        let picture = self.screen.picture();
+        let reduced = tokio::task::spawn_blocking(move || picture::reduced(&picture, width)).await;
+        encode(reduced.map_err(|error| DeskError::Display(format!("no thumbnail: {error}")))?).await
     }
 
     /// A part of the picture, enlarged, as JPEG: x, y, width, height.
@@ -171,6 +174,39 @@ impl Desk {
     fn no_program(&self, program: &str) -> DeskError {
         DeskError::ProgramNotFound { program: program.to_owned(), known: self.applications().join(", ") }
     }
+}
+
+impl Curtain for Desk {
+    async fn close(&self) {
+        self.recorder.cover().await;
+    }
+
+    async fn forget(&self) {
+        // What a person copied in private, a password perhaps, is not there any more when the agent may look.
+        if let Err(error) = self.copy(String::new()).await {
+            tracing::warn!(%error, "cannot empty the clipboard");
+        }
+        if let Err(error) = self.screen.barrier().await {
+            tracing::warn!(%error, "cannot empty the clipboard in time");
+        }
+    }
+
+    async fn open(&self) {
+        self.recorder.uncover().await;
+    }
+}
+
+/// A change of the lease, for who watches a recording.
+fn told(before: &ControlState, now: &ControlState) -> Option<String> {
+    if before == now {
+        return None;
+    }
+    let text = match (now.holder, now.private) {
+        (Holder::Agent, _) => "gave control back",
+        (Holder::User, true) => "took control in private",
+        (Holder::User, false) => "took control",
+    };
+    Some(text.into())
 }
 
 async fn encode(picture: a8s_rfb::Framebuffer) -> Result<Vec<u8>, DeskError> {

@@ -35,6 +35,16 @@ pub enum LeaseError {
     NoUser,
 }
 
+/// What a change of the lease waits for where the desktop becomes private, or is private no more.
+pub trait Curtain {
+    /// The desktop is about to become private: returns once nothing keeps any more of it.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+    /// Others are about to look at a desktop that was held in private: what it hides is put away.
+    fn forget(&self) -> impl Future<Output = ()> + Send;
+    /// The desktop is private no more.
+    fn open(&self) -> impl Future<Output = ()> + Send;
+}
+
 /// The lease and all seats that it rules.
 #[derive(Debug)]
 pub struct Lease {
@@ -143,13 +153,8 @@ impl Lease {
         !(state.private && state.holder == Holder::User && state.user.as_deref() != Some(user))
     }
 
-    /// Changes the lease. When it returns, the loser's keys and buttons are up and nothing that the loser sends has an effect. `forget` is
-    /// awaited before others may look at a desktop that was held in private.
-    pub async fn set<F: Future<Output = ()> + Send>(
-        &self,
-        wanted: SetControl,
-        forget: impl FnOnce() -> F + Send,
-    ) -> Result<ControlState, LeaseError> {
+    /// Changes the lease. When it returns, the loser's keys and buttons are up and nothing that the loser sends has an effect.
+    pub async fn set(&self, wanted: SetControl, curtain: &impl Curtain) -> Result<ControlState, LeaseError> {
         let user = match wanted.holder {
             Holder::Agent => None,
             Holder::User => Some(wanted.user.filter(|user| !user.is_empty()).ok_or(LeaseError::NoUser)?),
@@ -167,6 +172,7 @@ impl Lease {
         }
         let handed_back = (!same).then(|| held.user.clone());
         let uncovered = held.private && !(same && private);
+        let (covered, opened) = (private && !held.private, held.private && !private);
         let since =
             if same && !held.since.is_empty() { held.since } else { jiff::Timestamp::now().to_string() };
         let next = ControlState { holder: wanted.holder, user, private, epoch: wanted.epoch, since };
@@ -181,7 +187,10 @@ impl Lease {
             }
         }
         if uncovered {
-            forget().await;
+            curtain.forget().await;
+        }
+        if covered {
+            curtain.close().await;
         }
         if let Some(user) = handed_back {
             let user = user.filter(|_| next.holder == Holder::Agent);
@@ -194,6 +203,9 @@ impl Lease {
             if matches!(&seat.who, Who::Person { user, .. } if !self.may_see(user)) {
                 seat.closed.cancel();
             }
+        }
+        if opened {
+            curtain.open().await;
         }
         tracing::info!(holder = ?next.holder, user = next.user, private = next.private, epoch = next.epoch, "control");
         Ok(next)
@@ -218,7 +230,33 @@ mod tests {
         SetControl { holder: Holder::User, user: Some(name.into()), private, epoch }
     }
 
-    async fn nothing() {}
+    /// Counts what it is asked: closed, forgotten, opened.
+    #[derive(Default)]
+    struct Counting([AtomicU64; 3]);
+
+    impl Counting {
+        fn counts(&self) -> [u64; 3] {
+            self.0.each_ref().map(|count| count.load(Ordering::Relaxed))
+        }
+
+        async fn add(&self, index: usize) {
+            self.0[index].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Curtain for Counting {
+        async fn close(&self) {
+            self.add(0).await;
+        }
+
+        async fn forget(&self) {
+            self.add(1).await;
+        }
+
+        async fn open(&self) {
+            self.add(2).await;
+        }
+    }
 
     fn lease() -> (tempfile::TempDir, Lease) {
         let dir = tempfile::tempdir().unwrap();
@@ -229,24 +267,24 @@ mod tests {
     #[tokio::test]
     async fn an_older_epoch_is_refused_and_the_same_request_is_repeated_without_effect() {
         let (_dir, lease) = lease();
-        let first = lease.set(user("jane", 3, false), nothing).await.unwrap();
-        assert_eq!(lease.set(user("jane", 3, false), nothing).await, Ok(first.clone()));
+        let first = lease.set(user("jane", 3, false), &Counting::default()).await.unwrap();
+        assert_eq!(lease.set(user("jane", 3, false), &Counting::default()).await, Ok(first.clone()));
         let stale = Err(LeaseError::Stale { asked: 2, held: 3 });
         let agent = SetControl { holder: Holder::Agent, user: None, private: false, epoch: 2 };
-        assert_eq!(lease.set(agent, nothing).await, stale);
+        assert_eq!(lease.set(agent, &Counting::default()).await, stale);
         assert_eq!(
-            lease.set(user("joe", 3, false), nothing).await,
+            lease.set(user("joe", 3, false), &Counting::default()).await,
             Err(LeaseError::Stale { asked: 3, held: 3 })
         );
         assert_eq!(lease.state(), first);
         let nobody = SetControl { holder: Holder::User, user: None, private: false, epoch: 4 };
-        assert_eq!(lease.set(nobody, nothing).await, Err(LeaseError::NoUser));
+        assert_eq!(lease.set(nobody, &Counting::default()).await, Err(LeaseError::NoUser));
     }
 
     #[tokio::test]
     async fn a_private_lease_survives_a_restart_and_hides_the_desktop_from_others() {
         let (dir, lease) = lease();
-        let held = lease.set(user("jane", 1, true), nothing).await.unwrap();
+        let held = lease.set(user("jane", 1, true), &Counting::default()).await.unwrap();
         let reopened = Lease::open(dir.path().join("lease.json"));
         assert_eq!(reopened.state(), held);
         assert!(!reopened.agent_may());
@@ -259,7 +297,7 @@ mod tests {
         let (_dir, lease) = lease();
         let person = |user: &str, may_control| Who::Person { user: user.into(), may_control };
         assert_eq!(lease.role(&person("jane", true)), Role::Viewer);
-        lease.set(user("jane", 1, false), nothing).await.unwrap();
+        lease.set(user("jane", 1, false), &Counting::default()).await.unwrap();
         assert_eq!(lease.role(&person("jane", true)), Role::Controller);
         assert_eq!(lease.role(&person("jane", false)), Role::Viewer);
         assert_eq!(lease.role(&person("joe", true)), Role::Viewer);
@@ -268,25 +306,22 @@ mod tests {
     #[tokio::test]
     async fn the_end_of_a_private_lease_makes_forget_and_is_told_to_the_agent_once() {
         let (_dir, lease) = lease();
-        let forgotten = AtomicU64::new(0);
-        let forget = || async {
-            forgotten.fetch_add(1, Ordering::Relaxed);
-        };
+        let curtain = Counting::default();
         let agent = |epoch| SetControl { holder: Holder::Agent, user: None, private: false, epoch };
-        lease.set(user("jane", 1, true), forget).await.unwrap();
-        lease.set(user("jane", 2, true), forget).await.unwrap();
-        assert_eq!(forgotten.load(Ordering::Relaxed), 0);
-        lease.set(agent(3), forget).await.unwrap();
-        assert_eq!(forgotten.load(Ordering::Relaxed), 1);
+        lease.set(user("jane", 1, true), &curtain).await.unwrap();
+        lease.set(user("jane", 2, true), &curtain).await.unwrap();
+        assert_eq!(curtain.counts(), [1, 0, 0], "it was private before");
+        lease.set(agent(3), &curtain).await.unwrap();
+        assert_eq!(curtain.counts(), [1, 1, 1]);
         assert_eq!(lease.take_handed_back().as_deref(), Some("jane"));
         assert_eq!(lease.take_handed_back(), None);
-        lease.set(user("joe", 4, false), forget).await.unwrap();
-        lease.set(user("jane", 5, false), forget).await.unwrap();
+        lease.set(user("joe", 4, false), &curtain).await.unwrap();
+        lease.set(user("jane", 5, false), &curtain).await.unwrap();
         assert_eq!(lease.take_handed_back(), None, "the agent has nothing back");
-        lease.set(agent(6), forget).await.unwrap();
-        lease.set(user("joe", 7, true), forget).await.unwrap();
+        lease.set(agent(6), &curtain).await.unwrap();
+        lease.set(user("joe", 7, true), &curtain).await.unwrap();
         assert_eq!(lease.take_handed_back(), None, "joe has it again");
-        lease.set(user("joe", 8, false), forget).await.unwrap();
-        assert_eq!(forgotten.load(Ordering::Relaxed), 2);
+        lease.set(user("joe", 8, false), &curtain).await.unwrap();
+        assert_eq!(curtain.counts(), [2, 2, 2]);
     }
 }

@@ -16,6 +16,7 @@ pub mod lease;
 pub mod mcp;
 pub mod options;
 pub mod picture;
+pub mod record;
 pub mod run;
 pub mod screen;
 pub mod seat;

@@ -41,6 +41,32 @@ pub fn enlarged(picture: &Framebuffer, [x, y, w, h]: [u16; 4]) -> Framebuffer {
     out
 }
 
+/// The picture reduced to this width, if it is wider; each pixel is the mean of those that it stands for.
+pub fn reduced(picture: &Framebuffer, width: u16) -> Framebuffer {
+    let (w, h) = (usize::from(picture.width), usize::from(picture.height));
+    if width == 0 || width >= picture.width {
+        return picture.clone();
+    }
+    let height = (h * usize::from(width) / w).max(1);
+    let mut out = Framebuffer::new(width, u16::try_from(height).unwrap_or(u16::MAX));
+    let stride = usize::from(width) * 4;
+    for (row, line) in out.pixels.chunks_exact_mut(stride).enumerate() {
+        let rows = row * h / height..((row + 1) * h / height).max(row * h / height + 1);
+        for (column, pixel) in line.chunks_exact_mut(4).enumerate() {
+            let from = column * w / usize::from(width);
+            let columns = from..((column + 1) * w / usize::from(width)).max(from + 1);
+            let count = u32::try_from(rows.len() * columns.len()).unwrap_or(u32::MAX);
+            for (part, value) in pixel.iter_mut().enumerate() {
+                let cells = rows.clone().flat_map(|y| columns.clone().map(move |x| (y * w + x) * 4 + part));
+                let sum: u32 =
+                    cells.filter_map(|at| picture.pixels.get(at)).map(|byte| u32::from(*byte)).sum();
+                *value = u8::try_from(sum / count).unwrap_or(u8::MAX);
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +86,23 @@ mod tests {
         let jpeg = jpeg(&noise(1280, 800)).unwrap();
         assert!(jpeg.starts_with(&[0xff, 0xd8]), "no JPEG");
         assert!(jpeg.len() <= TARGET, "{} bytes", jpeg.len());
+    }
+
+    #[test]
+    fn a_reduced_picture_keeps_its_shape_and_its_colours() {
+        let mut picture = Framebuffer::new(1000, 700);
+        picture.pixels.chunks_exact_mut(4).for_each(|pixel| pixel.copy_from_slice(&[10, 20, 30, 0]));
+        let left_white = |(at, pixel): (usize, &mut [u8])| {
+            if at % 1000 < 500 {
+                pixel[..3].fill(255);
+            }
+        };
+        picture.pixels.chunks_exact_mut(4).enumerate().for_each(left_white);
+        let small = reduced(&picture, 320);
+        assert_eq!((small.width, small.height), (320, 224));
+        assert_eq!(small.pixels[..3], [255; 3]);
+        assert_eq!(small.pixels[319 * 4..319 * 4 + 3], [10, 20, 30]);
+        assert_eq!(reduced(&picture, 4_000), picture, "nothing is enlarged");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     boot::{
         children::Children,
-        home, repair,
+        home, pulse, repair,
         services::{Environment, Services},
         shutdown, xvnc,
     },
@@ -25,6 +25,7 @@ use crate::{
     lease::Lease,
     mcp,
     options::{After, Backend, DesktopConfig, Options},
+    record::{self, Recorder},
     screen::Screen,
     windows::Windows,
 };
@@ -48,6 +49,7 @@ async fn work(options: Options) -> anyhow::Result<()> {
     // Who asks from now on waits for the answer, where a refused connection would be tried again only later.
     let people = http::listen(options.listen)?;
     let agents = mcp::listen(&options.socket)?;
+    let takers = record::listen(&options.socket)?;
     let keys = options.tls.join("tokens.pub");
     let pem = std::fs::read_to_string(&keys).with_context(|| format!("cannot read {}", keys.display()))?;
     let tokens = TokenVerifier::from_pem(&pem, &options.workspace_uid)
@@ -61,6 +63,7 @@ async fn work(options: Options) -> anyhow::Result<()> {
     let (ended, xvnc) = (stage.ended, stage.xvnc);
     let desk = furnish(stage.parts, Some(tokens), began).await?;
     tokio::spawn(evidence::watch(desk.clone(), stop.clone()));
+    tokio::spawn(record::serve(desk.recorder.clone(), takers));
 
     let handle = Handle::new();
     let announce = handle.clone();
@@ -75,6 +78,7 @@ async fn work(options: Options) -> anyhow::Result<()> {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         text = ended => Err(anyhow::anyhow!("Xvnc {text}")),
+        text = pulse::lost(&desk.windows) => Err(anyhow::anyhow!(text)),
         done = server => done.and_then(|()| Err(anyhow::anyhow!("the HTTPS server ended"))),
         done = mcp::serve(desk.clone(), agents) => done.context("the MCP server ended"),
     };
@@ -93,9 +97,11 @@ pub fn embed(options: Options) -> Pin<Box<dyn Future<Output = anyhow::Result<Arc
 
 async fn embedded(options: Options) -> anyhow::Result<Arc<Desk>> {
     let agents = mcp::listen(&options.socket)?;
+    let takers = record::listen(&options.socket)?;
     let stage = pretend(options)?;
     let desk = furnish(stage.parts, None, Instant::now()).await?;
     tokio::spawn(mcp::serve(desk.clone(), agents));
+    tokio::spawn(record::serve(desk.recorder.clone(), takers));
     Ok(desk)
 }
 
@@ -170,6 +176,8 @@ async fn furnish(parts: Parts, tokens: Option<TokenVerifier>, began: Instant) ->
     let Programs { options, config, environment, windows, services, children } = programs;
     let lease = Arc::new(Lease::open(options.run_dir.join("a8s/lease.json")));
     let screen = Screen::connect(&rfb, &lease).await?;
+    // A private desktop stays private when deskd starts anew.
+    let recorder = Arc::new(Recorder::new(rfb.clone(), lease.state().private));
     Ok(Arc::new(Desk {
         options,
         config,
@@ -179,6 +187,7 @@ async fn furnish(parts: Parts, tokens: Option<TokenVerifier>, began: Instant) ->
         children,
         evidence: Evidence::new(began),
         fake,
+        recorder,
         acting: tokio::sync::Mutex::default(),
         rfb,
         lease,

@@ -253,7 +253,7 @@ pub(crate) async fn answered(answer: oneshot::Receiver<()>) -> Result<(), DeskEr
     }
 }
 
-async fn handshake(stream: &mut UnixStream) -> anyhow::Result<ServerInit> {
+pub(crate) async fn handshake(stream: &mut UnixStream) -> anyhow::Result<ServerInit> {
     let mut version = [0; 12];
     stream.read_exact(&mut version).await?;
     anyhow::ensure!(&version == VERSION, "it offers {:?}", String::from_utf8_lossy(&version));

@@ -3,10 +3,12 @@
 use std::{
     os::unix::net::UnixStream,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::{sync::Semaphore, time::timeout};
 use x11rb::{
     connection::Connection,
     errors::ReplyError,
@@ -15,6 +17,9 @@ use x11rb::{
 };
 
 use crate::{error::DeskError, fake::Desktop, selection};
+
+/// The X server answers in a millisecond, and whoever offers the clipboard's text within two seconds.
+const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// One window of the desktop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -72,6 +77,8 @@ struct X {
     display: u32,
     cookie: [u8; 16],
     session: Arc<Mutex<Option<Session>>>,
+    /// One question at a time: a display that hangs holds one thread and not all of them.
+    turn: Arc<Semaphore>,
 }
 
 /// Asks the X server. A connection is made on first use and again after an error.
@@ -81,12 +88,25 @@ pub struct Windows(Source);
 impl Windows {
     /// For the X display `number`.
     pub fn new(number: u32, cookie: [u8; 16]) -> Self {
-        Self(Source::X(X { display: number, cookie, session: Arc::default() }))
+        Self(Source::X(X {
+            display: number,
+            cookie,
+            session: Arc::default(),
+            turn: Arc::new(Semaphore::new(1)),
+        }))
     }
 
     /// For the fake display, which needs no window manager.
     pub fn fake(desktop: Arc<Desktop>) -> Self {
         Self(Source::Fake(desktop))
+    }
+
+    /// Whether the display answers at all.
+    pub async fn answers(&self) -> Result<(), DeskError> {
+        match &self.0 {
+            Source::X(x) => x.ask(|session| session.connection.get_input_focus()?.reply().map(|_| ())).await,
+            Source::Fake(_) => Ok(()),
+        }
     }
 
     /// All application windows.
@@ -146,8 +166,20 @@ impl X {
         &self,
         question: impl FnOnce(&Session) -> Result<T, ReplyError> + Send + 'static,
     ) -> Result<T, DeskError> {
+        let answer = timeout(PATIENCE, self.put(question)).await;
+        answer.unwrap_or_else(|_| Err(DeskError::Display("it did not answer in time".into())))
+    }
+
+    async fn put<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Session) -> Result<T, ReplyError> + Send + 'static,
+    ) -> Result<T, DeskError> {
+        // It is never closed.
+        let turn = self.turn.clone().acquire_owned().await.ok();
         let this = self.clone();
         let asked = tokio::task::spawn_blocking(move || {
+            // Given back when the question is answered, whoever still waits for that.
+            let _turn = turn;
             let mut session = this.session.lock().unwrap_or_else(PoisonError::into_inner);
             let connected = match session.take() {
                 Some(connected) => connected,

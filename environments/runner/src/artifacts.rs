@@ -113,15 +113,26 @@ impl Blobs {
             Some(name) => return Err(PublishError::Name(name.to_owned())),
             None => slug(&real.file_stem().unwrap_or_default().to_string_lossy()),
         };
-        let (sha256, size) = self.copy(&mut file)?;
+        let unfinished = file.as_raw_fd().to_string();
+        let (sha256, size) = self.copy(&mut file, &unfinished)?;
         let media_type = media_type(&real).to_owned();
         let title = if title.trim().is_empty() { file_name.clone() } else { title.trim().to_owned() };
         Ok(NewArtifact { name, title, file_name, media_type, size, sha256 })
     }
 
-    fn copy(&self, from: &mut File) -> Result<(String, i64), PublishError> {
+    /// Takes something of the runner's own into the store; returns its hash and size. Blocking.
+    pub fn take(&self, from: &mut impl Read) -> Result<(String, i64), PublishError> {
+        self.copy(from, "own")
+    }
+
+    /// Removes what is in the store for good.
+    pub fn forget(&self, sha256: &str) -> io::Result<()> {
+        self.path(sha256).map_or(Ok(()), std::fs::remove_file)
+    }
+
+    fn copy(&self, from: &mut impl Read, name: &str) -> Result<(String, i64), PublishError> {
         let limit = self.max_mib << 20;
-        let unfinished = self.directory.join(format!(".copy-{}", from.as_raw_fd()));
+        let unfinished = self.directory.join(format!(".copy-{name}"));
         let result = (|| {
             let mut to = File::create(&unfinished)?;
             let mut hash = Sha256::new();

@@ -61,6 +61,8 @@ pub struct Parts {
     pub redactor: Redactor,
     /// Keeps texts that are too long for an event.
     pub blobs: Blobs,
+    /// The turn that is to be recorded.
+    pub recorded: watch::Sender<Option<i64>>,
 }
 
 /// The state machine.
@@ -88,6 +90,7 @@ pub struct Engine {
     gateway: Gateway,
     redactor: Redactor,
     blobs: Blobs,
+    recorded: watch::Sender<Option<i64>>,
     launch: watch::Sender<Launch>,
     /// What runs, once it is connected.
     launched: Option<Launch>,
@@ -137,6 +140,7 @@ impl Engine {
             gateway: parts.gateway,
             redactor: parts.redactor,
             blobs: parts.blobs,
+            recorded: parts.recorded,
             launch: parts.launch,
             launched: None,
             ungranted: None,
@@ -223,6 +227,7 @@ impl Engine {
             self.relaunch();
         }
         self.next_turn();
+        self.record_desktop();
     }
 
     fn answer(&mut self, call: Call) {
@@ -269,7 +274,11 @@ impl Engine {
                 let _ = answer.send(());
             }
             Call::Artifact(artifact, answer) => {
-                let _ = answer.send(self.publish(artifact));
+                let turn = self.history.current_turn;
+                let _ = answer.send(self.publish(artifact, turn));
+            }
+            Call::Recording(turn, artifact, answer) => {
+                let _ = answer.send(self.publish(artifact, turn));
             }
         }
     }
@@ -291,7 +300,7 @@ impl Engine {
         Ok(PromptAccepted { turn, position: waiting.map_or(0, |at| at + busy) })
     }
 
-    fn publish(&mut self, artifact: NewArtifact) -> ArtifactInfo {
+    fn publish(&mut self, artifact: NewArtifact, turn: i64) -> ArtifactInfo {
         let newest = self.history.newest(&artifact.name);
         if let Some(same) =
             newest.filter(|info| info.sha256 == artifact.sha256 && info.title == artifact.title)
@@ -306,7 +315,7 @@ impl Engine {
             media_type: artifact.media_type,
             size: artifact.size,
             sha256: artifact.sha256,
-            turn: self.history.current_turn,
+            turn,
         };
         self.record(EventBody::Artifact(info.clone()));
         info

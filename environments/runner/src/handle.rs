@@ -97,6 +97,8 @@ pub enum Call {
     Finish(String, oneshot::Sender<()>),
     /// Record an artifact.
     Artifact(NewArtifact, oneshot::Sender<ArtifactInfo>),
+    /// Record what was recorded of a turn that may be over.
+    Recording(i64, NewArtifact, oneshot::Sender<ArtifactInfo>),
 }
 
 /// The engine has stopped: the process is on its way down.
@@ -205,6 +207,11 @@ impl Handle {
     /// Records an artifact and gives it its version.
     pub async fn artifact(&self, artifact: NewArtifact) -> Result<ArtifactInfo, Stopped> {
         self.call(|answer| Call::Artifact(artifact, answer)).await
+    }
+
+    /// Records the recording of a turn as its artifact.
+    pub async fn recording(&self, turn: i64, artifact: NewArtifact) -> Result<ArtifactInfo, Stopped> {
+        self.call(|answer| Call::Recording(turn, artifact, answer)).await
     }
 
     /// The event stream.

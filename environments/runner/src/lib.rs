@@ -23,6 +23,7 @@ mod manifest;
 mod mcp;
 mod question;
 mod record;
+mod recording;
 mod redact;
 mod restore;
 mod run;

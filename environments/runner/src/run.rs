@@ -27,6 +27,7 @@ use crate::{
     launch::Gateway,
     log::Log,
     mcp::{self, Desk, Remotes},
+    recording::{self, Recordings},
     redact::Redactor,
     restore::{self, Due},
     space,
@@ -69,16 +70,29 @@ async fn work(config: Config) -> anyhow::Result<()> {
     redactor.add("gateway", &gateway.token);
     let (launch, launched) = watch::channel(Launch::default());
     let granted = grants::watch(config.grants.clone(), redactor.clone());
+    let (recorded, record) = watch::channel(None);
     let parts = Parts {
         harness: to_harness,
         reports,
         launch,
         grants: granted.clone(),
         gateway: gateway.clone(),
-        redactor,
+        redactor: redactor.clone(),
         blobs: blobs.clone(),
+        recorded,
     };
     let engine = Engine::start(log, &records, &config, parts);
+    let recordings = recording::Parts {
+        socket: paths::recorder(&config.deskd_socket),
+        folder: config.state.join("recordings"),
+        workspace: config.workspace_uid.clone(),
+        epoch: config.epoch,
+        order: recording::ORDER,
+        blobs: blobs.clone(),
+        engine: engine.clone(),
+        redactor,
+    };
+    Recordings::start(recordings, record);
     tell(due, &engine, &config);
     let client = gateway::client().context("cannot make an HTTP client")?;
     let (used, counted) = mpsc::unbounded_channel();

@@ -61,6 +61,9 @@ pub struct DeskState {
     pub control: ControlState,
     /// Open RFB connections.
     pub viewers: u32,
+    /// The desktop is being recorded at this moment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recording: bool,
     /// RFC 3339 time of the last key or pointer event that a person sent with effect; absent before the first. The agent's input is not
     /// counted, and what a viewer without the lease does is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

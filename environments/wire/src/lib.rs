@@ -6,6 +6,7 @@ pub mod event;
 pub mod grants;
 pub mod launch;
 pub mod paths;
+pub mod recording;
 pub mod request;
 pub mod runner;
 pub mod token;

@@ -8,6 +8,10 @@ pub const ATTACHMENTS: &str = "/home/agent/Attachments";
 pub const STATE: &str = "/state";
 /// Unix socket of deskd's MCP server; visible to the desktop and runner containers only.
 pub const DESKD_SOCKET: &str = "/run/a8s/desk/deskd.sock";
+/// Unix socket on which deskd records the desktop for the runner: beside its MCP server, and open to the same.
+pub fn recorder(deskd_socket: &std::path::Path) -> std::path::PathBuf {
+    deskd_socket.with_file_name("recorder.sock")
+}
 /// What deskd repaired in the home before anything ran in it, one path below [`HOME`] a line; the runner leaves these out when it compares
 /// a restored home.
 pub const REPAIRED: &str = "/run/a8s/desk/repaired";

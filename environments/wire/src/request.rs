@@ -132,6 +132,9 @@ pub struct Settings {
     /// Seconds after which an unanswered question counts as refused.
     #[serde(default = "half_an_hour")]
     pub request_timeout_seconds: u64,
+    /// Whether the desktop is recorded while a turn runs. A runner that does not know this records nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recording: bool,
     /// Most turns; 0: any number.
     #[serde(default)]
     pub max_turns: i64,

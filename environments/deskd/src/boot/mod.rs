@@ -2,6 +2,7 @@
 
 pub mod children;
 pub mod home;
+pub mod pulse;
 pub mod repair;
 pub mod services;
 pub mod shutdown;

@@ -14,7 +14,7 @@ use a8s_wire::{Scope, SetControl};
 use anyhow::Context;
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Query, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -33,6 +33,8 @@ use crate::{desk::Desk, http::auth::Refused, lease::LeaseError};
 /// The kubelet gives up after a second.
 const PATIENCE: Duration = Duration::from_millis(600);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Nothing is seen in less.
+const LEAST_WIDTH: u16 = 32;
 const BODY_LIMIT: usize = 16 * 1024;
 
 /// All routes.
@@ -84,7 +86,8 @@ fn server_config(tls: &Path) -> anyhow::Result<rustls::ServerConfig> {
 async fn healthz(State(desk): State<Arc<Desk>>) -> Response {
     let until = Instant::now() + PATIENCE;
     loop {
-        match desk.not_ready().await {
+        let reason = tokio::time::timeout_at(until, desk.not_ready()).await;
+        match reason.unwrap_or_else(|_| Some("the display does not answer".into())) {
             None => return "ok\n".into_response(),
             Some(_) if Instant::now() < until => tokio::time::sleep(LOOK_AGAIN).await,
             Some(reason) => {
@@ -131,10 +134,24 @@ async fn control(
     }
 }
 
-async fn screenshot(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Result<Response, Refused> {
+/// What is wanted of a screenshot.
+#[derive(Debug, serde::Deserialize)]
+struct Wanted {
+    /// Most pixels in a row, for a thumbnail.
+    width: Option<u16>,
+}
+
+async fn screenshot(
+    State(desk): State<Arc<Desk>>,
+    Query(wanted): Query<Wanted>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
     let claims = auth::check(&desk, &headers, &[Scope::View, Scope::Control])?;
     auth::may_see(&desk, &claims)?;
-    let jpeg = desk.screenshot().await;
+    let jpeg = match wanted.width {
+        Some(width) => desk.thumbnail(width.max(LEAST_WIDTH)).await,
+        None => desk.screenshot().await,
+    };
     // The desktop may have become private while the picture was made.
     auth::may_see(&desk, &claims)?;
     let jpeg = jpeg.map_err(|error| Refused::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;

@@ -1,5 +1,6 @@
 //! One call of a tool, from the lease to the picture.
 
+use a8s_wire::recording::Actor;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use super::{
         WaitSettledInput,
     },
 };
-use crate::{desk::Desk, error::DeskError, hands::Hands};
+use crate::{desk::Desk, error::DeskError, hands::Hands, record::words};
 
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 const MOST_ACTIONS: usize = 10;
@@ -95,6 +96,7 @@ async fn perform(desk: &Desk, hands: &Hands, call: &Call) -> Result<(Value, Shot
     {
         return Err(DeskError::ControlHandedBack { user: user.clone() }.into());
     }
+    desk.recorder.did(Actor::Agent, || told(desk, call));
     let (mut value, mut shot) = match call {
         Call::Computer(input) => computer::act(desk, hands, input, true).await?,
         Call::Batch(input) => batch(desk, hands, input).await?,
@@ -116,6 +118,16 @@ async fn perform(desk: &Desk, hands: &Hands, call: &Call) -> Result<(Value, Shot
     Ok((value, shot))
 }
 
+/// What a recording tells of a call. A batch tells of each action when it comes to it.
+fn told(desk: &Desk, call: &Call) -> Option<String> {
+    match call {
+        Call::Computer(input) => words::computer(input),
+        Call::Launch(input) => Some(words::launch(&input.program, &desk.applications())),
+        Call::Clipboard(input) => Some(words::clipboard(input.action, input.text.as_deref())),
+        Call::Batch(_) | Call::WaitForWindow(_) | Call::WaitSettled(_) => None,
+    }
+}
+
 async fn batch(desk: &Desk, hands: &Hands, input: &BatchInput) -> Result<(Value, Shot), Failed> {
     let count = input.actions.len();
     if count == 0 || count > MOST_ACTIONS {
@@ -126,6 +138,7 @@ async fn batch(desk: &Desk, hands: &Hands, input: &BatchInput) -> Result<(Value,
     let mut results = Vec::new();
     let mut seen = Shot::None;
     for (index, action) in input.actions.iter().enumerate() {
+        desk.recorder.did(Actor::Agent, || words::computer(action));
         let outcome = computer::act(desk, hands, action, index + 1 == count).await;
         match outcome.and_then(|done| hands.check().map(|()| done)) {
             Ok((value, shot)) => {

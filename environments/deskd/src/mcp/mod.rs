@@ -2,7 +2,7 @@
 
 mod call;
 mod computer;
-mod input;
+pub mod input;
 mod tools;
 
 use std::{

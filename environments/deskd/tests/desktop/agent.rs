@@ -1,5 +1,7 @@
 //! The agent's tools, and the life of the container.
 
+use std::time::{Duration, Instant};
+
 use a8s_wire::{Holder, SetControl};
 use nix::{
     sys::signal::{Signal, kill},
@@ -153,6 +155,31 @@ async fn a_killed_window_manager_comes_back_and_a_killed_display_ends_deskd() {
     host.ready().await;
     kill(Pid::from_raw(find(&host, "Xvnc").unwrap()), Signal::SIGKILL).unwrap();
     assert!(!host.wait().success());
+}
+
+#[tokio::test]
+async fn a_display_that_hangs_is_not_ready_at_once_and_ends_deskd_within_seconds() {
+    let mut host = Host::start().await;
+    let xvnc = children_of(host.pid()).into_iter().find(|pid| command(*pid) == "Xvnc").unwrap();
+    let began = Instant::now();
+    kill(Pid::from_raw(xvnc), Signal::SIGSTOP).unwrap();
+    let (status, why) = host.get("/healthz", None).await;
+    assert_eq!(status, 503, "{}", String::from_utf8_lossy(&why));
+    assert!(began.elapsed() < Duration::from_secs(1), "the kubelet gives up after a second");
+    eventually("deskd's programs are ended", async || children_of(host.pid()).is_empty()).await;
+    println!("it took {:?}", began.elapsed());
+    assert!(!host.wait().success());
+}
+
+#[tokio::test]
+async fn a_display_that_pauses_for_a_moment_goes_on() {
+    let host = Host::start().await;
+    let xvnc = children_of(host.pid()).into_iter().find(|pid| command(*pid) == "Xvnc").unwrap();
+    kill(Pid::from_raw(xvnc), Signal::SIGSTOP).unwrap();
+    eventually("it is not ready", async || host.get("/healthz", None).await.0 == 503).await;
+    kill(Pid::from_raw(xvnc), Signal::SIGCONT).unwrap();
+    host.ready().await;
+    host.agent().await.must("computer", json!({"action": "screenshot"})).await;
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 use x11rb::{
-    protocol::xproto::ConnectionExt,
+    protocol::{randr::ConnectionExt as _, xproto::ConnectionExt},
     rust_connection::{DefaultStream, RustConnection},
 };
 
@@ -151,6 +151,31 @@ impl Host {
     pub fn pressed_keys(&self) -> u32 {
         let (x, _) = self.x();
         x.query_keymap().unwrap().reply().unwrap().keys.iter().map(|byte| byte.count_ones()).sum()
+    }
+
+    /// Changes the size of the screen as a program of the desktop does.
+    pub fn resize(&self, width: u16, height: u16) {
+        let (x, root) = self.x();
+        // An answer in the form of the first version is what is given to those who say nothing.
+        x.randr_query_version(1, 5).unwrap().reply().unwrap();
+        let info = x.randr_get_screen_info(root).unwrap().reply().unwrap();
+        let size = info.sizes.iter().position(|size| (size.width, size.height) == (width, height)).unwrap();
+        let size = u16::try_from(size).unwrap();
+        let change = x.randr_set_screen_config(
+            root,
+            x11rb::CURRENT_TIME,
+            info.config_timestamp,
+            size,
+            info.rotation,
+            info.rate,
+        );
+        change.unwrap().reply().unwrap();
+    }
+
+    /// Whether the X server has this extension.
+    pub fn extension(&self, name: &str) -> bool {
+        let (x, _) = self.x();
+        x.query_extension(name.as_bytes()).unwrap().reply().unwrap().present
     }
 
     pub async fn agent(&self) -> Agent {

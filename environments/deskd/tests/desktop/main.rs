@@ -10,5 +10,10 @@ mod control;
 mod host;
 mod http;
 mod person;
+mod recording;
 mod restored;
+// The tests with the fake display use it too.
+#[allow(dead_code)]
+mod taker;
+mod traps;
 mod view;

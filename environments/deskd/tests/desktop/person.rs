@@ -127,6 +127,23 @@ impl Viewer {
         }
     }
 
+    /// Looks until the desktop has this width.
+    pub async fn until_wide(&mut self, width: u16) {
+        let (old, height) = (self.picture.width, self.picture.height);
+        self.send(&encode::update_request(true, old, height)).await;
+        while self.picture.width != width {
+            let event = self.decoder.next(&mut self.picture).unwrap();
+            match event {
+                Some(ServerEvent::Updated { .. }) => {
+                    let (w, h) = (self.picture.width, self.picture.height);
+                    self.send(&encode::update_request(true, w, h)).await;
+                }
+                Some(_) => {}
+                None => assert!(self.receive().await > 0, "deskd closed the connection"),
+            }
+        }
+    }
+
     async fn receive(&mut self) -> usize {
         let mut chunk = vec![0; 65_536];
         // A connection that was cut counts as closed.

@@ -184,6 +184,7 @@ async fn in_private_nobody_but_the_holder_sees_anything() {
     for user in ["joe", "system"] {
         let token = host.token(user, &[Scope::View]);
         assert_eq!(host.get("/v1/screenshot", Some(&token)).await.0, 423, "{user} gets a picture");
+        assert_eq!(host.get("/v1/screenshot?width=64", Some(&token)).await.0, 423, "{user} gets a thumbnail");
         assert_eq!(host.upgrade(&token).await.status(), 423);
     }
 

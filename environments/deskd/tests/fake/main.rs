@@ -9,8 +9,11 @@ mod host;
 #[allow(dead_code)]
 #[path = "../desktop/person.rs"]
 mod person;
+#[path = "../desktop/taker.rs"]
+mod taker;
 
 mod embedded;
 mod lease;
 mod reading;
+mod recording;
 mod tools;

@@ -1,5 +1,6 @@
 //! Every tool, and what a program receives from it.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
@@ -166,6 +167,17 @@ async fn a_screenshot_has_the_size_of_the_screen_and_a_zoom_is_enlarged() {
     assert_eq!(size(&zoom.jpeg.unwrap()), (1000, 500));
     let all = agent.must("computer", json!({"action": "zoom", "region": [0, 0, 1000, 700]})).await;
     assert_eq!(size(&all.jpeg.unwrap()), (1000, 700));
+}
+
+#[tokio::test]
+async fn a_thumbnail_has_the_width_that_was_asked_for_and_is_small() {
+    let host = Host::fake().await;
+    let token = host.token("jane", &[a8s_wire::Scope::View]);
+    let (status, jpeg) = host.get("/v1/screenshot?width=250", Some(&token)).await;
+    assert_eq!(status, 200);
+    assert_eq!(size(&STANDARD.encode(&jpeg)), (250, 175));
+    assert!(jpeg.len() < 20_000, "{} bytes", jpeg.len());
+    assert_eq!(host.get("/v1/screenshot?width=many", Some(&token)).await.0, 400);
 }
 
 #[tokio::test]

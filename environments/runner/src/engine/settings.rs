@@ -61,6 +61,13 @@ impl Engine {
         self.launched.as_ref().is_some_and(|launched: &Launch| *launched != *self.launch.borrow())
     }
 
+    /// The desktop is recorded while a turn runs, if that is wanted now.
+    pub(super) fn record_desktop(&self) {
+        let wanted = self.history.running.as_ref().filter(|_| self.settings().recording);
+        let wanted = wanted.map(|turn| turn.number);
+        self.recorded.send_if_modified(|recorded| std::mem::replace(recorded, wanted) != wanted);
+    }
+
     /// Lets another harness take over.
     pub(super) fn relaunch(&mut self) {
         self.launched = None;
