@@ -36,6 +36,8 @@ export class Channel {
     this.ahead += data.length;
     // noVNC wants a buffer of its own.
     this.onmessage?.({ data: data.slice().buffer });
+    // Behind a handshake, and while it draws, noVNC leaves what it has for the next message; nothing at all is one too.
+    this.onmessage?.({ data: new ArrayBuffer(0) });
     if (this.ahead < AHEAD) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, PATIENCE_MS);

@@ -248,7 +248,8 @@ export class Desktop {
     visible(this.keys.element, yes);
     this.stage.classList.toggle("with-keys", yes);
     this.toolbar.keysShown(yes);
-    if (!yes) this.keys.release();
+    if (yes) this.stream.rfb?.focus({ preventScroll: true });
+    else this.keys.release();
   }
 
   private async fullScreen(): Promise<void> {

@@ -27,7 +27,10 @@ export class Keys {
     };
     const key = (label: string, name: string, of: Key): HTMLButtonElement => cap(label, name, () => this.press(of));
     const sticky = (modifier: Modifier): HTMLButtonElement => {
-      const button = cap(modifier, modifier, () => this.apply(touch(this.held, modifier)));
+      const button = cap(modifier, modifier, () => {
+        this.apply(touch(this.held, modifier));
+        this.back();
+      });
       button.title = `${modifier} with the next key; twice to hold it`;
       this.buttons.set(modifier, button);
       return button;
@@ -93,6 +96,11 @@ export class Keys {
   private press({ keysym, code }: Key): void {
     this.rfb?.sendKey(keysym, code);
     this.apply(used(this.held));
+    this.back();
+  }
+
+  /** What is typed next goes to the desktop. */
+  private back(): void {
     if (document.activeElement !== this.typing) this.rfb?.focus({ preventScroll: true });
   }
 
