@@ -19,7 +19,7 @@ RUN = -- --ignored --nocapture --test-threads=1
 SCHEDULES ?= 100000
 LISTS ?= 1000
 
-.PHONY: help up down status token images logs test test-cases run-cases test-conformance test-conversations test-harnesses test-kills test-schedules bench bench-up bench-workspaces bench-conversation fmt lint gen
+.PHONY: help up down status token images logs test test-cases run-cases test-conformance test-conversations test-harnesses test-kills test-schedules bench bench-up bench-workspaces bench-conversation bench-stream fmt lint gen
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -86,7 +86,7 @@ test-kills: ## Kill the controller at ten points of the sample's run.
 test-schedules: ## Seeded schedules against the plans, at least SCHEDULES of them.
 	A8S_SCHEDULES=$(SCHEDULES) cargo test --locked --profile schedules -p a8s-sim
 
-bench: bench-up bench-workspaces bench-conversation ## Measure everything, and print tables.
+bench: bench-up bench-workspaces bench-conversation bench-stream ## Measure everything, and print tables.
 
 bench-up: ## Measure `make up` with everything built.
 	@$(CARGO_CLUSTER)
@@ -99,6 +99,10 @@ bench-workspaces: ## Measure Workspaces, Snapshots and pools; ARGS=--help says w
 bench-conversation: ## Measure Messages, words, Stop, taking over and what a turn costs; ARGS=--help says what can be chosen.
 	@$(CARGO_CLUSTER)
 	A8S_CLUSTER_BIN=$(TOOL) $(BENCH) conversation $(ARGS)
+
+bench-stream: ## Measure the desktop stream beside websockify and plain relays; ARGS=--help says what can be chosen.
+	@cargo build --quiet --locked --release -p a8s-vnc-proxy
+	$(BENCH) stream $(ARGS)
 
 fmt: ## Format the sources.
 	cargo fmt

@@ -92,8 +92,9 @@ fn protocols(headers: &HeaderMap) -> Vec<&str> {
 }
 
 async fn run(proxy: Arc<Proxy>, upgrade: OnUpgrade, grant: Result<Grant, Rejection>, began: Instant) {
-    // The desktop is opened while the browser is told that it may speak.
-    let opening = async {
+    // The desktop is opened while the browser is told that it may speak. On the heap, as the relay below: a task is as large as its largest
+    // state, and TLS and HTTP handshakes are large and over soon.
+    let opening = Box::pin(async {
         let grant = grant.map_err(|why| {
             proxy.metrics.rejections.get_or_create(&Why { reason: why.name() }).inc();
             Close::Ticket
@@ -101,7 +102,7 @@ async fn run(proxy: Arc<Proxy>, upgrade: OnUpgrade, grant: Result<Grant, Rejecti
         let place = proxy.limits.take(&grant.target.uid, &grant.person.name).ok_or(Close::Limit)?;
         let desktop = open(&proxy, &grant).await;
         Ok::<_, Close>((grant, place, desktop))
-    };
+    });
     let (browser, opened) = tokio::join!(upgrade, opening);
     let Some((mut reader, mut writer)) = browser.ok().and_then(halves) else {
         tracing::debug!("the browser left before its stream was open");
@@ -118,7 +119,10 @@ async fn run(proxy: Arc<Proxy>, upgrade: OnUpgrade, grant: Result<Grant, Rejecti
             let viewers = proxy.metrics.viewers.get_or_create_owned(&Role { role });
             viewers.inc();
             let close = match desktop {
-                Ok(desktop) => relay::run(&proxy, &mut reader, &mut writer, desktop, &grant, began).await,
+                Ok(desktop) => {
+                    let relay = relay::run(&proxy, &mut reader, &mut writer, desktop, &grant, began);
+                    Box::pin(relay).await
+                }
                 Err(close) => Some(close),
             };
             viewers.dec();

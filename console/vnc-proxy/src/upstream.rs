@@ -49,6 +49,8 @@ impl Upstream {
         }
         anyhow::ensure!(!roots.is_empty(), "{} holds no certificate", ca.display());
         let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        // Sessions would be kept for each desktop there ever was, to save a millisecond when somebody comes back.
+        tls.resumption = rustls::client::Resumption::disabled();
         // HTTP/2 has no Upgrade.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let pem = std::fs::read_to_string(key)

@@ -4,6 +4,7 @@
 
 mod conversation;
 mod objects;
+mod stream;
 mod table;
 mod up;
 mod workspaces;
@@ -40,6 +41,8 @@ enum What {
     Workspaces(workspaces::Settings),
     /// Messages, words, Stop, taking over, and what a turn costs.
     Conversation(conversation::Settings),
+    /// The desktop stream: CPU, memory, round trips, many viewers. Needs no cluster.
+    Stream(stream::Settings),
 }
 
 fn main() -> Result<()> {
@@ -51,6 +54,19 @@ fn main() -> Result<()> {
     let mut report = Report::default();
     match &cli.what {
         What::Up => up::measure(&cli.cluster, &options, &mut report)?,
+        What::Stream(settings) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let cache = Paths::from_env(&cli.cluster)?.cache;
+            let result = runtime.block_on(stream::measure(settings, cache, &mut report));
+            if settings.is_relay() {
+                return result;
+            }
+            if let Err(error) = &result {
+                report.note(format!("It ended early: {error:#}"));
+            }
+            report.print();
+            return result;
+        }
         What::Conversation(settings) => {
             let result = conversation(&cli, settings, &options, &mut report);
             if let Err(error) = &result {

@@ -1,6 +1,6 @@
 //! Desktop to browser. One piece at a time: what the browser does not take, Xvnc does not draw for it.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures::FutureExt;
 use tokio::{
     io::{AsyncReadExt, ReadHalf},
@@ -26,7 +26,7 @@ type Source = ReadHalf<TlsStream<TcpStream>>;
 pub async fn run(
     proxy: &Proxy,
     mut desktop: Source,
-    already: &[u8],
+    already: Bytes,
     browser: &mut Writer,
     pulse: &Pulse,
 ) -> Close {
@@ -41,6 +41,8 @@ pub async fn run(
             return close;
         }
     }
+    // It is a slice of all that was read for the answer.
+    drop(already);
     loop {
         let message = tokio::select! {
             read = first(&mut desktop, &mut frame) => {

@@ -32,7 +32,7 @@ pub async fn run(
     let pulse = Pulse::new(Instant::now());
     let close = tokio::select! {
         close = up.run(proxy, reader, &pulse, began) => close,
-        close = down::run(proxy, from_desktop, &desktop.already, writer, &pulse) => Some(close),
+        close = down::run(proxy, from_desktop, desktop.already, writer, &pulse) => Some(close),
         close = watch(proxy, grant) => Some(close),
     };
     up.release().await;

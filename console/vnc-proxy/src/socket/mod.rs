@@ -75,7 +75,7 @@ impl Reader {
             // No buffer while there is nothing to read.
             self.half.readable().await?;
             match self.half.try_read_buf(&mut self.frames.room(CHUNK)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.frames.rest(),
                 done => return done,
             }
         }
