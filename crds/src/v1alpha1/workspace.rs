@@ -231,7 +231,7 @@ pub struct Receipt {
 }
 
 /// The control lease.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ControlStatus {
     /// The agent or a person.
@@ -250,6 +250,10 @@ pub struct ControlStatus {
     /// For people: `agent`, `jane`, `jane (private)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+    /// Kubernetes user names of those who have the desktop open, in order; of many the first 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub audience: Vec<String>,
 }
 
 /// The volume.

@@ -83,6 +83,7 @@ impl Desk {
             height,
             control: self.lease.state(),
             viewers: self.lease.viewers(),
+            audience: self.lease.audience(),
             recording: self.recorder.active(),
             last_input: self.evidence.last_input(),
             first_frame: self.evidence.first_frame(),

@@ -2,7 +2,7 @@
 //! answers, and keeps it over a restart of deskd, so that a crash does not hand a private desktop back to the agent.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -110,6 +110,16 @@ impl Lease {
     pub fn viewers(&self) -> u32 {
         let people = self.all_seats().iter().filter(|seat| seat.who != Who::Agent).count();
         u32::try_from(people).unwrap_or(u32::MAX)
+    }
+
+    /// Names of the people who have connections, each once, in order; as many as are told of.
+    pub fn audience(&self) -> Vec<String> {
+        let name = |seat: &Arc<Seat>| match &seat.who {
+            Who::Agent => None,
+            Who::Person { user, .. } => Some(user.clone()),
+        };
+        let names: BTreeSet<String> = self.all_seats().iter().filter_map(name).collect();
+        names.into_iter().take(a8s_wire::AUDIENCE).collect()
     }
 
     /// Whether the agent may send input now.

@@ -47,6 +47,9 @@ pub struct SetControl {
     pub epoch: i64,
 }
 
+/// So many viewers are named.
+pub const AUDIENCE: usize = 16;
+
 /// Answer of `GET /v1/state`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +64,9 @@ pub struct DeskState {
     pub control: ControlState,
     /// Open RFB connections.
     pub viewers: u32,
+    /// Kubernetes user names of the people behind them, each once, in order, and not more than [`AUDIENCE`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audience: Vec<String>,
     /// The desktop is being recorded at this moment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recording: bool,

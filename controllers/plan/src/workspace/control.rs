@@ -1,7 +1,7 @@
 //! The control lease. The spec says who shall hold it, deskd enforces it, the status repeats what deskd confirmed and nothing else.
 
 use a8s_crds::{ControlHolder, ControlStatus, Workspace, conditions::Reason};
-use a8s_wire::{ControlState, Holder, SetControl};
+use a8s_wire::{DeskState, Holder, SetControl};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -48,7 +48,8 @@ pub fn lease(observed: &Observed) -> Option<SetControl> {
 
 /// Compares the wish with what deskd enforces.
 pub(crate) fn settle(observed: &Observed) -> Outcome {
-    let Some(held) = observed.desk.as_ref().map(|d| &d.control) else { return Outcome::default() };
+    let Some(desk) = &observed.desk else { return Outcome::default() };
+    let held = &desk.control;
     let known = observed.workspace.status.as_ref().and_then(|s| s.control.as_ref());
     let (holder, user, private) = wished(&observed.workspace);
     if holder == Holder::User && user.is_none() {
@@ -58,19 +59,20 @@ pub(crate) fn settle(observed: &Observed) -> Outcome {
     let same = held.holder == holder && held.user == user && held.private == private;
     let last = known.map_or(0, |k| k.epoch);
     if same && held.epoch >= last {
-        return Outcome { confirmed: Some(confirmed(held)), ..Outcome::default() };
+        return Outcome { confirmed: Some(confirmed(desk)), ..Outcome::default() };
     }
     // A new deskd counts from 0. Its epoch catches up, so that the number in the status never goes back.
     let epoch = if same { last } else { last.max(held.epoch) + 1 };
     let lease = SetControl { holder, user, private, epoch };
     Outcome {
         op: Some(Op::Effect(Effect::SetControl { workspace: observed.target(), lease })),
-        confirmed: Some(ControlStatus { epoch: last.max(held.epoch), ..confirmed(held) }),
+        confirmed: Some(ControlStatus { epoch: last.max(held.epoch), ..confirmed(desk) }),
         refused: None,
     }
 }
 
-fn confirmed(held: &ControlState) -> ControlStatus {
+fn confirmed(desk: &DeskState) -> ControlStatus {
+    let held = &desk.control;
     let holder = match held.holder {
         Holder::Agent => ControlHolder::Agent,
         Holder::User => ControlHolder::User,
@@ -82,6 +84,7 @@ fn confirmed(held: &ControlState) -> ControlStatus {
         epoch: held.epoch,
         since: held.since.parse::<Timestamp>().ok().map(Time),
         summary: Some(summary(holder, held.user.as_deref(), held.private)),
+        audience: desk.audience.clone(),
     }
 }
 

@@ -66,7 +66,7 @@ async fn a_viewer_who_asks_for_an_exclusive_session_disconnects_nobody() {
     first.barrier().await;
     let state = host.get("/v1/state", Some(&host.token("jane", &[Scope::View]))).await.1;
     let state: a8s_wire::DeskState = serde_json::from_slice(&state).unwrap();
-    assert_eq!(state.viewers, 2);
+    assert_eq!((state.viewers, state.audience), (2, vec!["jane".to_owned(), "joe".to_owned()]));
     drop((first, second));
     eventually("the viewers are gone", async || {
         let state = host.get("/v1/state", Some(&host.token("jane", &[Scope::View]))).await.1;

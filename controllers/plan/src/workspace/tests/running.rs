@@ -293,6 +293,18 @@ fn taking_over_is_in_the_status_only_after_deskd_confirmed_it() {
 }
 
 #[test]
+fn who_watches_is_in_the_status_while_they_do() {
+    let mut observed = ready();
+    observed.desk.as_mut().unwrap().audience = vec!["jane".into(), "omar".into()];
+    pass(&mut observed, 4);
+    assert_eq!(status(&observed).control.as_ref().unwrap().audience, ["jane", "omar"]);
+    observed.desk.as_mut().unwrap().audience.clear();
+    let plan = pass(&mut observed, 5);
+    assert!(status(&observed).control.as_ref().unwrap().audience.is_empty());
+    assert!(plan.notices.is_empty(), "that is no change of control");
+}
+
+#[test]
 fn whoever_takes_over_gets_the_same_lease_before_a_pass_as_from_it() {
     let mut observed = ready();
     pass(&mut observed, 3);
