@@ -19,6 +19,8 @@ use crate::{errors::Refusal, login::User, server::Console};
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: usize = 64 * 1024;
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// As the ingress says it. Without one the proxy learns no address.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// `POST /vnc/ticket`.
 pub async fn ticket(
@@ -92,7 +94,7 @@ fn copy(from: &HeaderMap, to: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
-/// A request for the proxy with nothing of the browser's but its origin and the host that it asked for.
+/// A request for the proxy with nothing of the browser's but its origin, its address, and the host that it asked for.
 fn outgoing(
     console: &Console,
     method: Method,
@@ -104,7 +106,7 @@ fn outgoing(
     let built = http::Request::builder().method(method).uri(path).header(header::HOST, host);
     let mut request =
         built.body(Full::new(body)).map_err(|_| Refusal::unavailable("--vnc-proxy-url is no address"))?;
-    copy(headers, request.headers_mut(), &[header::ORIGIN]);
+    copy(headers, request.headers_mut(), &[header::ORIGIN, FORWARDED_FOR]);
     if let Some(host) = headers.get(header::HOST) {
         request.headers_mut().insert(FORWARDED_HOST, host.clone());
     }

@@ -120,7 +120,7 @@ async fn proxy() -> World {
         let sent = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
         Json(json!({
             "ticket": "t", "mode": body["mode"], "authorization": sent("authorization"), "origin": sent("origin"),
-            "forwarded": sent("x-forwarded-host"), "cookie": sent("cookie"),
+            "forwarded": sent("x-forwarded-host"), "address": sent("x-forwarded-for"), "cookie": sent("cookie"),
         }))
     }
     async fn stream(headers: HeaderMap, socket: WebSocketUpgrade) -> axum::response::Response {
@@ -145,11 +145,15 @@ async fn a_ticket_is_asked_for_with_the_persons_token_and_no_cookie() {
     let world = proxy().await;
     let cookie = world.login("jane").await;
     let body = json!({"namespace": "team", "workspace": "desk", "mode": "control"});
-    let headers = [("x-forwarded-host", "evil.net"), ("authorization", "Bearer other")];
+    let headers = [
+        ("x-forwarded-host", "evil.net"),
+        ("x-forwarded-for", "9.9.9.9, 10.0.0.1"),
+        ("authorization", "Bearer other"),
+    ];
     let answer = world.send(World::request("POST", "/vnc/ticket", &cookie, &headers, &body)).await;
     let expected = json!({
         "ticket": "t", "mode": "control", "authorization": "Bearer token-of-jane", "origin": ORIGIN,
-        "forwarded": "a8s.example.com", "cookie": null,
+        "forwarded": "a8s.example.com", "address": "9.9.9.9, 10.0.0.1", "cookie": null,
     });
     assert_eq!((answer.status, answer.json()), (200, expected));
 }

@@ -4,10 +4,14 @@
 /// Why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Close {
+    /// The browser broke the WebSocket's protocol.
+    Protocol,
     /// The browser sent text; RFB is binary.
     NotBinary,
-    /// The browser broke the protocol.
+    /// The browser broke RFB's protocol.
     Violation,
+    /// A frame that is longer than any browser sends.
+    TooLarge,
     /// deskd cannot be reached or ended the stream.
     Upstream,
     /// This proxy is being replaced.
@@ -20,7 +24,7 @@ pub enum Close {
     Revoked,
     /// The Workspace is gone, or is another one of the same name.
     Gone,
-    /// The browser answered no ping.
+    /// The browser answered no ping, or did not begin to speak RFB.
     Silent,
     /// The desktop is not running.
     Stopped,
@@ -31,11 +35,31 @@ pub enum Close {
 }
 
 impl Close {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Protocol,
+        Self::NotBinary,
+        Self::Violation,
+        Self::TooLarge,
+        Self::Upstream,
+        Self::Drain,
+        Self::Stalled,
+        Self::Ticket,
+        Self::Revoked,
+        Self::Gone,
+        Self::Silent,
+        Self::Stopped,
+        Self::Private,
+        Self::Limit,
+    ];
+
     /// The code on the wire.
     pub fn code(self) -> u16 {
         match self {
+            Self::Protocol => 1002,
             Self::NotBinary => 1003,
             Self::Violation => 1008,
+            Self::TooLarge => 1009,
             Self::Upstream => 1011,
             Self::Drain => 1012,
             Self::Stalled => 1013,
@@ -52,8 +76,10 @@ impl Close {
     /// A short sentence for the person.
     pub fn reason(self) -> &'static str {
         match self {
+            Self::Protocol => "the browser broke the WebSocket protocol",
             Self::NotBinary => "only binary messages are understood",
             Self::Violation => "the browser sent an invalid message",
+            Self::TooLarge => "the browser sent too much at once",
             Self::Upstream => "the desktop does not answer",
             Self::Drain => "the proxy restarts; connect again",
             Self::Stalled => "the connection is too slow",

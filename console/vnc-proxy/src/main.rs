@@ -12,12 +12,14 @@ use a8s_vnc_proxy::{
     metrics::Metrics,
     options::{Options, Timing},
     origin::Origins,
+    rates::Rates,
+    serve,
     server::{self, Proxy},
+    stream,
     ticket::Tickets,
     upstream::Upstream,
 };
 use anyhow::Context;
-use axum::serve::ListenerExt;
 use clap::Parser;
 use tokio::{
     net::TcpListener,
@@ -52,21 +54,18 @@ async fn run(options: Options) -> anyhow::Result<()> {
         origins: Origins { allowed: options.allowed_origins, same_host: options.same_host },
         upstream: Upstream::load(&options.ca, &options.signing_key, options.deskd_port)?,
         limits: Limits::new(options.max_per_desktop, options.max_per_user),
+        rates: Rates::new(options.upgrades_per_second),
         metrics: Metrics::default(),
         timing: Timing::default(),
         stop: CancellationToken::new(),
         streams: TaskTracker::new(),
         ready: AtomicBool::new(true),
     });
-    let listener = bind(options.listen).await?.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
+    let listener = bind(options.listen).await?;
     let operations = bind(options.metrics_listen).await?;
     tracing::info!(address = %options.listen, "serving");
-    let serve = axum::serve(listener, a8s_process::traced(server::router(proxy.clone())))
-        .with_graceful_shutdown(proxy.stop.clone().cancelled_owned());
+    let router = a8s_process::traced(server::router(proxy.clone()));
+    let serve = serve::serve(listener, router, proxy.clone());
     let stopping = proxy.clone();
     tokio::spawn(async move {
         terminated().await;
@@ -76,11 +75,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
     });
     let operations = axum::serve(operations, server::operations(proxy.clone())).into_future();
     tokio::select! {
-        done = serve.into_future() => done.context("the server ended")?,
+        () = serve => {}
         done = operations => done.context("the metrics server ended")?,
     }
     proxy.streams.close();
-    let limit = proxy.timing.drain + proxy.timing.connect + Duration::from_secs(1);
+    let limit = proxy.timing.drain + proxy.timing.connect + stream::GOODBYE + Duration::from_secs(1);
     if tokio::time::timeout(limit, proxy.streams.wait()).await.is_err() {
         tracing::warn!(streams = proxy.streams.len(), "some streams did not end in time");
     }

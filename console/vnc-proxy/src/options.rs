@@ -18,7 +18,7 @@ pub struct Options {
     #[arg(long = "allowed-origin")]
     pub allowed_origins: Vec<String>,
     /// Also accept the origin whose host is the one that the browser asked for. Only for a proxy that nobody but the console can
-    /// reach, since the console says in X-Forwarded-Host what that was.
+    /// reach, since the console says in X-Forwarded-Host what that was, and in X-Forwarded-For which address asked.
     #[arg(long)]
     pub same_host: bool,
     /// PKCS#8 PEM of the key that signs access tokens.
@@ -36,6 +36,9 @@ pub struct Options {
     /// Most streams of one person.
     #[arg(long, default_value_t = 16)]
     pub max_per_user: usize,
+    /// Most streams that one address opens in a second, averaged over four; for proxies on the way that say no address, there is no limit.
+    #[arg(long, default_value_t = 10)]
+    pub upgrades_per_second: u32,
 }
 
 /// Time limits of a stream.
@@ -51,6 +54,8 @@ pub struct Timing {
     pub recheck: Duration,
     /// How long access may go unchecked while the API server does not answer.
     pub unchecked: Duration,
+    /// How long a client may take for the head of a request, and for RFB's handshake once its stream is open.
+    pub handshake: Duration,
     /// Connecting to deskd, TLS and upgrade included.
     pub connect: Duration,
     /// Streams are closed at random times within this when the proxy stops.
@@ -65,6 +70,7 @@ impl Default for Timing {
             stall: Duration::from_secs(30),
             recheck: Duration::from_secs(30),
             unchecked: Duration::from_mins(2),
+            handshake: Duration::from_secs(10),
             connect: Duration::from_secs(5),
             drain: Duration::from_secs(5),
         }

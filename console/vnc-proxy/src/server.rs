@@ -22,9 +22,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     access::{Access, AccessError, Mode},
     limits::Limits,
-    metrics::{Metrics, Result as ResultLabel},
+    metrics::{Metrics, Outcome},
     options::Timing,
     origin::Origins,
+    rates::Rates,
     stream,
     ticket::{Grant, LIFETIME, Tickets},
     upstream::Upstream,
@@ -44,6 +45,8 @@ pub struct Proxy {
     pub upstream: Upstream,
     /// Open streams.
     pub limits: Limits,
+    /// Streams that are opened.
+    pub rates: Rates,
     /// Numbers.
     pub metrics: Metrics,
     /// Time limits.
@@ -123,7 +126,7 @@ async fn ticket(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: axum:
         }
         Err(refusal) => (refusal.1, refusal.into_response()),
     };
-    proxy.metrics.tickets.get_or_create(&ResultLabel { result }).inc();
+    proxy.metrics.tickets.get_or_create(&Outcome { result }).inc();
     response
 }
 

@@ -1,4 +1,4 @@
-//! From the upgrade request to a running relay.
+//! From the upgrade request to a running relay, and to the goodbye.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -6,99 +6,149 @@ use std::{
 };
 
 use axum::{
-    extract::{
-        State,
-        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
-    },
-    http::{HeaderMap, HeaderValue, StatusCode},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 
-use crate::{close::Close, metrics::Code, relay, server::Proxy, ticket::Grant};
+use crate::{
+    access::Mode,
+    close::Close,
+    metrics::{Code, Outcome, Role, Why},
+    rates, relay,
+    serve::Peer,
+    server::Proxy,
+    socket::{self, Reader, Writer},
+    ticket::{Grant, Rejection},
+    upstream::Desktop,
+};
 
 const PREFIX: &str = "a8s.ticket.";
-/// RFB messages of a browser are small; only a clipboard is not, and noVNC sends that in pieces of 10 KiB.
-const MAX_FRAME: usize = 64 * 1024;
-const MAX_BUFFERED: usize = 1 << 20;
-const GOODBYE: Duration = Duration::from_secs(2);
+/// How long a browser may take to read why its stream ended.
+pub const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Why there is no WebSocket: for the metric, as a status, and in words.
+struct Refusal(&'static str, StatusCode, &'static str);
 
 /// `GET /vnc/stream`.
-pub async fn upgrade(
-    State(proxy): State<Arc<Proxy>>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    // A page of another origin learns nothing, not even whether its ticket was good.
-    let Some(origin) = proxy.origins.check(&headers).map(str::to_owned) else {
-        return (StatusCode::FORBIDDEN, "this page may not open desktops\n").into_response();
-    };
-    if !proxy.ready.load(Ordering::SeqCst) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the proxy is stopping; connect again\n").into_response();
+pub async fn upgrade(State(proxy): State<Arc<Proxy>>, mut request: Request) -> Response {
+    let began = Instant::now();
+    match prepare(&proxy, &mut request) {
+        Ok((accepted, grant, upgrade)) => {
+            let result = grant.as_ref().err().map_or("ok", |_| "ticket");
+            proxy.metrics.upgrades.get_or_create(&Outcome { result }).inc();
+            let streams = proxy.streams.clone();
+            streams.spawn(run(proxy, upgrade, grant, began));
+            let headers = [
+                (header::CONNECTION, HeaderValue::from_static("upgrade")),
+                (header::UPGRADE, HeaderValue::from_static("websocket")),
+                (header::SEC_WEBSOCKET_ACCEPT, accepted),
+                (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("binary")),
+            ];
+            (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+        }
+        Err(Refusal(result, status, text)) => {
+            proxy.metrics.upgrades.get_or_create(&Outcome { result }).inc();
+            (status, format!("{text}\n")).into_response()
+        }
     }
-    let offered: Vec<_> = upgrade.requested_protocols().filter_map(|value| value.to_str().ok()).collect();
+}
+
+type Prepared = (HeaderValue, Result<Grant, Rejection>, OnUpgrade);
+
+fn prepare(proxy: &Proxy, request: &mut Request) -> Result<Prepared, Refusal> {
+    let headers = request.headers();
+    // A page of another origin learns nothing, not even whether its ticket was good.
+    let Some(origin) = proxy.origins.check(headers) else {
+        return Err(Refusal("origin", StatusCode::FORBIDDEN, "this page may not open desktops"));
+    };
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    let address = peer.and_then(|peer| rates::address(headers, peer, proxy.origins.same_host));
+    if address.is_some_and(|address| !proxy.rates.take(address, Instant::now())) {
+        return Err(Refusal("rate", StatusCode::TOO_MANY_REQUESTS, "too many at once; wait a few seconds"));
+    }
+    if !proxy.ready.load(Ordering::SeqCst) {
+        let text = "the proxy is stopping; connect again";
+        return Err(Refusal("stopping", StatusCode::SERVICE_UNAVAILABLE, text));
+    }
+    let bad = |text| Refusal("bad_request", StatusCode::BAD_REQUEST, text);
+    let accepted = socket::accept(headers).map_err(bad)?;
+    let offered = protocols(headers);
     if !offered.contains(&"binary") {
-        return (StatusCode::BAD_REQUEST, "the WebSocket subprotocol must be binary\n").into_response();
+        return Err(bad("the WebSocket subprotocol must be binary"));
     }
     let ticket = offered.iter().find_map(|protocol| protocol.strip_prefix(PREFIX)).unwrap_or_default();
-    let grant = proxy.tickets.redeem(ticket, &origin, Instant::now());
-    let mut upgrade = upgrade
-        .read_buffer_size(4096)
-        .write_buffer_size(0)
-        .max_write_buffer_size(MAX_BUFFERED)
-        .max_frame_size(MAX_FRAME)
-        .max_message_size(MAX_FRAME);
-    upgrade.set_selected_protocol(HeaderValue::from_static("binary"));
-    let streams = proxy.streams.clone();
-    upgrade.on_upgrade(move |socket| streams.track_future(run(proxy, socket, grant)))
+    let grant = proxy.tickets.redeem(ticket, origin, Instant::now());
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    Ok((accepted, grant, upgrade.ok_or_else(|| bad("this connection cannot be upgraded; use HTTP/1.1"))?))
 }
 
-async fn run(proxy: Arc<Proxy>, mut socket: WebSocket, grant: Option<Grant>) {
+fn protocols(headers: &HeaderMap) -> Vec<&str> {
+    let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim).collect()
+}
+
+async fn run(proxy: Arc<Proxy>, upgrade: OnUpgrade, grant: Result<Grant, Rejection>, began: Instant) {
+    // The desktop is opened while the browser is told that it may speak.
+    let opening = async {
+        let grant = grant.map_err(|why| {
+            proxy.metrics.rejections.get_or_create(&Why { reason: why.name() }).inc();
+            Close::Ticket
+        })?;
+        let place = proxy.limits.take(&grant.target.uid, &grant.person.name).ok_or(Close::Limit)?;
+        let desktop = open(&proxy, &grant).await;
+        Ok::<_, Close>((grant, place, desktop))
+    };
+    let (browser, opened) = tokio::join!(upgrade, opening);
+    let Some((mut reader, mut writer)) = browser.ok().and_then(halves) else {
+        tracing::debug!("the browser left before its stream was open");
+        return;
+    };
     // A browser cannot read the status of a refused upgrade, but it can read a close code.
-    let close = match grant {
-        None => Some(Close::Ticket),
-        Some(grant) => match proxy.limits.take(&grant.target.uid, &grant.person.name) {
-            None => Some(Close::Limit),
-            Some(_place) => {
-                proxy.metrics.streams.inc();
-                let close = open(&proxy, &mut socket, &grant).await;
-                proxy.metrics.streams.dec();
-                let code = close.map_or(0, Close::code);
-                tracing::info!(
-                    user = grant.person.name,
-                    namespace = grant.target.namespace,
-                    workspace = grant.target.name,
-                    code,
-                    "stream ended"
-                );
-                close
-            }
-        },
+    let close = match opened {
+        Err(close) => Some(close),
+        Ok((grant, _place, desktop)) => {
+            let role = match grant.mode {
+                Mode::View => "view",
+                Mode::Control => "control",
+            };
+            let viewers = proxy.metrics.viewers.get_or_create_owned(&Role { role });
+            viewers.inc();
+            let close = match desktop {
+                Ok(desktop) => relay::run(&proxy, &mut reader, &mut writer, desktop, &grant, began).await,
+                Err(close) => Some(close),
+            };
+            viewers.dec();
+            tracing::info!(
+                user = grant.person.name,
+                namespace = grant.target.namespace,
+                workspace = grant.target.name,
+                code = close.map_or(0, Close::code),
+                "stream ended"
+            );
+            close
+        }
     };
     proxy.metrics.closes.get_or_create(&Code { code: close.map_or(0, Close::code) }).inc();
-    if let Some(close) = close {
-        let frame = CloseFrame { code: close.code(), reason: close.reason().into() };
-        // A browser that does not read will not read this either.
-        let _ = tokio::time::timeout(GOODBYE, say_goodbye(&mut socket, frame)).await;
-    }
+    let goodbye = async { tokio::join!(writer.finish(close, GOODBYE), reader.drain()) };
+    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
 }
 
-/// Sends the code and reads until the browser has answered: closing with unread input would make TCP throw the code away.
-async fn say_goodbye(socket: &mut WebSocket, frame: CloseFrame) -> Result<(), axum::Error> {
-    socket.send(Message::Close(Some(frame))).await?;
-    while let Some(message) = socket.recv().await {
-        message?;
-    }
-    Ok(())
+/// The connection itself, without what HTTP needed around it.
+fn halves(upgraded: hyper::upgrade::Upgraded) -> Option<(Reader, Writer)> {
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    let (from_browser, to_browser) = parts.io.into_inner().into_split();
+    Some((Reader::new(from_browser, &parts.read_buf), Writer::new(to_browser)))
 }
 
-async fn open(proxy: &Proxy, socket: &mut WebSocket, grant: &Grant) -> Option<Close> {
+async fn open(proxy: &Proxy, grant: &Grant) -> Result<Desktop, Close> {
     let began = Instant::now();
     let opening = proxy.upstream.open(&grant.person, &grant.target, grant.mode);
-    let desktop = match tokio::time::timeout(proxy.timing.connect, opening).await {
-        Ok(Ok(desktop)) => desktop,
-        Ok(Err(close)) => return Some(close),
-        Err(_) => return Some(Close::Upstream),
-    };
+    let desktop =
+        tokio::time::timeout(proxy.timing.connect, opening).await.map_err(|_| Close::Upstream)??;
     proxy.metrics.connect.observe(began.elapsed().as_secs_f64());
-    relay::run(proxy, socket, desktop, grant).await
+    Ok(desktop)
 }

@@ -30,6 +30,31 @@ pub struct Grant {
     pub origin: String,
 }
 
+/// Why a ticket opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// None was shown.
+    Missing,
+    /// Never issued, used already, or expired so long ago that it is forgotten.
+    Unknown,
+    /// Too old.
+    Expired,
+    /// Issued to a page of another origin.
+    Origin,
+}
+
+impl Rejection {
+    /// A word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Origin => "origin",
+        }
+    }
+}
+
 /// Open tickets. They live in memory: a ticket is worth a second's work, and a restart makes the page ask for a new one.
 #[derive(Debug, Default)]
 pub struct Tickets {
@@ -52,10 +77,18 @@ impl Tickets {
 
     /// What the ticket stands for, if it is open and comes from its page. It is used up in any case: whoever presents a ticket from a
     /// wrong page has stolen it.
-    pub fn redeem(&self, ticket: &str, origin: &str, now: Instant) -> Option<Grant> {
-        let secret: [u8; 32] = URL_SAFE_NO_PAD.decode(ticket).ok()?.try_into().ok()?;
-        let (grant, expires) = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&secret)?;
-        (expires > now && grant.origin == origin).then_some(grant)
+    pub fn redeem(&self, ticket: &str, origin: &str, now: Instant) -> Result<Grant, Rejection> {
+        if ticket.is_empty() {
+            return Err(Rejection::Missing);
+        }
+        let decoded = URL_SAFE_NO_PAD.decode(ticket).map_err(|_| Rejection::Unknown)?;
+        let secret: [u8; 32] = decoded.try_into().map_err(|_| Rejection::Unknown)?;
+        let removed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&secret);
+        let (grant, expires) = removed.ok_or(Rejection::Unknown)?;
+        if expires <= now {
+            return Err(Rejection::Expired);
+        }
+        if grant.origin == origin { Ok(grant) } else { Err(Rejection::Origin) }
     }
 }
 
@@ -81,20 +114,21 @@ mod tests {
     fn a_ticket_is_good_once() {
         let (tickets, now) = (Tickets::default(), Instant::now());
         let ticket = tickets.issue(grant("jane"), now).unwrap();
-        assert_eq!(tickets.redeem(&ticket, "https://console", now), Some(grant("jane")));
-        assert_eq!(tickets.redeem(&ticket, "https://console", now), None);
+        assert_eq!(tickets.redeem(&ticket, "https://console", now), Ok(grant("jane")));
+        assert_eq!(tickets.redeem(&ticket, "https://console", now), Err(Rejection::Unknown));
     }
 
     #[test]
     fn a_ticket_expires_and_is_spent_by_a_wrong_origin() {
         let (tickets, now) = (Tickets::default(), Instant::now());
         let late = tickets.issue(grant("jane"), now).unwrap();
-        assert_eq!(tickets.redeem(&late, "https://console", now + LIFETIME), None);
+        assert_eq!(tickets.redeem(&late, "https://console", now + LIFETIME), Err(Rejection::Expired));
         let stolen = tickets.issue(grant("jane"), now).unwrap();
-        assert_eq!(tickets.redeem(&stolen, "https://evil", now), None);
-        assert_eq!(tickets.redeem(&stolen, "https://console", now), None);
-        for bad in ["", "AAAA", "not base64!", &"A".repeat(43)] {
-            assert_eq!(tickets.redeem(bad, "https://console", now), None, "{bad}");
+        assert_eq!(tickets.redeem(&stolen, "https://evil", now), Err(Rejection::Origin));
+        assert_eq!(tickets.redeem(&stolen, "https://console", now), Err(Rejection::Unknown));
+        assert_eq!(tickets.redeem("", "https://console", now), Err(Rejection::Missing));
+        for bad in ["AAAA", "not base64!", &"A".repeat(43)] {
+            assert_eq!(tickets.redeem(bad, "https://console", now), Err(Rejection::Unknown), "{bad}");
         }
     }
 

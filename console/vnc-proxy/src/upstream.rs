@@ -9,11 +9,11 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use http::{Request, StatusCode, header};
 use http_body_util::Empty;
-use hyper::{client::conn::http1, upgrade::Upgraded};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     access::{Mode, Person, Target},
@@ -21,6 +21,15 @@ use crate::{
 };
 
 const TOKEN_SECONDS: i64 = 60;
+
+/// A stream on which deskd expects the RFB client to begin.
+#[derive(Debug)]
+pub struct Desktop {
+    /// The connection.
+    pub stream: TlsStream<TcpStream>,
+    /// What deskd said together with its answer.
+    pub already: Bytes,
+}
 
 /// Opens RFB streams to desktops.
 #[derive(Clone)]
@@ -48,13 +57,8 @@ impl Upstream {
         Ok(Self { tls: TlsConnector::from(Arc::new(tls)), key, port })
     }
 
-    /// A stream on which deskd expects the RFB client to begin. The close code says what the person is told otherwise.
-    pub async fn open(
-        &self,
-        person: &Person,
-        target: &Target,
-        mode: Mode,
-    ) -> Result<TokioIo<Upgraded>, Close> {
+    /// A stream to the desktop. The close code says what the person is told otherwise.
+    pub async fn open(&self, person: &Person, target: &Target, mode: Mode) -> Result<Desktop, Close> {
         let opened = self.try_open(person, target, mode).await;
         let (status, upgraded) = opened.map_err(|error| {
             tracing::warn!(workspace = target.uid, error = format!("{error:#}"), "cannot reach the desktop");
@@ -79,7 +83,7 @@ impl Upstream {
         person: &Person,
         target: &Target,
         mode: Mode,
-    ) -> anyhow::Result<(StatusCode, Option<TokioIo<Upgraded>>)> {
+    ) -> anyhow::Result<(StatusCode, Option<Desktop>)> {
         let address = (target.host.as_str(), self.port);
         let tcp = TcpStream::connect(address)
             .await
@@ -102,7 +106,12 @@ impl Upstream {
         if status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok((status, None));
         }
-        Ok((status, Some(TokioIo::new(hyper::upgrade::on(response).await?))))
+        let upgraded = hyper::upgrade::on(response).await?;
+        // Without what HTTP needed around it: a stream lives for hours and is idle for most of them.
+        let parts = upgraded
+            .downcast::<TokioIo<TlsStream<TcpStream>>>()
+            .map_err(|_| anyhow::anyhow!("the connection is not the one that was opened"))?;
+        Ok((status, Some(Desktop { stream: parts.io.into_inner(), already: parts.read_buf })))
     }
 
     fn token(&self, person: &Person, target: &Target, mode: Mode) -> String {

@@ -3,6 +3,8 @@
 import type { Artifact, ConnectionInfo, Detail, Environment, Message, Meta, Request, RunnerEvent, Session, Snapshot, Workspace } from "../src/types.ts";
 
 const START = Date.now() - 6 * 60_000;
+/** When the recording of turn 1 begins: just before its Snapshot, and before the agent's last word. */
+export const RECORDED = START + 90_000;
 const ago = (seconds: number): string => new Date(START + seconds * 1000).toISOString();
 
 const meta = (name: string, seconds: number): Meta => ({ name, namespace: "team-blue", uid: `uid-${name}`, resourceVersion: "100", creationTimestamp: ago(seconds) });
@@ -43,7 +45,7 @@ export function fixtures(): { working: boolean; session: Session; workspace: Wor
     },
     workspace: {
       kind: "Workspace", metadata: meta("rain-report", 1), spec: { environment: "desktop", control: { holder: "Agent" } },
-      status: { state: "Running", conditions: ready, control: { holder: "Agent", private: false, epoch: 1 }, startup: { total: "1.1s" } },
+      status: { state: "Running", conditions: ready, control: { holder: "Agent", private: false, epoch: 1, audience: ["system:serviceaccount:team-blue:jane", "erik"] }, startup: { total: "1.1s" } },
     },
     messages: [
       message("rain-report-0-8", 2, 95, "Agent", "The report is ready: **report.pdf**, one page.\n\n| year | rain | mean |\n|---|---|---|\n| 2012 | 1226 mm | 11.0 °C |\n| 2013 | 828 mm | 11.9 °C |\n\nThe wettest year was `2012`.", "Consumed"),
@@ -63,10 +65,11 @@ export function fixtures(): { working: boolean; session: Session; workspace: Wor
     artifacts: [
       artifact("report", 1, "Rain and temperature", "report.pdf", "application/pdf", 84_213, true),
       artifact("report", 2, "Rain and temperature, per year", "report.pdf", "application/pdf", 126_300, true),
+      artifact("recording-turn-1", 1, "The desktop in turn 1", "recording-turn-1.tar", "application/vnd.a8s.recording+tar", 14_340_000, true),
       artifact("table", 1, "Yearly figures", "yearly.csv", "text/csv", 912, false),
     ],
     snapshots: [
-      { kind: "Snapshot", metadata: meta("rain-report-1", 120), spec: { workspace: "rain-report" }, status: { conditions: ready, consistency: "Turn", restoreSize: "412Mi", takenAt: ago(121), checkpoint: { turn: 1 } } },
+      { kind: "Snapshot", metadata: meta("rain-report-1", 120), spec: { workspace: "rain-report" }, status: { conditions: ready, consistency: "Turn", restoreSize: "412Mi", takenAt: ago(93), checkpoint: { turn: 1 } } },
     ],
     events: [
       event(1, 5, 1, { type: "turnStarted", data: { messageId: "goal", content: "", author: "jane" } }),

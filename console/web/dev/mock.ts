@@ -3,7 +3,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Decision, KubeObject, Message, ObjectChange, RunnerEvent } from "../src/types.ts";
-import { connections, environments, fixtures, others, talk } from "./fixtures.ts";
+import { connections, environments, fixtures, others, RECORDED, talk } from "./fixtures.ts";
+import { recording } from "./recording.ts";
 import { serveDesktop } from "./rfb.ts";
 import { shares } from "./shares.ts";
 
@@ -96,7 +97,7 @@ function configureServer(server: Server): void {
     }
     if (path.endsWith("/control")) {
       const mine = body.holder === "User";
-      workspace.status = { ...workspace.status, control: { holder: mine ? "User" : "Agent", ...(mine ? { user } : {}), private: body.private === true, epoch: version } };
+      workspace.status = { ...workspace.status, control: { ...workspace.status?.control, holder: mine ? "User" : "Agent", user: mine ? user : "", private: body.private === true, epoch: version } };
       workspace.spec.control = { holder: mine ? "User" : "Agent" };
       changed({ kind: "Workspace", object: workspace });
       return workspace;
@@ -141,6 +142,11 @@ function configureServer(server: Server): void {
       if (path.endsWith("/environments")) return answer(200, { items: environments });
       if (path.endsWith("/sessions") && req.method === "GET") return answer(200, { items: [data.session, ...others] });
       if (path.endsWith("/sessions")) return answer(403, { error: "sessions.a8s.dev is forbidden: quota of 3 sessions is used up", reason: "Forbidden" });
+      if (path.includes("recording") && path.endsWith("/content")) {
+        const archive = recording(RECORDED);
+        res.writeHead(200, { "Content-Type": "application/octet-stream", "Content-Length": archive.length });
+        return res.end(archive);
+      }
       if (path.endsWith("/content")) {
         res.writeHead(200, { "Content-Type": "application/pdf", "Content-Disposition": "attachment; filename=report.pdf" });
         return res.end(`%PDF-1.7\n${"%".repeat(4000)}\n`);

@@ -65,7 +65,8 @@ export function serveDesktop(request: IncomingMessage, socket: Duplex, paint: ()
   socket.on("error", stop);
 }
 
-function init(): Buffer {
+/** ServerInit. */
+export function init(): Buffer {
   const head = Buffer.alloc(24 + 4);
   head.writeUInt16BE(WIDTH, 0);
   head.writeUInt16BE(HEIGHT, 2);
@@ -75,7 +76,8 @@ function init(): Buffer {
   return head;
 }
 
-function picture(tick: number, input: number): Buffer {
+/** A whole update of the picture. */
+export function picture(tick: number, input: number): Buffer {
   const out = Buffer.alloc(16 + WIDTH * HEIGHT * 4);
   out.writeUInt16BE(1, 2);
   out.writeUInt16BE(WIDTH, 8);

@@ -57,6 +57,8 @@ const ICONS = {
   save: "M5 4h11l4 4v12H5zM8 4v5h7V4M8 20v-6h8v6",
   pause: "M8 5v14M16 5v14",
   play: "M7 5l12 7-12 7z",
+  before: "M18 6l-9 6 9 6zM6 6v12",
+  after: "M6 6l9 6-9 6zM18 6v12",
   file: "M6 3h8l4 4v14H6zM14 3v4h4",
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
   fork: "M7 4v10a4 4 0 0 0 4 4h6M7 8h6a4 4 0 0 0 4-4M14 15l3 3-3 3",
@@ -72,6 +74,15 @@ const ICONS = {
   key: "M14 10a5 5 0 1 0-4 4l1 1h3v3h3v3h4v-4z",
   cross: "M6 6l12 12M18 6L6 18",
   share: "M16 6l-8 5M8 13l8 5M18 3a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM6 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM18 17a2 2 0 1 0 0 4 2 2 0 0 0 0-4z",
+  keyboard: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M7 14h10M18 10h.01",
+  pointer: "M5 3l14 8-6 2-2 6z",
+  move: "M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3",
+  actual: "M3 5h18v14H3zM8 9v6M12 11h.01M12 14h.01M16 9v6",
+  fit: "M3 5h18v14H3zM7 12h10M9 10l-2 2 2 2M15 10l2 2-2 2",
+  people: "M9 11a3.500 3.500 0 1 0 0-7 3.500 3.500 0 0 0 0 7zM2 20c0-4 3-6 7-6s7 2 7 6M16 4a3.500 3.500 0 0 1 0 7M18 14c2.500.6 4 2.600 4 6",
+  chat: "M4 5h16v11H9l-5 4z",
+  screen: "M3 4h18v12H3zM8 20h8M12 16v4",
+  film: "M3 5h18v14H3zM10 9l5 3-5 3z",
 } as const;
 
 export type Icon = keyof typeof ICONS;

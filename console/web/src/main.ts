@@ -2,7 +2,10 @@
 
 import "./styles/base.css";
 import "./styles/session.css";
+import "./styles/desktop.css";
+import "./styles/player.css";
 import "./styles/share.css";
+import "./styles/narrow.css";
 import { api, ApiError } from "./api.ts";
 import { fill, h } from "./dom.ts";
 import { parseRoute } from "./route.ts";

@@ -253,6 +253,12 @@ export function control(model: Model, me: string): { mine: boolean; holder: "Age
   };
 }
 
+/** Who sees the desktop, each person once, in the order of their names. */
+export function audience(model: Model): string[] {
+  const all = model.workspace?.status?.control?.audience ?? [];
+  return [...new Set(all.map((one) => (typeof one === "string" ? one : one.user)))].sort((a, b) => a.localeCompare(b));
+}
+
 /** Whether a Request waits for a person. One that was decided a moment ago does not, though the controller has not said so yet. */
 export function isWaiting(request: Request): boolean {
   return (request.status?.state ?? "Open") === "Open" && request.status?.decision === undefined;

@@ -131,6 +131,9 @@ export interface ConnectionInfo {
   message?: string | null;
 }
 
+/** Somebody who sees the desktop: the user's name, or that and what they may do. */
+export type Viewer = string | { user: string; mode?: string };
+
 export interface Workspace extends KubeObject {
   spec: {
     environment: string;
@@ -140,7 +143,7 @@ export interface Workspace extends KubeObject {
   status?: {
     conditions?: Condition[];
     state?: string;
-    control?: { holder: "Agent" | "User"; user?: string; private?: boolean; epoch: number };
+    control?: { holder: "Agent" | "User"; user?: string; private?: boolean; epoch: number; audience?: Viewer[] };
     startup?: { total?: string };
     viewers?: number;
     awake?: string;

@@ -42,3 +42,37 @@ pub fn fence(flags: u32, payload: &[u8]) -> Bytes {
     out.put_slice(payload);
     out.freeze()
 }
+
+/// Asks for another size of the desktop, with one screen that covers it.
+pub fn set_desktop_size(width: u16, height: u16) -> [u8; 24] {
+    let mut out = [0; 24];
+    let (w, h) = (width.to_be_bytes(), height.to_be_bytes());
+    out[0] = 251;
+    out[2..4].copy_from_slice(&w);
+    out[4..6].copy_from_slice(&h);
+    out[6] = 1;
+    out[16..18].copy_from_slice(&w);
+    out[18..20].copy_from_slice(&h);
+    out
+}
+
+/// Clipboard text in Latin-1.
+pub fn cut_text(text: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(8 + text.len());
+    out.put_slice(&[6, 0, 0, 0]);
+    out.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
+    out.put_slice(text);
+    out.freeze()
+}
+
+/// A key by its keysym and its scan code.
+pub fn qemu_key(symbol: u32, code: u32, down: bool) -> [u8; 12] {
+    let (s, c) = (symbol.to_be_bytes(), code.to_be_bytes());
+    [255, 0, 0, u8::from(down), s[0], s[1], s[2], s[3], c[0], c[1], c[2], c[3]]
+}
+
+/// Turns continuous updates of an area on or off.
+pub fn continuous_updates(on: bool, width: u16, height: u16) -> [u8; 10] {
+    let (w, h) = (width.to_be_bytes(), height.to_be_bytes());
+    [150, u8::from(on), 0, 0, 0, 0, w[0], w[1], h[0], h[1]]
+}

@@ -18,24 +18,37 @@ pub const CONTINUOUS_UPDATES: i32 = -313;
 /// Extended clipboard: UTF-8, announced before it is sent.
 pub const EXTENDED_CLIPBOARD: i32 = 0xc0a1_e5ce_u32.cast_signed();
 
+/// The size of the desktop may change, and the client may ask for it.
+pub const EXTENDED_DESKTOP_SIZE: i32 = -308;
+
+/// What a client has announced that decides which of its later messages the server takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// Fences and continuous updates.
+    pub continuous: bool,
+    /// Answers to `SetDesktopSize`.
+    pub resize: bool,
+}
+
 fn allowed(encoding: i32, clipboard: bool) -> bool {
     match encoding {
         EXTENDED_CLIPBOARD => clipboard,
-        // RRE, CoRRE, Hextile, ZLib, Tight, ZRLE, JPEG, H.264, TightPNG; JPEG quality and compression level; cursors, QEMU keys, LED state,
-        // desktop name, extended desktop size
+        // RRE, Hextile, ZLib, Tight, ZRLE, JPEG, H.264, TightPNG; JPEG quality and compression level; cursors, QEMU keys, LED state, desktop
+        // name
         other => matches!(
             other,
-            RAW | COPY_RECT | DESKTOP_SIZE | LAST_RECT | FENCE | CONTINUOUS_UPDATES
-                | 2 | 4..=7 | 16 | 21 | 50 | -260
+            RAW | COPY_RECT | DESKTOP_SIZE | EXTENDED_DESKTOP_SIZE | LAST_RECT | FENCE | CONTINUOUS_UPDATES
+                | 2 | 5..=7 | 16 | 21 | 50 | -260
                 | -32..=-23 | -256..=-247
-                | -239 | 0x574d_5664 | -258 | -261 | -307 | -308
+                | -239 | 0x574d_5664 | -258 | -261 | -307
         ),
     }
 }
 
-/// Rewrites a whole `SetEncodings` message: unknown encodings go, `DesktopSize` is added (else a resize ends the connection), fences
-/// and continuous updates stay together or go together (the server fails on one without the other).
-pub fn rewrite(message: &[u8], clipboard: bool) -> Bytes {
+/// Rewrites a whole `SetEncodings` message (RFC 6143, 7.5.2): unknown encodings go, `DesktopSize` is added (else a resize ends the connection;
+/// the extended one is not, since a client that does not know it could not read on), fences and continuous updates stay together or go
+/// together (the server fails on one without the other).
+pub fn rewrite(message: &[u8], clipboard: bool) -> (Bytes, Announced) {
     let mut kept: Vec<i32> = Vec::new();
     for chunk in message.get(4..).unwrap_or_default().chunks_exact(4) {
         let encoding = i32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
@@ -49,7 +62,11 @@ pub fn rewrite(message: &[u8], clipboard: bool) -> Bytes {
     if !kept.contains(&DESKTOP_SIZE) {
         kept.push(DESKTOP_SIZE);
     }
-    write(&kept)
+    let announced = Announced {
+        continuous: kept.contains(&CONTINUOUS_UPDATES),
+        resize: kept.contains(&EXTENDED_DESKTOP_SIZE),
+    };
+    (write(&kept), announced)
 }
 
 /// A `SetEncodings` message.
@@ -70,20 +87,21 @@ mod tests {
     #[test]
     fn unknown_encodings_and_extended_mouse_buttons_are_struck_out() {
         let message = write(&[7, -316, 16, -309, -305, -257, -259, 0x1234_5678, -223, 7]);
-        assert_eq!(rewrite(&message, true), write(&[7, 16, -223]));
+        assert_eq!(rewrite(&message, true).0, write(&[7, 16, -223]));
     }
 
     #[test]
     fn fences_and_continuous_updates_stay_together() {
-        assert_eq!(rewrite(&write(&[FENCE, 0, -223]), true), write(&[0, -223]));
+        assert_eq!(rewrite(&write(&[FENCE, 0, -223]), true).0, write(&[0, -223]));
         let both = write(&[FENCE, CONTINUOUS_UPDATES, -223]);
-        assert_eq!(rewrite(&both, true), both);
+        let announced = Announced { continuous: true, resize: false };
+        assert_eq!(rewrite(&both, true), (both, announced));
     }
 
     #[test]
     fn a_role_without_clipboard_cannot_announce_the_extended_clipboard() {
         let message = write(&[EXTENDED_CLIPBOARD, 0]);
-        assert_eq!(rewrite(&message, false), write(&[0, DESKTOP_SIZE]));
-        assert_eq!(rewrite(&message, true), write(&[EXTENDED_CLIPBOARD, 0, DESKTOP_SIZE]));
+        assert_eq!(rewrite(&message, false).0, write(&[0, DESKTOP_SIZE]));
+        assert_eq!(rewrite(&message, true).0, write(&[EXTENDED_CLIPBOARD, 0, DESKTOP_SIZE]));
     }
 }

@@ -1,35 +1,21 @@
 //! The client-to-server filter: bytes in, whole allowed messages out. It fails closed: what it does not know ends the connection.
 //!
-//! The handshake belongs to it: version 3.8, security None, and always a shared session, since a client that asks for an exclusive one
-//! would disconnect everybody else.
+//! The handshake belongs to it (RFC 6143, 7.1 to 7.3): version 3.8, security None, and always a shared session, since a client that asks for
+//! an exclusive one would disconnect everybody else.
 
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    SECURITY_NONE, VERSION, encodings,
-    message::{Extent, Kind, Violation, measure},
+    SECURITY_NONE, VERSION,
+    counts::Counts,
+    encodings::{self, Announced},
+    message::{Kind, Violation, measure},
     pressed::Pressed,
+    rules::{self, Policy, Reason, Role},
+    size,
 };
-
-/// What a client may do at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// See.
-    Viewer,
-    /// See and send input.
-    Controller,
-}
-
-/// What a controller may do beyond keys and pointer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Put text into the desktop's clipboard.
-    pub clipboard: bool,
-    /// Change the size of the desktop.
-    pub resize: bool,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -52,6 +38,8 @@ pub struct Filter {
     pressed: Pressed,
     full_updates: u32,
     refilled: Option<Instant>,
+    announced: Announced,
+    counts: Counts,
     dropped: u64,
 }
 
@@ -66,6 +54,8 @@ impl Filter {
             pressed: Pressed::default(),
             full_updates: FULL_UPDATE_BURST,
             refilled: None,
+            announced: Announced::default(),
+            counts: Counts::default(),
             dropped: 0,
         }
     }
@@ -84,9 +74,9 @@ impl Filter {
             if self.phase != Phase::Messages {
                 return self.handshake();
             }
-            let Some(extent) = measure(&self.buffer)? else { return Ok(None) };
+            let Some(extent) = measure(&self.buffer)? else { return Ok(self.wait()) };
             if extent.oversize {
-                self.dropped += 1;
+                self.drop(extent.kind, Reason::Size);
                 let here = extent.len.min(self.buffer.len());
                 self.buffer.advance(here);
                 self.skip = extent.len - here;
@@ -96,11 +86,27 @@ impl Filter {
                 return Ok(None);
             }
             let message = self.buffer.split_to(extent.len);
-            match self.judge(extent, message, role, now) {
-                Some(allowed) => return Ok(Some(allowed)),
-                None => self.dropped += 1,
+            match self.judge(extent.kind, message, role, now) {
+                Ok(allowed) => {
+                    self.counts.pass(extent.kind);
+                    return Ok(Some(allowed));
+                }
+                Err(reason) => self.drop(extent.kind, reason),
             }
         }
+    }
+
+    fn drop(&mut self, kind: Kind, reason: Reason) {
+        self.dropped += 1;
+        self.counts.drop(kind, reason);
+    }
+
+    /// Nothing more for now. What a long message needed is given back: most clients never send another.
+    fn wait(&mut self) -> Option<Bytes> {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        None
     }
 
     fn handshake(&mut self) -> Result<Option<Bytes>, Violation> {
@@ -135,28 +141,33 @@ impl Filter {
         }
     }
 
-    fn judge(&mut self, extent: Extent, mut message: BytesMut, role: Role, now: Instant) -> Option<Bytes> {
-        let controls = role == Role::Controller;
-        let allowed = match extent.kind {
-            Kind::SetPixelFormat | Kind::ContinuousUpdates | Kind::Fence => true,
+    fn judge(
+        &mut self,
+        kind: Kind,
+        mut message: BytesMut,
+        role: Role,
+        now: Instant,
+    ) -> Result<Bytes, Reason> {
+        rules::judge(kind, role, self.policy, self.announced)?;
+        match kind {
             Kind::SetEncodings => {
-                return Some(encodings::rewrite(&message, self.policy.clipboard));
+                let (rewritten, announced) = encodings::rewrite(&message, self.policy.clipboard);
+                self.announced = announced;
+                return Ok(rewritten);
             }
-            Kind::UpdateRequest => {
-                // A full update is expensive, but a client that gets no answer would wait for ever: make it an incremental one.
-                if message[1] == 0 && !self.full_update(now) {
-                    message[1] = 1;
-                }
-                true
+            // A full update is expensive, but a client that gets no answer would wait for ever: make it an incremental one.
+            Kind::UpdateRequest if message[1] == 0 && !self.full_update(now) => message[1] = 1,
+            // The answer to the server's own is always welcome.
+            Kind::Fence if message[4] & 0x80 != 0 && !self.announced.continuous => {
+                return Err(Reason::Unannounced);
             }
-            Kind::Key | Kind::Pointer | Kind::QemuKey => {
-                controls && self.pressed.observe(extent.kind, &message)
+            Kind::SetDesktopSize => size::clamp(&mut message)?,
+            Kind::Key | Kind::Pointer | Kind::QemuKey if !self.pressed.observe(kind, &message) => {
+                return Err(Reason::Excess);
             }
-            Kind::CutText => controls && self.policy.clipboard,
-            Kind::SetDesktopSize => controls && self.policy.resize,
-            Kind::Xvp | Kind::QemuAudio => false,
-        };
-        allowed.then(|| message.freeze())
+            _ => {}
+        }
+        Ok(message.freeze())
     }
 
     fn full_update(&mut self, now: Instant) -> bool {
@@ -165,7 +176,8 @@ impl Filter {
         let earned = u32::try_from(earned).unwrap_or(u32::MAX);
         if earned > 0 {
             self.full_updates = self.full_updates.saturating_add(earned).min(FULL_UPDATE_BURST);
-            self.refilled = Some(now);
+            // What is left of an interval counts towards the next.
+            self.refilled = since.checked_add(FULL_UPDATE_EVERY.saturating_mul(earned));
         }
         let granted = self.full_updates > 0;
         self.full_updates -= u32::from(granted);
@@ -185,6 +197,17 @@ impl Filter {
     /// Messages that were not passed on so far.
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// What was passed on and what was not, by type, since this was last asked.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// Bytes that wait for the rest of their message. At most a clipboard of [`crate::message::MAX_CUT_TEXT`] and its header, and what was
+    /// pushed last.
+    pub fn held(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Whether the handshake is over.

@@ -6,6 +6,7 @@
 //! plain encodings. This crate never opens a socket, never spawns, and never panics on what a peer sends.
 
 pub mod clipboard;
+pub mod counts;
 pub mod decoder;
 pub mod encode;
 pub mod encodings;
@@ -13,11 +14,15 @@ pub mod filter;
 pub mod keysym;
 pub mod message;
 pub mod pressed;
+pub mod rules;
+pub mod size;
 
+pub use counts::Counts;
 pub use decoder::{DecodeError, Decoder, Framebuffer, ServerEvent, ServerInit};
-pub use filter::{Filter, Policy, Role};
+pub use filter::Filter;
 pub use message::{Kind, Violation};
 pub use pressed::Pressed;
+pub use rules::{Policy, Reason, Role};
 
 /// The only protocol version spoken, as it is written on the wire.
 pub const VERSION: &[u8; 12] = b"RFB 003.008\n";

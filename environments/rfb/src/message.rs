@@ -1,5 +1,6 @@
 //! Where one client-to-server message ends. RFB has no general length field: a message of unknown type cannot be skipped, so an
-//! unknown type ends the connection. Nothing here looks at who sends.
+//! unknown type ends the connection. Nothing here looks at who sends. Types 0 to 6 are those of RFC 6143, section 7.5; the others are in
+//! the community's rfbproto.
 
 /// Largest clipboard text that is held and passed on; a longer one is skipped without being stored.
 pub const MAX_CUT_TEXT: u32 = 1 << 20;
@@ -35,6 +36,42 @@ pub enum Kind {
     QemuKey,
     /// Type 255, submessage 1.
     QemuAudio,
+}
+
+impl Kind {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Self; 12] = [
+        Self::SetPixelFormat,
+        Self::SetEncodings,
+        Self::UpdateRequest,
+        Self::Key,
+        Self::Pointer,
+        Self::CutText,
+        Self::ContinuousUpdates,
+        Self::Fence,
+        Self::Xvp,
+        Self::SetDesktopSize,
+        Self::QemuKey,
+        Self::QemuAudio,
+    ];
+
+    /// A word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SetPixelFormat => "set_pixel_format",
+            Self::SetEncodings => "set_encodings",
+            Self::UpdateRequest => "update_request",
+            Self::Key => "key",
+            Self::Pointer => "pointer",
+            Self::CutText => "cut_text",
+            Self::ContinuousUpdates => "continuous_updates",
+            Self::Fence => "fence",
+            Self::Xvp => "xvp",
+            Self::SetDesktopSize => "set_desktop_size",
+            Self::QemuKey => "qemu_key",
+            Self::QemuAudio => "qemu_audio",
+        }
+    }
 }
 
 /// Why a client's connection must be closed. The text is safe to show to that client.
@@ -74,11 +111,11 @@ pub fn measure(buffer: &[u8]) -> Result<Option<Extent>, Violation> {
             if buffer.len() < 20 {
                 return Ok(None);
             }
-            let (bits, true_colour) = (buffer[4], buffer[7]);
-            if !matches!(bits, 8 | 16 | 32) || true_colour == 0 {
-                return Err(Violation::Field(0));
+            if possible_format(&buffer[4..17]) {
+                extent(Kind::SetPixelFormat, 20)
+            } else {
+                Err(Violation::Field(0))
             }
-            extent(Kind::SetPixelFormat, 20)
         }
         2 => match be16(buffer, 2) {
             None => Ok(None),
@@ -92,8 +129,11 @@ pub fn measure(buffer: &[u8]) -> Result<Option<Extent>, Violation> {
         6 => match be32(buffer, 4) {
             None => Ok(None),
             Some(length) => {
-                // A negative length announces the extended form.
-                let length = length.cast_signed().unsigned_abs();
+                // A negative length announces the extended form, which begins with four bytes of flags.
+                let (extended, length) = (length.cast_signed() < 0, length.cast_signed().unsigned_abs());
+                if extended && length < 4 {
+                    return Err(Violation::Field(6));
+                }
                 let len = 8 + length as usize;
                 Ok(Some(Extent { kind: Kind::CutText, len, oversize: length > MAX_CUT_TEXT }))
             }
@@ -123,6 +163,20 @@ pub fn measure(buffer: &[u8]) -> Result<Option<Extent>, Violation> {
         },
         other => Err(Violation::Type(other)),
     }
+}
+
+/// Whether a pixel format (RFC 6143, 7.4) can exist: a server closes the connection of a client that asks for an impossible one, and colour
+/// maps, which nobody has used for decades, bring messages that nothing here knows.
+fn possible_format(format: &[u8]) -> bool {
+    let (bits, depth, true_colour) = (format[0], format[1], format[3]);
+    let max = |at| be16(format, at).unwrap_or_default();
+    let bits_of = |max: u16| u16::BITS - max.leading_zeros();
+    let maxima = [max(4), max(6), max(8)];
+    let shifts = &format[10..13];
+    let fits = maxima.iter().zip(shifts).all(|(max, shift)| {
+        max.count_ones() == bits_of(*max) && u32::from(*shift) + bits_of(*max) <= u32::from(bits)
+    });
+    matches!(bits, 8 | 16 | 32) && depth <= bits && true_colour != 0 && fits
 }
 
 pub(crate) fn be16(buffer: &[u8], at: usize) -> Option<u16> {

@@ -1,7 +1,11 @@
 //! Properties of the filter and the decoder over whole streams.
 
 // clippy.toml allows this in test functions; these are their helpers.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+#[path = "../fuzz/checks.rs"]
+#[allow(dead_code, reason = "the tests share it, and each needs a part")]
+mod checks;
 
 use std::time::Instant;
 
@@ -35,21 +39,15 @@ fn established(policy: Policy, role: Role) -> Filter {
     filter
 }
 
-fn cut_text(text: &[u8]) -> Vec<u8> {
-    let mut message = vec![6, 0, 0, 0];
-    message.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
-    message.extend(text);
-    message
-}
-
 fn message() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         Just(encode::set_pixel_format().to_vec()),
         prop::collection::vec(any::<i32>(), 0..20).prop_map(|e| encodings::write(&e).to_vec()),
         any::<bool>().prop_map(|i| encode::update_request(i, 100, 100).to_vec()),
         (any::<u32>(), any::<bool>()).prop_map(|(k, d)| encode::key(k, d).to_vec()),
+        (any::<u16>(), any::<u16>()).prop_map(|(w, h)| encode::set_desktop_size(w, h).to_vec()),
         (any::<u8>(), any::<u16>(), any::<u16>()).prop_map(|(m, x, y)| encode::pointer(m, x, y).to_vec()),
-        prop::collection::vec(any::<u8>(), 0..300).prop_map(|t| cut_text(&t)),
+        prop::collection::vec(any::<u8>(), 0..300).prop_map(|t| encode::cut_text(&t).to_vec()),
         prop::collection::vec(any::<u8>(), 0..64).prop_map(|p| encode::fence(1, &p).to_vec()),
         Just(vec![250, 0, 1, 2]),
         Just(vec![150; 10]),
@@ -87,15 +85,27 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), handshake in any::<bool>()) {
-        let mut filter = Filter::new(ALL);
-        let mut stream = if handshake { hello() } else { Vec::new() };
-        stream.extend(&bytes);
-        let _ = run(&mut filter, &stream, Role::Controller, Instant::now());
-        let mut picture = Framebuffer::new(8, 8);
-        let mut decoder = Decoder::default();
-        decoder.push(&bytes);
-        while let Ok(Some(_)) = decoder.next(&mut picture) {}
+    fn arbitrary_bytes_never_panic_and_get_nothing_forbidden_through(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        checks::client(&bytes);
+        checks::server(&bytes);
+    }
+
+    #[test]
+    fn messages_with_a_few_wrong_bytes_never_panic_and_get_nothing_forbidden_through(
+        choice in any::<[u8; 2]>(),
+        messages in prop::collection::vec(message(), 0..20),
+        wrong in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+    ) {
+        let mut stream = messages.concat();
+        for (at, byte) in wrong {
+            if !stream.is_empty() {
+                let at = at.index(stream.len());
+                stream[at] = byte;
+            }
+        }
+        checks::client(&[&choice[..], &stream].concat());
     }
 
     #[test]
@@ -125,8 +135,12 @@ fn the_session_is_always_shared_and_only_version_3_8_without_security_is_spoken(
 fn a_controller_sends_keys_pointer_and_clipboard_but_never_power_control() {
     let mut filter = established(Policy { clipboard: true, resize: false }, Role::Controller);
     let now = Instant::now();
-    let allowed =
-        [encode::key(65, true).to_vec(), encode::pointer(1, 2, 3).to_vec(), cut_text(b"hello")].concat();
+    let allowed = [
+        encode::key(65, true).to_vec(),
+        encode::pointer(1, 2, 3).to_vec(),
+        encode::cut_text(b"hello").to_vec(),
+    ]
+    .concat();
     assert_eq!(run(&mut filter, &allowed, Role::Controller, now).unwrap(), allowed);
     let denied = [vec![250, 0, 1, 2], vec![251, 0, 4, 0, 3, 0, 0, 0]].concat();
     assert_eq!(run(&mut filter, &denied, Role::Controller, now).unwrap(), b"");
@@ -139,7 +153,7 @@ fn a_controller_sends_keys_pointer_and_clipboard_but_never_power_control() {
 fn a_clipboard_that_is_too_long_is_skipped_and_the_stream_goes_on() {
     let mut filter = established(ALL, Role::Controller);
     let now = Instant::now();
-    let mut stream = cut_text(&vec![b'x'; MAX_CUT_TEXT as usize + 1]);
+    let mut stream = encode::cut_text(&vec![b'x'; MAX_CUT_TEXT as usize + 1]).to_vec();
     stream.extend(encode::key(65, true));
     let mut out = Vec::new();
     for piece in stream.chunks(65_536) {

@@ -136,6 +136,19 @@ test("the desktop is live while the agent works", { timeout: patience + 150_000 
   assert.equal(await at("hand-back").isVisible(), false, "nobody has taken control yet");
 });
 
+test("the desktop's bar tells how the connection is, and its quality can be chosen", { timeout: 60_000 }, async () => {
+  await eventually("the connection is live", 30_000, async () => (await at("connection-state").textContent()) === "Live");
+  await eventually("the latency is measured", 30_000, async () => /\d (ms|s)$/.test(await at("latency").textContent()));
+  assert.match(await at("quality").locator("option").first().textContent(), /^Auto/);
+  await at("quality").selectOption("Low");
+  assert.equal(await page.evaluate(() => localStorage.getItem("a8s.quality")), "Low");
+  // The picture goes on at the new quality.
+  await drawn(10_000);
+  assert.equal(await at("connection-state").textContent(), "Live");
+  await at("quality").selectOption("Auto");
+  assert.equal(await at("toggle-input").isVisible(), false, "nobody who does not hold control is offered input");
+});
+
 test("a message redirects the agent", { timeout: patience + 60_000 }, async () => {
   const before = await agentMessages();
   await at("message-input").fill("Use one chart per year.");
@@ -150,6 +163,13 @@ test("a person takes over, works in the desktop and hands it back", { timeout: 1
   await at("take-over").click();
   await at("hand-back").waitFor();
   await eventually("control is confirmed", 20_000, async () => /You have control/.test(await at("control").textContent()));
+  // Whoever holds control can only watch for a while, and work again.
+  await eventually("input is on", 10_000, async () => (await at("toggle-input").textContent()) === "Interactive");
+  await at("toggle-input").click();
+  assert.equal(await at("toggle-input").textContent(), "View only");
+  assert.equal(await at("toggle-keys").isVisible(), false);
+  await at("toggle-input").click();
+  assert.equal(await at("toggle-input").textContent(), "Interactive");
   const calm = await still(10_000);
   const canvas = page.locator("[data-testid=desktop] .screen canvas");
   const box = await canvas.boundingBox();

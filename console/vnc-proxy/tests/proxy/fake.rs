@@ -3,10 +3,7 @@
 use std::{
     collections::HashSet,
     convert::Infallible,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -14,33 +11,31 @@ use a8s_rfb::{SECURITY_NONE, VERSION};
 use a8s_vnc_proxy::{
     access::Access,
     limits::Limits,
-    metrics::Metrics,
+    metrics::{Metrics, Role},
     options::Timing,
     origin::Origins,
+    rates::Rates,
+    serve,
     server::{self, Proxy},
     ticket::Tickets,
     upstream::Upstream,
 };
-use a8s_wire::{Claims, Scope, paths::server_name, token::TokenVerifier};
 use ed25519_dalek::{
     SigningKey,
-    pkcs8::{EncodePrivateKey, EncodePublicKey, spki::der::pem::LineEnding},
+    pkcs8::{EncodePrivateKey, spki::der::pem::LineEnding},
 };
 use futures::{SinkExt, StreamExt};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
     tungstenite::{self, Message, client::IntoClientRequest},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::desktop::{Desktop, desktop, greeting};
 
 pub const UID: &str = "11111111-2222-3333-4444-555555555555";
 pub const ORIGIN: &str = "https://a8s.example.com";
@@ -134,75 +129,6 @@ fn client(cluster: &Arc<Mutex<Cluster>>) -> kube::Client {
     kube::Client::new(service, "default")
 }
 
-/// A desktop that records.
-pub struct Desktop {
-    pub claims: Arc<Mutex<Vec<Claims>>>,
-    pub received: watch::Receiver<Vec<u8>>,
-    /// Answers 423 instead of a stream.
-    pub private: Arc<AtomicBool>,
-    pub closed: watch::Receiver<bool>,
-}
-
-/// What deskd sends first.
-pub fn greeting() -> Vec<u8> {
-    let mut bytes = VERSION.to_vec();
-    bytes.extend([1, SECURITY_NONE, 0, 0, 0, 0]);
-    bytes
-}
-
-async fn desktop(dir: &tempfile::TempDir, key: &SigningKey) -> (Desktop, u16) {
-    let pair = rcgen::KeyPair::generate().unwrap();
-    let certificate =
-        rcgen::CertificateParams::new(vec![server_name(UID)]).unwrap().self_signed(&pair).unwrap();
-    std::fs::write(dir.path().join("ca.crt"), certificate.pem()).unwrap();
-    let private_key = PrivateKeyDer::from_pem_slice(pair.serialize_pem().as_bytes()).unwrap();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private_key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let pem = key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
-    let verifier = TokenVerifier::from_pem(&pem, UID).unwrap();
-    let (received_sender, received) = watch::channel(Vec::new());
-    let (closed_sender, closed) = watch::channel(false);
-    let (claims, private) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-    let desktop = Desktop { claims: claims.clone(), received, private: private.clone(), closed };
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            let Ok(mut tls) = acceptor.accept(tcp).await else { continue };
-            let (received, closed) = (received_sender.clone(), closed_sender.clone());
-            let (claims, private, verifier) = (claims.clone(), private.clone(), verifier.clone());
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(tls.read_u8().await.unwrap());
-                }
-                let head = String::from_utf8(head).unwrap();
-                assert!(head.starts_with("GET /v1/rfb HTTP/1.1\r\n"), "{head}");
-                let token = head.split("Bearer ").nth(1).unwrap().lines().next().unwrap();
-                let now = jiff::Timestamp::now().as_second();
-                claims.lock().unwrap().push(verifier.verify(token, now, &[Scope::View]).unwrap());
-                if private.load(Ordering::SeqCst) {
-                    tls.write_all(b"HTTP/1.1 423 Locked\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-                    return;
-                }
-                let answer =
-                    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: rfb\r\n\r\n";
-                tls.write_all(answer).await.unwrap();
-                tls.write_all(&greeting()).await.unwrap();
-                let mut chunk = [0; 4096];
-                while let Ok(length @ 1..) = tls.read(&mut chunk).await {
-                    received.send_modify(|bytes| bytes.extend_from_slice(&chunk[..length]));
-                }
-                closed.send_replace(true);
-            });
-        }
-    });
-    (desktop, port)
-}
-
 /// The proxy and its surroundings.
 pub struct World {
     pub cluster: Arc<Mutex<Cluster>>,
@@ -219,6 +145,11 @@ impl World {
 
     /// With other time limits.
     pub async fn with(change: impl FnOnce(&mut Timing)) -> Self {
+        Self::limited(change, Rates::new(1000)).await
+    }
+
+    /// With another limit of upgrades.
+    pub async fn limited(change: impl FnOnce(&mut Timing), rates: Rates) -> Self {
         // Tests share a process; the first one installs the provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
@@ -238,6 +169,7 @@ impl World {
             upstream: Upstream::load(&dir.path().join("ca.crt"), &dir.path().join("signing.key"), port)
                 .unwrap(),
             limits: Limits::new(2, 16),
+            rates,
             metrics: Metrics::default(),
             timing,
             stop: CancellationToken::new(),
@@ -247,7 +179,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = server::router(proxy.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        tokio::spawn(serve::serve(listener, router, proxy.clone()));
         Self { cluster, desktop, proxy, address, _dir: dir }
     }
 
@@ -268,6 +200,12 @@ impl World {
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
+    /// Open streams of both roles.
+    pub fn viewers(&self) -> i64 {
+        let of = |role| self.proxy.metrics.viewers.get_or_create(&Role { role }).get();
+        of("view") + of("control")
+    }
+
     pub async fn ticket_for(&self, user: &str, mode: &str) -> (u16, Value) {
         let token = format!("Bearer token-of-{user}");
         let body = json!({"namespace": "team", "workspace": "desk", "mode": mode});
@@ -286,6 +224,11 @@ impl World {
         let protocols = format!("binary, a8s.ticket.{ticket}");
         request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
         request.headers_mut().insert("origin", origin.parse().unwrap());
+        Self::browser(request).await
+    }
+
+    /// A browser that asks as it is told.
+    pub async fn browser(request: http::Request<()>) -> Result<Browser, tungstenite::Error> {
         let (socket, response) = tokio_tungstenite::connect_async(request).await?;
         assert_eq!(response.headers()["sec-websocket-protocol"], "binary", "the ticket was echoed");
         Ok(Browser { socket, bytes: Vec::new(), pings: 0 })
@@ -294,12 +237,32 @@ impl World {
     /// An open stream after the RFB handshake.
     pub async fn open(&self, user: &str, mode: &str) -> Browser {
         let mut browser = self.connect(&self.ticket(user, mode).await, ORIGIN).await.unwrap();
-        browser.until(|browser| browser.bytes == greeting()).await;
-        let mut hello = VERSION.to_vec();
-        // The last byte asks for an exclusive session.
-        hello.extend([SECURITY_NONE, 0]);
-        browser.send(&hello).await;
+        browser.hello().await;
         browser
+    }
+
+    /// The value of a metric; `line` is its name with its labels.
+    pub fn metric(&self, line: &str) -> f64 {
+        let text = self.proxy.metrics.encode();
+        let found = text.lines().find_map(|l| l.strip_prefix(&format!("a8s_vnc_proxy_{line} ")));
+        found.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a metric has a value.
+    pub async fn until_metric(&self, line: &str, value: f64) {
+        let until = Instant::now() + LIMIT;
+        while (self.metric(line) - value).abs() > 0.1 {
+            assert!(Instant::now() < until, "{line} is {} and not {value}", self.metric(line));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the desktop has received so many bytes, and exactly so many.
+    pub async fn until_received(&self, many: usize) {
+        let mut received = self.desktop.received.clone();
+        let arrived = received.wait_for(|bytes| bytes.len() >= many);
+        let arrived = tokio::time::timeout(LIMIT, arrived).await.expect("something is missing").unwrap();
+        assert_eq!(arrived.len(), many);
     }
 
     pub async fn desktop_received(&mut self, expected: &[u8]) {
@@ -312,7 +275,7 @@ impl World {
     }
 }
 
-const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(10);
 
 pub struct Browser {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -327,6 +290,41 @@ impl Browser {
 
     pub async fn message(&mut self, message: Message) {
         self.socket.send(message).await.unwrap();
+    }
+
+    /// The browser's side of the RFB handshake.
+    pub async fn hello(&mut self) {
+        self.until(|browser| browser.bytes == greeting()).await;
+        let mut hello = VERSION.to_vec();
+        // The last byte asks for an exclusive session.
+        hello.extend([SECURITY_NONE, 0]);
+        self.send(&hello).await;
+    }
+
+    /// Reads so many bytes, which are not kept.
+    pub async fn until_seen(&mut self, many: usize, seen: &mut usize) {
+        let reading = async {
+            while *seen < many {
+                if let Message::Binary(bytes) = self.socket.next().await.unwrap().unwrap() {
+                    *seen += bytes.len();
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT * 3, reading).await.expect("too slow");
+    }
+
+    /// Reads to the end; whether it came without a goodbye.
+    pub async fn cut(&mut self) -> bool {
+        let reading = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Close(_))) => return false,
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return true,
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, reading).await.expect("the stream is open")
     }
 
     /// Reads until something is true.

@@ -4,5 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod behind_nginx;
+mod desktop;
 mod fake;
+mod hostile;
+mod numbers;
+mod raw;
+mod slow;
 mod streams;

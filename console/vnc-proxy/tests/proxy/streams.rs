@@ -108,7 +108,7 @@ async fn the_third_viewer_of_a_desktop_for_two_is_refused() {
     assert_eq!(world.connect(&ticket, ORIGIN).await.unwrap().closed().await, 4429);
     first.close().await;
     // The place is free once the proxy has seen the goodbye.
-    while world.proxy.metrics.streams.get() == 2 {
+    while world.viewers() == 2 {
         tokio::task::yield_now().await;
     }
     world.open("jane", "view").await;

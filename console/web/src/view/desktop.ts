@@ -1,11 +1,16 @@
-// The live desktop: noVNC, scaled to fit. It comes back by itself, shows the last picture dimmed meanwhile, and sends no input
-// unless this person holds control.
+// The live desktop: the picture, the bar above it, and who may touch it. It comes back by itself, shows the last picture dimmed meanwhile,
+// and sends no input unless this person holds control.
 
-import RFB from "@novnc/novnc";
-import { api, ApiError } from "../api.ts";
-import { fill, h, icon, setText, visible } from "../dom.ts";
-import { backoff } from "../format.ts";
-import { complain, toast } from "../toast.ts";
+import type RFB from "@novnc/novnc";
+import { fill, h, setText, visible } from "../dom.ts";
+import { Meter } from "../live/meter.ts";
+import { AUTO, follow, knobs, remember, remembered, type Auto, type Choice, type Sample } from "../live/quality.ts";
+import { complain } from "../toast.ts";
+import { Clipboard } from "./desktop/clipboard.ts";
+import { Keys } from "./desktop/keys.ts";
+import { Picture } from "./desktop/picture.ts";
+import { Stream, type Phase } from "./desktop/stream.ts";
+import { Toolbar } from "./desktop/toolbar.ts";
 
 /** What the Session view wants of the desktop. */
 export interface DesktopWish {
@@ -15,227 +20,239 @@ export interface DesktopWish {
   why: string;
   /** This person holds control. */
   mine: boolean;
+  /** Who sees the desktop. */
+  audience: readonly string[];
 }
 
-/** Close codes of the proxy that say more than "lost". */
-const CLOSED: Readonly<Record<number, string>> = {
-  1011: "The desktop does not answer",
-  1013: "The connection is too slow",
-  4403: "You may no longer see this desktop",
-  4404: "The workspace is gone",
-  4410: "The desktop is not running",
-  4423: "Another person works here in private",
-  4429: "Too many viewers",
-};
+/** Where choices are kept; some browsers forbid even to ask. */
+function storage(): Storage | undefined {
+  try {
+    return window.localStorage;
+  } catch {
+    return undefined;
+  }
+}
 
 export class Desktop {
+  /** The bar and the picture. */
   readonly element: HTMLElement;
+  private readonly stage: HTMLElement;
+  private readonly box: HTMLElement;
   private readonly target = h("div", { class: "screen" });
-  private readonly frozen = h("canvas", { class: "frozen", "aria-hidden": "true" });
+  private readonly picture = new Picture();
   private readonly notice = h("div", { class: "notice", role: "status", testid: "desktop-notice" });
   private readonly noticeText = h("span");
-  private readonly paste: HTMLButtonElement;
-  private wish: DesktopWish = { workspace: undefined, running: false, why: "Loading", mine: false };
-  private rfb: RFB | undefined;
-  private socket: WebSocket | undefined;
-  private timer: ReturnType<typeof setTimeout> | undefined;
-  private attempt = 0;
-  private opening = false;
-  private closed = false;
-  /** `control` until the proxy says that this person may only watch. */
-  private mode: "control" | "view";
-  private readonly wake = (): void => {
-    if (!document.hidden && this.timer !== undefined) void this.open();
-  };
+  private readonly noticeHelp = h("span", { class: "muted" });
+  private readonly retry: HTMLButtonElement;
+  private readonly stream: Stream;
+  private readonly toolbar: Toolbar;
+  private readonly clipboard: Clipboard;
+  private readonly keys = new Keys();
+  private readonly meter = new Meter((sample, shown) => this.measured(sample, shown));
+  private wish: DesktopWish = { workspace: undefined, running: false, why: "Loading", mine: false, audience: [] };
+  private phase: Phase = { kind: "idle" };
+  private choice: Choice;
+  private auto: Auto = AUTO;
+  /** Whoever holds control wants to only watch. */
+  private watching = false;
+  private actual = false;
+  private clipped = false;
+  private dragging = false;
 
+  /** `holder` says who has control; it is the Session view's to fill. */
   constructor(
-    private readonly namespace: string,
+    namespace: string,
     private readonly readOnly: boolean,
+    holder: HTMLElement,
   ) {
-    this.mode = readOnly ? "view" : "control";
-    this.paste = h("button", { class: "small", type: "button", testid: "paste", title: "Send this computer's clipboard to the desktop", on: () => void this.sendClipboard() }, icon("paste"), "Paste");
-    const full = h("button", { class: "small", type: "button", title: "Full screen", "aria-label": "Full screen", on: () => void this.fullScreen() }, icon("expand"));
-    fill(this.notice, h("span", { class: "spinner", "aria-hidden": "true" }), this.noticeText);
-    this.element = h("div", { class: "desktop", testid: "desktop", role: "group", "aria-label": "Desktop of the agent" },
-      this.frozen, this.target, this.notice, h("div", { class: "tools" }, this.paste, full));
-    window.addEventListener("online", this.wake);
-    document.addEventListener("visibilitychange", this.wake);
-    this.say("Loading", true);
+    this.choice = remembered(storage());
+    this.clipboard = new Clipboard(() => this.panel());
+    this.toolbar = new Toolbar(holder, this.clipboard.button, readOnly, this.choice, {
+      watching: (yes) => {
+        this.watching = yes;
+        this.grant();
+      },
+      keys: () => this.showKeys(this.keys.element.hidden),
+      quality: (choice) => {
+        this.choice = choice;
+        remember(storage(), choice);
+        this.applyQuality();
+      },
+      actual: (yes) => {
+        this.actual = yes;
+        this.size();
+      },
+      pan: (yes) => {
+        this.dragging = yes;
+        this.size();
+      },
+      full: () => void this.fullScreen(),
+    });
+    this.stream = new Stream(this.target, namespace, readOnly, {
+      phase: (phase) => this.moved(phase),
+      made: (rfb) => this.prepare(rfb),
+      losing: (rfb) => this.picture.keep(rfb),
+      clipboard: (text) => void this.clipboard.receive(text),
+      bytes: (count) => this.meter.count(count),
+      clipping: (yes) => {
+        this.clipped = yes;
+        this.size();
+      },
+    });
+    this.retry = h("button", { class: "small", type: "button", testid: "reconnect", on: () => this.stream.again() }, "Try now");
+    fill(this.notice, h("span", { class: "spinner", "aria-hidden": "true" }), h("span", { class: "what" }, this.noticeText, this.noticeHelp), this.retry);
+    this.box = h("div", { class: "desktop offline", testid: "desktop", role: "group", "aria-label": "Desktop of the agent" },
+      this.picture.element, this.target, this.notice, !readOnly && this.keys.typing);
+    this.stage = h("div", { class: "stage" }, this.toolbar.element, !readOnly && this.keys.element, !readOnly && this.clipboard.element, this.box);
+    this.element = h("div", { class: "frame" }, this.stage);
+    this.keys.watch(this.target);
+    this.target.addEventListener("focusin", () => void this.clipboard.entered());
+    this.stage.addEventListener("focusout", (event) => {
+      // Whoever leaves the desktop leaves no key pressed behind.
+      if (!(event.relatedTarget instanceof Node && this.stage.contains(event.relatedTarget)) && document.hasFocus()) this.keys.release();
+    });
+    this.clipboard.element.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.panel();
+    });
+    this.toolbar.phase(this.phase);
+    this.say("Loading", "", true, false);
   }
 
   close(): void {
-    this.closed = true;
-    window.removeEventListener("online", this.wake);
-    document.removeEventListener("visibilitychange", this.wake);
-    this.drop();
+    this.keys.release();
+    this.keys.close();
+    this.meter.stop();
+    this.stream.close();
   }
 
   /** Follows the Session: opens, closes, allows input. */
   update(wish: DesktopWish): void {
-    const old = this.wish;
+    const gained = wish.mine && !this.wish.mine;
     this.wish = wish;
-    if (!wish.running || wish.workspace === undefined) {
-      if (this.rfb || this.timer !== undefined || this.opening) this.drop();
-      this.say(wish.why, /starting|loading|pending|provisioning/i.test(wish.why));
-      this.element.classList.toggle("offline", true);
-    } else if (!old.running || old.workspace !== wish.workspace) {
-      this.attempt = 0;
-      this.drop();
-      void this.open();
+    if (gained) this.watching = false;
+    this.toolbar.audience(wish.audience);
+    this.stream.want(wish.running ? wish.workspace : undefined);
+    if (!wish.running || wish.workspace === undefined) this.say(wish.why, "", /starting|loading|pending|provisioning/i.test(wish.why), false);
+    this.grant();
+  }
+
+  private moved(phase: Phase): void {
+    this.phase = phase;
+    this.toolbar.phase(phase);
+    switch (phase.kind) {
+      case "idle":
+        break;
+      case "connecting":
+        this.say(phase.again ? "Reconnecting" : "Connecting to the desktop", "", true, false);
+        break;
+      case "waiting": {
+        const { why, help, again } = phase.ending;
+        const hint = help ?? (this.wish.mine && !this.readOnly ? "What you type goes nowhere meanwhile." : "");
+        this.say(again === "later" ? why : `${why}. Trying again`, hint, again !== "later", again !== "now");
+        break;
+      }
+      case "live":
+        this.say("", "", false, false);
+        this.picture.drawn(this.target, () => this.box.classList.toggle("offline", this.phase.kind !== "live"));
+        break;
+    }
+    if (phase.kind === "live") this.meter.start();
+    else {
+      this.meter.stop();
+      this.box.classList.add("offline");
     }
     this.grant();
   }
 
+  /** Who may touch the desktop: whoever holds control, while it answers, unless they only want to watch. */
   private grant(): void {
-    const allowed = this.wish.mine && this.wish.running && this.mode === "control" && !this.readOnly;
-    this.element.classList.toggle("mine", allowed);
-    visible(this.paste, allowed);
-    if (!this.rfb) return;
-    const before = this.rfb.viewOnly;
-    this.rfb.viewOnly = !allowed;
-    if (allowed && before) this.rfb.focus({ preventScroll: true });
-    if (!allowed && !before) this.rfb.blur();
-  }
-
-  private drop(): void {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    this.freeze();
-    const { rfb, socket } = this;
-    this.rfb = undefined;
-    this.socket = undefined;
-    rfb?.disconnect();
-    socket?.close();
-  }
-
-  private async open(): Promise<void> {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    const { workspace } = this.wish;
-    if (this.closed || this.opening || this.rfb || workspace === undefined || !this.wish.running) return;
-    this.opening = true;
-    this.say(this.attempt === 0 ? "Connecting to the desktop" : "Reconnecting", true);
-    try {
-      const ticket = await this.ticket(workspace);
-      if (!this.stale(workspace)) this.attach(workspace, ticket);
-    } catch (error) {
-      if (!this.stale(workspace)) this.retry(error instanceof Error ? error.message : String(error));
-    } finally {
-      this.opening = false;
-      // The wish changed while the ticket was under way.
-      if (this.stale(workspace)) void this.open();
+    const { rfb, mode } = this.stream;
+    const mine = this.wish.mine && this.wish.running && mode === "control" && !this.readOnly;
+    const allowed = mine && !this.watching;
+    const touched = allowed && rfb !== undefined;
+    this.box.classList.toggle("mine", touched);
+    this.toolbar.hands(mine, allowed, rfb !== undefined);
+    if (!allowed && !this.keys.element.hidden) this.showKeys(false);
+    visible(this.clipboard.button, allowed);
+    if (!allowed && !this.clipboard.element.hidden) this.panel();
+    const focused = rfb !== undefined && this.box.contains(document.activeElement);
+    // Keys are let go of while they still can be.
+    this.keys.use(touched ? rfb : undefined);
+    this.clipboard.use(touched ? rfb : undefined);
+    if (rfb && rfb.viewOnly === allowed) {
+      rfb.viewOnly = !allowed;
+      if (allowed && !this.elsewhere()) rfb.focus({ preventScroll: true });
+      else if (focused) rfb.blur();
     }
+    this.size();
   }
 
-  private stale(workspace: string): boolean {
-    return this.closed || !this.wish.running || this.wish.workspace !== workspace;
+  /** Whether the person writes somewhere else; a desktop that comes back must not take their words. */
+  private elsewhere(): boolean {
+    const { activeElement } = document;
+    return activeElement !== null && activeElement.matches("input, textarea, select") && !this.stage.contains(activeElement);
   }
 
-  private async ticket(workspace: string): Promise<string> {
-    try {
-      return await api.ticket(this.namespace, workspace, this.mode);
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 403 || this.mode === "view") throw error;
-      this.mode = "view";
-      return await api.ticket(this.namespace, workspace, "view");
-    }
+  private prepare(rfb: RFB): void {
+    this.clipped = false;
+    this.applyQuality(rfb);
+    this.size(rfb);
   }
 
-  private attach(workspace: string, ticket: string): void {
-    const url = new URL("/vnc/stream", location.href);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(url, ["binary", `a8s.ticket.${ticket}`]);
-    let code = 1006;
-    // noVNC does not tell the close code; this listener runs before its own.
-    socket.addEventListener("close", (event) => (code = event.code));
-    const rfb = new RFB(this.target, socket, { shared: true });
-    this.socket = socket;
-    this.rfb = rfb;
-    rfb.scaleViewport = true;
-    rfb.resizeSession = false;
-    rfb.focusOnClick = true;
-    rfb.background = "transparent";
-    rfb.viewOnly = true;
-    rfb.addEventListener("connect", () => {
-      if (this.rfb !== rfb) return;
-      this.attempt = 0;
-      this.say("", false);
-      this.grant();
-      this.reveal(rfb);
-    });
-    rfb.addEventListener("disconnect", () => {
-      if (this.rfb !== rfb) return;
-      this.freeze();
-      this.rfb = undefined;
-      if (!this.stale(workspace)) this.retry(CLOSED[code] ?? "The connection was lost", code);
-    });
-    rfb.addEventListener("clipboard", ({ detail }) => {
-      if (!rfb.viewOnly) navigator.clipboard.writeText(detail.text).catch(() => undefined);
-    });
+  private applyQuality(rfb = this.stream.rfb): void {
+    this.toolbar.level(this.choice === "Auto" ? this.auto.level : undefined);
+    if (!rfb) return;
+    const { qualityLevel, compressionLevel } = knobs(this.choice === "Auto" ? this.auto.level : this.choice);
+    rfb.qualityLevel = qualityLevel;
+    rfb.compressionLevel = compressionLevel;
   }
 
-  private retry(why: string, code = 0): void {
-    this.element.classList.add("offline");
-    // 1012: the proxy restarts, its successor is there already. 4401: the ticket was too old, take a new one.
-    const wait = (code === 1012 || code === 4401) && this.attempt === 0 ? 0 : backoff(this.attempt, Math.random());
-    this.attempt += 1;
-    if (code !== 1012) this.say(`${why}. Trying again`, true);
-    this.timer = setTimeout(() => void this.open(), wait);
+  private measured(sample: Sample, shown: number | undefined): void {
+    this.toolbar.measured(shown);
+    // Nothing came back and nothing came in: perhaps nobody is there any more.
+    if (sample.rtt === undefined && sample.rate === 0) this.stream.verify();
+    this.auto = follow(this.auto, sample);
+    if (this.choice === "Auto") this.applyQuality();
   }
 
-  /** Keeps the last picture where the live one was. */
-  private freeze(): void {
-    if (!this.rfb) return;
-    try {
-      const picture = this.rfb.getImageData();
-      this.frozen.width = picture.width;
-      this.frozen.height = picture.height;
-      this.frozen.getContext("2d")?.putImageData(picture, 0, 0);
-    } catch {
-      // There never was a picture.
-    }
-    this.element.classList.add("offline");
+  /** The picture is fitted, or cut; the desktop itself never changes its size for a viewer. */
+  private size(rfb = this.stream.rfb): void {
+    // Whoever cannot touch the desktop has no other use for dragging.
+    const dragging = this.actual && this.clipped && (this.dragging || (rfb?.viewOnly ?? true));
+    this.toolbar.sized(this.actual, this.clipped, dragging);
+    this.box.classList.toggle("panning", dragging);
+    if (!rfb) return;
+    if (rfb.scaleViewport === this.actual) rfb.scaleViewport = !this.actual;
+    if (rfb.clipViewport !== this.actual) rfb.clipViewport = this.actual;
+    rfb.dragViewport = dragging;
   }
 
-  /** The dimmed picture goes once the new connection has drawn something. */
-  private reveal(rfb: RFB): void {
-    const until = performance.now() + 3000;
-    const probe = new OffscreenCanvas(8, 8).getContext("2d", { willReadFrequently: true });
-    const look = (): void => {
-      if (this.rfb !== rfb) return;
-      const canvas = this.target.querySelector("canvas");
-      if (probe && canvas && canvas.width > 0) {
-        probe.drawImage(canvas, 0, 0, 8, 8);
-        const drawn = probe.getImageData(0, 0, 8, 8).data.some((value, at) => at % 4 !== 3 && value > 0);
-        if (drawn || performance.now() > until) {
-          this.element.classList.remove("offline");
-          return;
-        }
-      }
-      requestAnimationFrame(look);
-    };
-    look();
-  }
-
-  private say(text: string, busy: boolean): void {
+  private say(text: string, help: string, busy: boolean, button: boolean): void {
     setText(this.noticeText, text);
+    setText(this.noticeHelp, help);
     this.notice.classList.toggle("busy", busy);
+    visible(this.retry, button);
     visible(this.notice, text !== "");
   }
 
-  private async sendClipboard(): Promise<void> {
-    try {
-      const text = await navigator.clipboard.readText();
-      this.rfb?.clipboardPasteFrom(text);
-      this.rfb?.focus({ preventScroll: true });
-      toast("Sent to the desktop's clipboard; paste it there with Ctrl+V.");
-    } catch {
-      complain("The browser did not allow reading the clipboard.");
-    }
+  private panel(): void {
+    const open = this.clipboard.element.hidden;
+    visible(this.clipboard.element, open);
+    this.clipboard.button.setAttribute("aria-expanded", String(open));
+    this.clipboard.button.classList.remove("news");
+    if (open) this.clipboard.element.querySelector("textarea")?.focus();
+    else this.stream.rfb?.focus({ preventScroll: true });
+  }
+
+  private showKeys(yes: boolean): void {
+    visible(this.keys.element, yes);
+    this.stage.classList.toggle("with-keys", yes);
+    this.toolbar.keysShown(yes);
+    if (!yes) this.keys.release();
   }
 
   private async fullScreen(): Promise<void> {
     if (document.fullscreenElement) await document.exitFullscreen();
-    else await this.element.requestFullscreen().catch(complain);
+    else await this.stage.requestFullscreen().catch(complain);
   }
 }

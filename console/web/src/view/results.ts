@@ -3,9 +3,11 @@
 import { api } from "../api.ts";
 import { h, icon, KeyedList, visible } from "../dom.ts";
 import { age, bytes } from "../format.ts";
-import { artifactGroups, type Model } from "../model.ts";
+import { artifactGroups, emptyModel, type Model } from "../model.ts";
+import { RECORDING } from "../replay/load.ts";
 import { condition, isTrue, type Artifact, type Snapshot } from "../types.ts";
 import { newSession } from "./new-session.ts";
+import { play } from "./player.ts";
 
 interface ArtifactRow {
   name: string;
@@ -27,9 +29,11 @@ export class Results {
   private readonly snapshotBox: HTMLElement;
   private readonly nothing = h("p", { class: "muted" }, "Nothing published yet. Files the agent publishes appear here.");
 
+  private model = emptyModel();
+
   constructor(
     private readonly namespace: string,
-    readOnly: boolean,
+    private readonly readOnly: boolean,
   ) {
     const artifacts = h("ul", { class: "strip", "aria-label": "Artifacts" });
     const snapshots = h("ul", { class: "strip", "aria-label": "Snapshots" });
@@ -41,6 +45,7 @@ export class Results {
   }
 
   update(model: Model, now: number): void {
+    this.model = model;
     const groups = artifactGroups(model);
     visible(this.nothing, groups.length === 0);
     this.artifacts.update(groups.map(({ name, versions }) => ({ name, versions: versions.map(version) })));
@@ -55,10 +60,13 @@ export class Results {
     const link = (v: ArtifactRow["versions"][number], props: Record<string, string>, ...children: (Node | string)[]): HTMLElement =>
       v.ready ? h("a", { ...props, href: api.artifactUrl(this.namespace, v.object), download: v.file }, ...children)
         : h("span", { ...props, class: `${props.class ?? ""} waiting`, title: v.why || "being stored" }, ...children);
-    return h("li", { class: "artifact" },
-      link(newest, { class: "tile", testid: `artifact-${row.name}` }, icon("file"),
-        h("span", { class: "what" }, h("strong", {}, newest.title), h("span", { class: "muted" }, `${newest.file} · ${newest.size}`)), icon("download")),
-      h("div", { class: "versions" }, h("span", { class: "tag" }, `v${newest.version}`),
+    const recorded = newest.type === RECORDING && newest.ready;
+    const what = h("span", { class: "what" }, h("strong", {}, newest.title), h("span", { class: "muted" }, `${newest.file} · ${newest.size}`));
+    const tile = recorded
+      ? h("button", { class: "tile", type: "button", testid: `play-${row.name}`, title: "Play the recording", on: () => play({ namespace: this.namespace, object: newest.object, title: newest.title, file: newest.file, readOnly: this.readOnly, model: () => this.model }) }, icon("film"), what, icon("play"))
+      : link(newest, { class: "tile", testid: `artifact-${row.name}` }, icon("file"), what, icon("download"));
+    return h("li", { class: "artifact" }, tile,
+      h("div", { class: "versions" }, recorded ? link(newest, { class: "tag older", testid: `artifact-${row.name}` }, `v${newest.version} download`) : h("span", { class: "tag" }, `v${newest.version}`),
         ...older.map((v) => link(v, { class: "tag older", testid: `artifact-${row.name}-v${v.version}`, "aria-label": `Download version ${v.version}` }, `v${v.version}`))));
   }
 }

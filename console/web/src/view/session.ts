@@ -6,7 +6,7 @@ import { h, icon, setText, visible } from "../dom.ts";
 import { shortUser, tone } from "../format.ts";
 import { Feed } from "../feed.ts";
 import type { View } from "../main.ts";
-import { control, currentTurn, isAsleep, isChatting, isRunning, plan, stateWord, waiting, type Model } from "../model.ts";
+import { audience, control, currentTurn, isAsleep, isChatting, isRunning, plan, stateWord, waiting, type Model } from "../model.ts";
 import { hashFor } from "../route.ts";
 import { acting, complain, toast } from "../toast.ts";
 import { condition, isTrue, type Session } from "../types.ts";
@@ -33,7 +33,10 @@ export class SessionView implements View {
   private readonly doing = h("span", { class: "doing", testid: "doing", "aria-live": "polite" });
   private readonly facts = h("span", { class: "facts", testid: "facts" });
   private readonly usage = h("span", { class: "facts usage", testid: "usage" });
-  private readonly asks = h("button", { class: "asks-you small", type: "button", testid: "asks", on: () => this.chat.seek() });
+  private readonly asks = h("button", { class: "asks-you small", type: "button", testid: "asks", on: () => this.seek() });
+  /** Where there is room for one of the two only. */
+  private readonly chatView = h("button", { type: "button", testid: "view-chat", on: () => this.turnTo("chat") }, icon("chat"), "Chat");
+  private readonly desktopView = h("button", { type: "button", testid: "view-desktop", on: () => this.turnTo("desktop") }, icon("screen"), "Desktop");
   private readonly trouble = h("p", { class: "trouble", role: "alert", testid: "trouble" });
   private readonly holder = h("span", { class: "holder", testid: "control", "aria-live": "polite" });
   private readonly offline = h("span", { class: "badge bad", testid: "offline" }, "offline");
@@ -64,7 +67,7 @@ export class SessionView implements View {
     } : undefined);
     this.limits = new LimitBanner(may ? (limits) => api.limits(namespace, name, limits) : undefined);
     this.composer = new Composer((content, delivery) => this.say(content, delivery));
-    this.desktop = new Desktop(namespace, shell.me.readOnly);
+    this.desktop = new Desktop(namespace, shell.me.readOnly, this.holder);
     this.results = new Results(namespace, shell.me.readOnly);
     visible(this.offline, false);
     visible(this.trouble, false);
@@ -75,9 +78,11 @@ export class SessionView implements View {
         h("a", { class: "ghost button", href: hashFor(namespace), "aria-label": "Back to all sessions", testid: "back" }, icon("arrow")),
         h("div", { class: "name" }, h("h1", {}, name), this.facts, this.usage), this.state, this.offline, may && this.asks, this.doing, h("span", { class: "grow" }), may && actions),
       this.trouble, this.limits.element,
+      h("div", { class: "views", role: "group", "aria-label": "What is shown" }, this.chatView, this.desktopView),
       h("main", { class: "work" },
         h("section", { class: "left", "aria-label": "Chat" }, this.chat.element, may && this.composer.element),
-        h("section", { class: "right", "aria-label": "Desktop" }, h("div", { class: "frame" }, h("div", { class: "bar" }, icon("eye"), this.holder), this.desktop.element), this.results.element)));
+        h("section", { class: "right", "aria-label": "Desktop" }, this.desktop.element, this.results.element)));
+    this.turnTo("chat");
     this.composer.update(false, false, false);
     this.feed = new Feed(namespace, name, {
       changed: (model) => this.draw(model),
@@ -152,8 +157,19 @@ export class SessionView implements View {
 
     this.chat.update(conversation(model, { mine: held.mine && desktopUp, ready: desktopUp && !over }), plan(model), word !== "Finished" || running);
     this.composer.update(running, over, isChatting(model));
-    this.desktop.update({ workspace: workspace?.metadata.name, running: desktopUp, why: this.absence(model, word), mine: held.mine });
+    this.desktop.update({ workspace: workspace?.metadata.name, running: desktopUp, why: this.absence(model, word), mine: held.mine, audience: desktopUp ? audience(model) : [] });
     this.results.update(model, Date.now());
+  }
+
+  private turnTo(view: "chat" | "desktop"): void {
+    this.element.dataset.view = view;
+    this.chatView.setAttribute("aria-pressed", String(view === "chat"));
+    this.desktopView.setAttribute("aria-pressed", String(view === "desktop"));
+  }
+
+  private seek(): void {
+    this.turnTo("chat");
+    this.chat.seek();
   }
 
   private loaded(model: Model): boolean {

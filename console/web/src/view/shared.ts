@@ -4,7 +4,7 @@ import { api, ApiError } from "../api.ts";
 import { h, icon, setText, visible } from "../dom.ts";
 import { clock, shortUser } from "../format.ts";
 import type { View } from "../main.ts";
-import { control, emptyModel } from "../model.ts";
+import { audience, control, emptyModel } from "../model.ts";
 import { acting } from "../toast.ts";
 import { condition, isTrue, type Invitation } from "../types.ts";
 import { Desktop } from "./desktop.ts";
@@ -18,7 +18,7 @@ export class SharedView implements View {
   private readonly facts = h("span", { class: "facts", testid: "shared-facts" });
   private readonly holder = h("span", { class: "holder", testid: "control", "aria-live": "polite" });
   private readonly trouble = h("p", { class: "trouble", role: "alert", testid: "trouble" });
-  private readonly frame = h("div", { class: "frame" }, h("div", { class: "bar" }, icon("eye"), this.holder));
+  private readonly place = h("main", { class: "alone" });
   private readonly take: HTMLButtonElement = h("button", { class: "primary", type: "button", testid: "take-over", on: () => void acting(this.take, () => this.hold("User")) }, icon("hand"), h("span", {}, "Take over"));
   private readonly hand: HTMLButtonElement = h("button", { class: "primary", type: "button", testid: "hand-back", on: () => void acting(this.hand, () => this.hold("Agent")) }, icon("back"), h("span", {}, "Hand back"));
   private desktop: Desktop | undefined;
@@ -38,7 +38,7 @@ export class SharedView implements View {
       h("div", { class: "head" },
         h("div", { class: "name" }, h("h1", {}, "Shared desktop"), this.facts), h("span", { class: "grow" }),
         h("div", { class: "actions", role: "toolbar", "aria-label": "Actions" }, this.take, this.hand)),
-      this.trouble, h("main", { class: "alone" }, this.frame));
+      this.trouble, this.place);
     document.addEventListener("visibilitychange", this.wake);
     void this.look();
   }
@@ -81,7 +81,7 @@ export class SharedView implements View {
     if (!gone) return;
     for (const element of [this.take, this.hand]) visible(element, false);
     setText(this.holder, "Desktop");
-    this.desktop?.update({ workspace: undefined, running: false, why: "The desktop is not shared with you", mine: false });
+    this.desktop?.update({ workspace: undefined, running: false, why: "The desktop is not shared with you", mine: false, audience: [] });
   }
 
   private draw({ share, workspace }: Invitation): void {
@@ -89,22 +89,24 @@ export class SharedView implements View {
     const running = shared && workspace.status?.state === "Running";
     const may = share.spec.role === "Control" && !this.shell.me.readOnly;
     if (this.desktop === undefined) {
-      this.desktop = new Desktop(this.namespace, !may);
-      this.frame.append(this.desktop.element);
+      this.desktop = new Desktop(this.namespace, !may, this.holder);
+      this.place.append(this.desktop.element);
     }
     visible(this.trouble, false);
-    const held = control({ ...emptyModel(), workspace: workspace ?? undefined }, this.shell.me.user);
+    const model = { ...emptyModel(), workspace: workspace ?? undefined };
+    const [held, there] = [control(model, this.shell.me.user), running ? audience(model) : []];
     const mine = held.mine && running;
-    setText(this.facts, [may ? "You may watch and control" : "You may watch", `until ${clock(share.spec.expires ?? "", Date.now())}`, running ? watchers(workspace.status?.viewers) : ""].filter(Boolean).join(" · "));
+    setText(this.facts, [may ? "You may watch and control" : "You may watch", `until ${clock(share.spec.expires ?? "", Date.now())}`, running && there.length === 0 ? watchers(workspace.status?.viewers) : ""].filter(Boolean).join(" · "));
     setText(this.holder, !running ? "Desktop" : mine ? "You have control" : held.holder === "User" ? `${shortUser(held.user)} has control${held.private ? ", in private" : ""}` : held.pending ? "Handing over…" : "The agent has control");
     this.holder.classList.toggle("mine", mine);
     visible(this.take, may && running && !mine);
     visible(this.hand, may && mine);
     const why = !shared ? (condition(share, "Ready")?.message ?? "Starting") : (condition(workspace, "Ready")?.message ?? "") || "The desktop does not run";
-    this.desktop.update({ workspace: workspace?.metadata.name, running, why, mine });
+    this.desktop.update({ workspace: workspace?.metadata.name, running, why, mine, audience: there });
   }
 }
 
+/** For a desktop that says how many watch, and not who. */
 function watchers(viewers: number | undefined): string {
   if (viewers === undefined || viewers === 0) return "";
   return viewers === 1 ? "1 person watches" : `${viewers} people watch`;

@@ -243,14 +243,14 @@ fn ready(desk: &Desk, connection: &str) -> Result<()> {
     })
 }
 
-/// The agent has answered, by its model.
+/// The agent has answered, by its model: the one that stands for it repeats what it heard.
 fn finished_turn(desk: &Desk, session: &str) -> Result<()> {
     desk.until(&format!("the agent of {session} has answered"), 3 * MINUTE, |d| {
         let all = d.list("messages");
         let said = all.iter().any(|m| {
             m["spec"]["session"] == session
                 && m["spec"]["author"]["kind"] == "Agent"
-                && m["spec"]["content"].as_str().is_some_and(|text| text.contains("Done."))
+                && m["spec"]["content"].as_str().is_some_and(|text| text.contains("Open the file manager"))
         });
         said.then_some(())
     })
