@@ -73,6 +73,7 @@ const ICONS = {
   check: "M5 12l5 5 9-10",
   key: "M14 10a5 5 0 1 0-4 4l1 1h3v3h3v3h4v-4z",
   cross: "M6 6l12 12M18 6L6 18",
+  share: "M16 6l-8 5M8 13l8 5M18 3a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM6 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM18 17a2 2 0 1 0 0 4 2 2 0 0 0 0-4z",
   keyboard: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M7 14h10M18 10h.01",
   pointer: "M5 3l14 8-6 2-2 6z",
   move: "M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3",
@@ -82,7 +83,6 @@ const ICONS = {
   chat: "M4 5h16v11H9l-5 4z",
   screen: "M3 4h18v12H3zM8 20h8M12 16v4",
   film: "M3 5h18v14H3zM10 9l5 3-5 3z",
-  share: "M16 6l-8 5M8 13l8 5M18 3a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM6 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM18 17a2 2 0 1 0 0 4 2 2 0 0 0 0-4z",
 } as const;
 
 export type Icon = keyof typeof ICONS;

@@ -21,7 +21,7 @@ const share = (name: string, role: Share["spec"]["role"], conditions = [ready]):
 const workspace = (holder: "Agent" | "User", user?: string): NonNullable<Invitation["workspace"]> => ({
   metadata: meta("desk"),
   spec: { environment: "desktop", control: { holder, ...(user && { user }) } },
-  status: { state: "Running", viewers: 2, control: { holder, ...(user && { user }), epoch: 1 } },
+  status: { state: "Running", viewers: 2, control: { holder, ...(user && { user }), epoch: 1, audience: ["omar", "jane"] } },
 });
 
 let asked: { method: string; url: string; body: Record<string, unknown> }[] = [];
@@ -109,7 +109,7 @@ describe("a guest's page", () => {
   it("shows who holds the desktop and lets one who may only watch do nothing", async () => {
     const view = await page({ share: share("s-x", "Watch"), workspace: workspace("User", "jane") });
     expect(part(view.element, "control").textContent).toBe("jane has control");
-    expect(part(view.element, "shared-facts").textContent).toContain("2 people watch");
+    expect(part(view.element, "audience").textContent).toContain("janeomar");
     expect(part(view.element, "take-over").hidden).toBe(true);
     await vi.waitFor(() => expect(asked.find((one) => one.url === "/vnc/ticket")?.body).toEqual({ namespace: "team", workspace: "desk", mode: "view" }));
     expect(asked.some((one) => one.url.includes("/sessions"))).toBe(false);

@@ -18,8 +18,7 @@ export class SharedView implements View {
   private readonly facts = h("span", { class: "facts", testid: "shared-facts" });
   private readonly holder = h("span", { class: "holder", testid: "control", "aria-live": "polite" });
   private readonly trouble = h("p", { class: "trouble", role: "alert", testid: "trouble" });
-  /** Until there is a desktop, whose bar it is in. */
-  private readonly frame = h("div", { class: "frame" }, this.holder);
+  private readonly place = h("main", { class: "alone" });
   private readonly take: HTMLButtonElement = h("button", { class: "primary", type: "button", testid: "take-over", on: () => void acting(this.take, () => this.hold("User")) }, icon("hand"), h("span", {}, "Take over"));
   private readonly hand: HTMLButtonElement = h("button", { class: "primary", type: "button", testid: "hand-back", on: () => void acting(this.hand, () => this.hold("Agent")) }, icon("back"), h("span", {}, "Hand back"));
   private desktop: Desktop | undefined;
@@ -39,7 +38,7 @@ export class SharedView implements View {
       h("div", { class: "head" },
         h("div", { class: "name" }, h("h1", {}, "Shared desktop"), this.facts), h("span", { class: "grow" }),
         h("div", { class: "actions", role: "toolbar", "aria-label": "Actions" }, this.take, this.hand)),
-      this.trouble, h("main", { class: "alone" }, this.frame));
+      this.trouble, this.place);
     document.addEventListener("visibilitychange", this.wake);
     void this.look();
   }
@@ -91,22 +90,23 @@ export class SharedView implements View {
     const may = share.spec.role === "Control" && !this.shell.me.readOnly;
     if (this.desktop === undefined) {
       this.desktop = new Desktop(this.namespace, !may, this.holder);
-      this.frame.append(this.desktop.element);
+      this.place.append(this.desktop.element);
     }
     visible(this.trouble, false);
     const model = { ...emptyModel(), workspace: workspace ?? undefined };
-    const held = control(model, this.shell.me.user);
+    const [held, there] = [control(model, this.shell.me.user), running ? audience(model) : []];
     const mine = held.mine && running;
-    setText(this.facts, [may ? "You may watch and control" : "You may watch", `until ${clock(share.spec.expires ?? "", Date.now())}`, running ? watchers(workspace.status?.viewers) : ""].filter(Boolean).join(" · "));
+    setText(this.facts, [may ? "You may watch and control" : "You may watch", `until ${clock(share.spec.expires ?? "", Date.now())}`, running && there.length === 0 ? watchers(workspace.status?.viewers) : ""].filter(Boolean).join(" · "));
     setText(this.holder, !running ? "Desktop" : mine ? "You have control" : held.holder === "User" ? `${shortUser(held.user)} has control${held.private ? ", in private" : ""}` : held.pending ? "Handing over…" : "The agent has control");
     this.holder.classList.toggle("mine", mine);
     visible(this.take, may && running && !mine);
     visible(this.hand, may && mine);
     const why = !shared ? (condition(share, "Ready")?.message ?? "Starting") : (condition(workspace, "Ready")?.message ?? "") || "The desktop does not run";
-    this.desktop.update({ workspace: workspace?.metadata.name, running, why, mine, audience: running ? audience(model) : [] });
+    this.desktop.update({ workspace: workspace?.metadata.name, running, why, mine, audience: there });
   }
 }
 
+/** For a desktop that says how many watch, and not who. */
 function watchers(viewers: number | undefined): string {
   if (viewers === undefined || viewers === 0) return "";
   return viewers === 1 ? "1 person watches" : `${viewers} people watch`;
