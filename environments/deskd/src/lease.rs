@@ -239,22 +239,22 @@ mod tests {
             self.0.each_ref().map(|count| count.load(Ordering::Relaxed))
         }
 
-        async fn add(&self, index: usize) {
+        fn add(&self, index: usize) {
             self.0[index].fetch_add(1, Ordering::Relaxed);
         }
     }
 
     impl Curtain for Counting {
         async fn close(&self) {
-            self.add(0).await;
+            self.add(0);
         }
 
         async fn forget(&self) {
-            self.add(1).await;
+            self.add(1);
         }
 
         async fn open(&self) {
-            self.add(2).await;
+            self.add(2);
         }
     }
 

@@ -9,6 +9,7 @@ use a8s_wire::{
     recording::{GapReason, Note, Order},
 };
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     host::{Agent, Host, eventually},
@@ -210,7 +211,6 @@ async fn a_new_taker_takes_over_and_the_old_one_keeps_what_it_has() {
 #[tokio::test]
 async fn who_orders_nonsense_is_turned_away() {
     let host = Host::fake().await;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::UnixStream::connect(host.path("recorder.sock")).await.unwrap();
     stream.write_all(b"{\"rate\":\"many\"}\n").await.unwrap();
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
