@@ -10,6 +10,7 @@ use a8s_wire::{
     recording::{GapReason, Note, Order},
 };
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     host::{Agent, Host, eventually},
