@@ -201,8 +201,8 @@ mod tests {
 
     fn long(head: &[u8], length: usize) -> Vec<u8> {
         let mut out = head.to_vec();
-        let byte = |bits: usize| u8::try_from(bits).unwrap();
-        out.extend([byte(length & 0x7f) | 0x80, byte(length >> 7 & 0x7f) | 0x80, byte(length >> 14)]);
+        let bits = |shift: usize, mask: usize| u8::try_from(length >> shift & mask).unwrap();
+        out.extend([bits(0, 0x7f) | 0x80, bits(7, 0x7f) | 0x80, bits(14, 0xff)]);
         out.resize(out.len() + length, 7);
         out
     }

@@ -1,7 +1,6 @@
 //! What is recorded, and what never is.
 
 use std::{collections::BTreeSet, time::Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use a8s_deskd::fake::glyph::{self, Rect};
 use a8s_rfb::{encode, keysym};
