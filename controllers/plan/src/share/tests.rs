@@ -15,8 +15,8 @@ fn env(second: i64) -> Env {
     Env { now, runner_image: "r".into(), system_namespace: "s".into() }
 }
 
-fn at(second: i64) -> Option<Time> {
-    Some(Time(Timestamp::from_second(second).unwrap()))
+fn at(second: i64) -> Time {
+    Time(Timestamp::from_second(second).unwrap())
 }
 
 fn share(role: &str) -> Share {
@@ -228,10 +228,10 @@ fn an_end_that_is_put_off_gives_the_rights_back_and_one_brought_forward_takes_th
     let (session, desk) = (session("s", Some(("rain", "w"))), workspace("rain", "w"));
     let (mut share, mut rbac) = (share("Watch"), Rbac::default());
     settle(&mut share, Some(&session), Some(&desk), &mut rbac, EXPIRES);
-    share.spec.expires = at(EXPIRES + 500);
+    share.spec.expires = Some(at(EXPIRES + 500));
     settle(&mut share, Some(&session), Some(&desk), &mut rbac, EXPIRES + 1);
     assert_eq!((ready(&share), rbac.granted().len()), (("True", "Shared"), 3));
-    share.spec.expires = at(1);
+    share.spec.expires = Some(at(1));
     settle(&mut share, Some(&session), Some(&desk), &mut rbac, EXPIRES + 2);
     assert_eq!(rbac.granted().len(), 0);
 }
@@ -239,7 +239,7 @@ fn an_end_that_is_put_off_gives_the_rights_back_and_one_brought_forward_takes_th
 #[test]
 fn another_session_or_workspace_of_the_same_name_is_not_shared() {
     let (mine, desk) = (session("s", Some(("rain", "w"))), workspace("rain", "w"));
-    let cases = [
+    let cases = vec![
         (None, Some(desk.clone()), "SessionNotFound"),
         (Some(session("other", Some(("rain", "w2")))), Some(workspace("rain", "w2")), "SessionNotFound"),
         (Some(mine.clone()), Some(workspace("rain", "w2")), "WorkspaceNotFound"),
@@ -317,7 +317,7 @@ fn what_is_left_of_a_share_that_is_gone_goes_also_if_it_was_orphaned() {
     }
     meta.labels = None;
     assert_eq!(access::leftover("RoleBinding", &meta, None), None, "somebody else's is not touched");
-    share.metadata.deletion_timestamp = at(0);
+    share.metadata.deletion_timestamp = Some(at(0));
     let going = plan(&seen(&share, Some(session), Some(desk), &rbac), &env(2));
     assert_eq!(going.ops.iter().map(kind_of).collect::<Vec<_>>(), ["RoleBinding", "Role"]);
     assert_eq!(going.status, None);
@@ -384,7 +384,7 @@ proptest! {
                 Happens::Workspace(n) => desk = n,
                 Happens::Points(n) => points = n,
                 Happens::Time(more) => now += more,
-                Happens::End(second) => share.spec.expires = at(second),
+                Happens::End(second) => share.spec.expires = Some(at(second)),
                 Happens::RoleGoes => rbac.role = None,
                 Happens::BindingGoes => rbac.binding = None,
                 Happens::Pass => settle(&mut share, session.as_ref(), there.as_ref(), &mut rbac, now),
