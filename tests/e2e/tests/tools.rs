@@ -126,7 +126,7 @@ fn the_page_on_tests_names_tests_that_exist() {
         .expect("two folders up")
         .to_path_buf();
     let mut sources = String::new();
-    for folder in ["controllers", "crds", "environments", "tests", "webhook"] {
+    for folder in ["console", "controllers", "crds", "environments", "tests", "webhook"] {
         collect(&root.join(folder), &mut sources);
     }
     let page = read("docs/testing.md");
