@@ -41,8 +41,15 @@ fn address(workspace: &Workspace) -> Option<PodAddress> {
 }
 
 async fn hand_over(ctx: &Context, workspace: &Workspace, at: &PodAddress) {
-    let Ok(desk) = ctx.pods.desk_state(at).await else { return };
+    // What deskd last confirmed is mostly what it has; to ask it takes as long as the X server lets it.
     let mut observed = Observed::of(workspace.clone());
+    observed.desk = Some(decide::last_hands(workspace));
+    let Some(lease) = decide::lease(&observed) else { return };
+    if ctx.pods.set_control(at, &lease).await.is_ok() {
+        return;
+    }
+    // It has a newer lease than the status tells of.
+    let Ok(desk) = ctx.pods.desk_state(at).await else { return };
     observed.desk = Some(desk);
     if let Some(lease) = decide::lease(&observed)
         && let Err(error) = ctx.pods.set_control(at, &lease).await

@@ -1,7 +1,7 @@
 //! The control lease. The spec says who shall hold it, deskd enforces it, the status repeats what deskd confirmed and nothing else.
 
 use a8s_crds::{ControlHolder, ControlStatus, Workspace, conditions::Reason};
-use a8s_wire::{DeskState, Holder, SetControl};
+use a8s_wire::{ControlState, DeskState, Holder, SetControl};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -26,6 +26,18 @@ fn wished(workspace: &Workspace) -> (Holder, Option<String>, bool) {
         ControlHolder::Agent => (Holder::Agent, None, false),
         ControlHolder::User => (Holder::User, wish.user.clone(), wish.private),
     }
+}
+
+/// What deskd has if it has what it last confirmed.
+pub fn last_hands(workspace: &Workspace) -> DeskState {
+    let known = workspace.status.as_ref().and_then(|s| s.control.clone()).unwrap_or_default();
+    let (holder, user) = match known.holder {
+        ControlHolder::Agent => (Holder::Agent, None),
+        ControlHolder::User => (Holder::User, known.user),
+    };
+    let control =
+        ControlState { holder, user, private: known.private, epoch: known.epoch, ..ControlState::default() };
+    DeskState { control, ..DeskState::default() }
 }
 
 /// Whether the spec asks for other hands than those that deskd last confirmed.

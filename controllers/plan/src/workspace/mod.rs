@@ -35,7 +35,7 @@ use a8s_crds::{WorkspaceState, WorkspaceStatus, conditions::Reason, labels};
 
 pub use check::{Violation, check, irrevocable};
 pub use children::storage_class;
-pub use control::{lease, other_hands};
+pub use control::{last_hands, lease, other_hands};
 pub use keeping::{Conversation, SnapshotFact, doomed};
 pub use life::{Wanted, Why, asleep, settled, wanted, watched};
 pub use lost::{NodeState, suspect};

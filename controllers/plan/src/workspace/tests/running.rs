@@ -5,7 +5,7 @@ use a8s_crds::{ControlHolder, conditions::Reason};
 use super::*;
 use crate::{
     Wake,
-    workspace::{Source, lease, other_hands},
+    workspace::{Source, last_hands, lease, other_hands},
 };
 
 #[test]
@@ -313,6 +313,9 @@ fn whoever_takes_over_gets_the_same_lease_before_a_pass_as_from_it() {
         serde_json::from_value(json!({"holder": "User", "user": "jane"})).unwrap();
     assert!(other_hands(&observed.workspace));
     let early = lease(&observed).unwrap();
+    let mut unasked = Observed::of(observed.workspace.clone());
+    unasked.desk = Some(last_hands(&observed.workspace));
+    assert_eq!(lease(&unasked).as_ref(), Some(&early), "without asking deskd, too");
     let plan = pass(&mut observed, 4);
     assert!(matches!(&plan.ops[..], [Op::Effect(Effect::SetControl { lease, .. })] if *lease == early));
     pass(&mut observed, 5);
