@@ -5,6 +5,9 @@ A8S_CACHE ?= $(HOME)/.cache/a8s
 CARGO_TARGET_DIR ?= $(A8S_CACHE)/target
 export CLUSTER A8S_CACHE CARGO_TARGET_DIR
 
+# Before anything of another checkout is taken for this one's.
+OWN := $(shell tests/own-target '$(CARGO_TARGET_DIR)')
+
 # The tool alone, unoptimised: it starts programs and waits for them.
 CARGO_CLUSTER = cargo build --quiet --locked -p a8s-cluster
 TOOL = $(CARGO_TARGET_DIR)/debug/a8s-cluster

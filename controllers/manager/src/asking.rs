@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use crate::pods::{PodAddress, PodClient};
 
 /// A pod answers at once or is not there yet.
-const ANSWER: Duration = Duration::from_millis(1500);
+pub(crate) const ANSWER: Duration = Duration::from_millis(1500);
 /// First pause, and the one that lasts as long as a start does.
 const SOON: Duration = Duration::from_millis(25);
 const STARTING: Duration = Duration::from_millis(150);

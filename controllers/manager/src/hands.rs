@@ -1,17 +1,14 @@
 //! Whoever takes mouse and keyboard does not wait for a pass. As soon as the cache shows the wish deskd is told, and the pass, which comes as
 //! for any other change, finds it done and writes the status. Both tell deskd the same, and it takes the same lease twice.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use a8s_crds::Workspace;
 use a8s_plan::workspace::{self as decide, Observed};
 use futures::StreamExt;
 use kube::ResourceExt;
 
-use crate::{context::Context, pods::PodAddress};
-
-/// A deskd that takes longer is the pass' matter.
-const ANSWER: Duration = Duration::from_millis(1500);
+use crate::{asking::ANSWER, context::Context, pods::PodAddress};
 
 /// Follows all Workspaces until the process ends.
 pub async fn run(ctx: Arc<Context>) {

@@ -27,6 +27,9 @@ use crate::{
     stores::{Cache, within},
 };
 
+/// A cache that is behind asks for the next pass itself; this is for the case that it does not.
+pub const BEHIND: Duration = Duration::from_millis(250);
+
 /// Where facts come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {

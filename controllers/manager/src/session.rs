@@ -1,7 +1,7 @@
 //! Sessions: gathers what the plan asks for, carries the plan out, and keeps the conversation bridge running or not. It is the only
 //! writer of `Session.status`; what the bridge knows comes through [`crate::bridge::live`].
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use a8s_crds::{
     Artifact, Attachment, Connection, Environment, Message, Request, Session, SessionState, SessionStatus,
@@ -35,8 +35,6 @@ use crate::{
 
 /// So many desktops of pools are looked at for one Session at most.
 const CANDIDATES: usize = 16;
-/// A cache that is behind asks for the next pass itself; this is for the case that it does not.
-const BEHIND: Duration = Duration::from_millis(250);
 
 /// Reconciles Sessions until the process ends.
 pub async fn run(ctx: Arc<Context>) {
@@ -97,7 +95,7 @@ async fn reconcile(session: Arc<Session>, ctx: Arc<Context>) -> Result<Action, E
     let behind = ctx.written.behind(&uid, "Session", ctx.stores.sessions.seen())
         || ctx.written.behind(&uid, "Workspace", ctx.stores.workspaces.seen());
     if behind {
-        return Ok(Action::requeue(BEHIND));
+        return Ok(Action::requeue(crate::reading::BEHIND));
     }
     let mut seen = gather(&ctx, (*session).clone(), &session.namespace().unwrap_or_default()).await?;
     let ours =
@@ -114,7 +112,9 @@ async fn reconcile(session: Arc<Session>, ctx: Arc<Context>) -> Result<Action, E
         leaving || resting || seen.session.spec.state != SessionState::Active,
     );
     if a8s_plan::chat::applies(&seen.session, workspace.is_some()) {
-        let Some(stage) = chat::pass(&ctx, &seen).await? else { return Ok(Action::requeue(BEHIND)) };
+        let Some(stage) = chat::pass(&ctx, &seen).await? else {
+            return Ok(Action::requeue(crate::reading::BEHIND));
+        };
         seen.chat = Some(stage);
     } else {
         ctx.thoughts.forget(&uid);

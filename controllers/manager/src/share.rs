@@ -1,7 +1,7 @@
 //! Shares: gathers, has `a8s_plan::share` decide, and carries it out. What a pass changes it decides on what the API server says; and what
 //! is left of a Share that is gone is looked for by itself, since garbage collection may be late and can be told to leave it.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc};
 
 use a8s_crds::{Session, Share, Workspace, names};
 use a8s_plan::share::{
@@ -9,12 +9,8 @@ use a8s_plan::share::{
     access::{leftover, made_for},
     plan, refused,
 };
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::rbac::v1::{Role, RoleBinding},
-};
 use kube::{
-    Api, Resource, ResourceExt,
+    ResourceExt,
     runtime::{controller::Action, reflector::ObjectRef},
 };
 
@@ -23,11 +19,9 @@ use crate::{
     errors::Error,
     execute::{carry_out, step},
     queue,
+    reading::{self, Reads, one},
     stores::{Cache, Cached, within},
 };
-
-/// A cache that is behind asks for the next pass itself; this is for the case that it does not.
-const BEHIND: Duration = Duration::from_millis(250);
 
 /// Reconciles Shares until the process ends.
 pub async fn run(ctx: Arc<Context>) {
@@ -62,7 +56,7 @@ pub async fn run(ctx: Arc<Context>) {
 
 async fn pass(share: Arc<Share>, ctx: Arc<Context>) -> Result<Action, Error> {
     if ctx.written.behind(&share.uid().unwrap_or_default(), "Share", ctx.stores.shares.seen()) {
-        return Ok(Action::requeue(BEHIND));
+        return Ok(Action::requeue(reading::BEHIND));
     }
     let stores = &ctx.stores;
     let (namespace, name) = (share.namespace().unwrap_or_default(), names::share_access(&share.name_any()));
@@ -81,17 +75,17 @@ async fn pass(share: Arc<Share>, ctx: Arc<Context>) -> Result<Action, Error> {
         return carry_out(&ctx, &*share, planned).await;
     }
     // Rights are given and taken on nothing that may be late.
-    let (client, of) = (&ctx.client, namespace.as_str());
-    let Some(share) = one::<Share>(client, of, &share.name_any()).await? else {
+    let reads = Reads::Server;
+    let Some(share) = one(&ctx, &stores.shares, reads, &namespace, &share.name_any()).await? else {
         return Ok(Action::await_change());
     };
-    let session = one::<Session>(client, of, &share.spec.session).await?;
+    let session = one(&ctx, &stores.sessions, reads, &namespace, &share.spec.session).await?;
     let workspace = match session.as_ref().and_then(desk) {
-        Some(desk) => one::<Workspace>(client, of, desk).await?,
+        Some(desk) => one(&ctx, &stores.workspaces, reads, &namespace, desk).await?,
         None => None,
     };
-    let (role, binding) =
-        (one::<Role>(client, of, &name).await?, one::<RoleBinding>(client, of, &name).await?);
+    let role = one(&ctx, &stores.roles, reads, &namespace, &name).await?;
+    let binding = one(&ctx, &stores.bindings, reads, &namespace, &name).await?;
     let seen = Observed { share, session, workspace, role, binding };
     match carry_out(&ctx, &seen.share, plan(&seen, &ctx.env())).await {
         Err(Error::Kube(kube::Error::Api(answer))) if answer.code == 403 => {
@@ -105,13 +99,6 @@ async fn pass(share: Arc<Share>, ctx: Arc<Context>) -> Result<Action, Error> {
 
 fn desk(session: &Session) -> Option<&str> {
     Some(session.status.as_ref()?.workspace.as_ref()?.name.as_str())
-}
-
-async fn one<K>(client: &kube::Client, namespace: &str, name: &str) -> Result<Option<K>, Error>
-where
-    K: Cached + Resource<Scope = NamespaceResourceScope>,
-{
-    Ok(Api::<K>::namespaced(client.clone(), namespace).get_opt(name).await?)
 }
 
 /// Takes away what is left of Shares that are gone.
@@ -130,7 +117,7 @@ async fn left<K: Cached>(found: Arc<K>, ctx: Arc<Context>) -> Result<Action, Err
     let Some((name, _)) = made_for(found.meta()) else { return Ok(Action::await_change()) };
     let cached = ctx.stores.shares.get(Some(&namespace), name);
     if leftover(&K::kind(&()), found.meta(), cached.as_deref()).is_some() {
-        let share = one::<Share>(&ctx.client, &namespace, name).await?;
+        let share = one(&ctx, &ctx.stores.shares, Reads::Server, &namespace, name).await?;
         if let Some(op) = leftover(&K::kind(&()), found.meta(), share.as_ref()) {
             step(&ctx, &op).await?;
         }

@@ -38,8 +38,6 @@ use crate::{
 
 /// Most that may be worked on at once.
 const CONCURRENCY: u16 = 16;
-/// A cache that is behind asks for the next pass itself; this is for the case that it does not.
-const BEHIND: Duration = Duration::from_millis(250);
 /// Something that has not come up after this many seconds may have a warning to show.
 const SLOW: i64 = 3;
 
@@ -109,7 +107,7 @@ async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, 
     let ctx = &passes.ctx;
     let uid = workspace.uid().unwrap_or_default();
     if reading::behind(ctx, &uid) {
-        return Ok(Action::requeue(BEHIND));
+        return Ok(Action::requeue(reading::BEHIND));
     }
     let refused = passes.forget(&uid);
     let env = ctx.env();

@@ -2,8 +2,8 @@
 
 use std::{
     fs::OpenOptions,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::PathBuf,
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,37 +19,15 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::pods::{NODE, Node, Programs};
+use crate::{
+    pods::{NODE, Node, Programs},
+    programs::{Running, repository},
+};
 
 /// Namespace that is worked in.
 pub const TEAM: &str = "team";
 /// Version of our kinds.
 pub const OURS: &str = "a8s.dev/v1alpha1";
-
-/// A process that does not outlive the value.
-pub struct Running(Child);
-
-impl Running {
-    /// Holds a process that somebody else started.
-    pub fn of(child: Child) -> Self {
-        Self(child)
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: &str) -> Result<()> {
-        let sent = Command::new("kill").args([signal, &self.0.id().to_string()]).status()?;
-        ensure!(sent.success(), "process {} cannot be sent {signal}", self.0.id());
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // SIGKILL: nothing is tidied up.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// All of it.
 pub struct World {
@@ -62,11 +40,6 @@ pub struct World {
     pub client: Client,
     programs: Programs,
     folder: tempfile::TempDir,
-}
-
-/// Root of the repository.
-pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
 }
 
 fn resource(version: &str, kind: &str) -> ApiResource {
@@ -139,7 +112,7 @@ impl World {
             .stderr(log)
             .spawn()
             .context("starting the controller")?;
-        Ok(Running(child))
+        Ok(Running::of(child))
     }
 
     /// Sends a signal to every process of this program, by its file's name, that works for the Session's desktop; how many there were.

@@ -2,12 +2,13 @@
 //! mounts, is followed when it changes, goes when it is taken away, and is found nowhere else.
 
 use std::{
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use a8s_cluster::{ControlPlane, Kubectl};
+use a8s_e2e::programs::{Running, program, repository};
 use serde_json::{Value, json};
 
 const FIRST: &str = "canary-0f27d1-first";
@@ -16,37 +17,10 @@ const TEAM: &str = "team";
 /// Nobody of a8s may watch Secrets; they are looked at this often.
 const NOTICED: Duration = Duration::from_mins(1);
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two folders up").to_path_buf()
-}
-
-/// The controller's program, built as the tests are; by `make test` already.
-fn program() -> PathBuf {
-    if std::env::var_os("A8S_PROGRAMS_BUILT").is_none() {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "-p", "a8s-controller"])
-            .current_dir(repository())
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "the controller does not compile");
-    }
-    let test = std::env::current_exe().expect("a test has a path");
-    test.ancestors().nth(2).expect("target/debug").join("a8s-controller")
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn start(server: &ControlPlane, folder: &Path) -> Running {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log");
     let store = format!("file://{}/store", folder.display());
-    let child = Command::new(program())
+    let child = Command::new(program("a8s-controller").expect("the controller"))
         .args(["--runner-image", "runner:1", "--store-url", &store, "--health-addr", "127.0.0.1:0"])
         .env("KUBECONFIG", server.kubeconfig())
         .env("POD_NAME", "a8s-controller-0")
@@ -57,7 +31,7 @@ fn start(server: &ControlPlane, folder: &Path) -> Running {
         .stderr(log)
         .spawn()
         .expect("the controller starts");
-    Running(child)
+    Running::of(child)
 }
 
 fn apply(kubectl: &Kubectl, object: &Value) {

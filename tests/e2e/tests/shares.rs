@@ -8,7 +8,10 @@ use std::{
 };
 
 use a8s_cluster::{ControlPlane, Kubectl, Paths, Progress, SYSTEM_NAMESPACE, binaries::Binaries};
-use a8s_e2e::world::{Running, TEAM, repository};
+use a8s_e2e::{
+    programs::{Running, program, repository},
+    world::TEAM,
+};
 use serde_json::{Value, json};
 
 /// A pass, and what it waits for.
@@ -18,20 +21,6 @@ struct World {
     _controller: Running,
     server: ControlPlane,
     folder: tempfile::TempDir,
-}
-
-/// The controller's program, built as the tests are; by `make test` already.
-fn program() -> PathBuf {
-    if std::env::var_os("A8S_PROGRAMS_BUILT").is_none() {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "-p", "a8s-controller"])
-            .current_dir(repository())
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "the controller does not compile");
-    }
-    let test = std::env::current_exe().expect("a test has a path");
-    test.ancestors().nth(2).expect("target/debug").join("a8s-controller")
 }
 
 fn install(server: &ControlPlane) {
@@ -80,7 +69,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
         let store = format!("file://{}/store", folder.path().display());
-        let child = Command::new(program())
+        let child = Command::new(program("a8s-controller").expect("the controller"))
             .args(["--runner-image", "runner:1", "--store-url", &store, "--health-addr", "127.0.0.1:0"])
             .env("KUBECONFIG", as_the_controller(&server, folder.path()))
             .env("POD_NAME", "a8s-controller-0")

@@ -3,45 +3,17 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use a8s_cluster::{ControlPlane, Kubectl};
+use a8s_e2e::programs::{Running, program, repository};
 use serde_json::{Value, json};
 
 const TEAM: &str = "team";
 const SOON: Duration = Duration::from_secs(20);
 const KEY: &str = "canary-5521ab-key";
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two folders up").to_path_buf()
-}
-
-/// A program of this workspace, built as the tests are; by `cargo test --workspace` already.
-fn program(package: &str) -> PathBuf {
-    if std::env::var_os("A8S_PROGRAMS_BUILT").is_none() {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "-p", package])
-            .current_dir(repository())
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "{package} does not compile");
-    }
-    let test = std::env::current_exe().expect("a test has a path");
-    test.ancestors().nth(2).expect("target/debug").join(package)
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // SIGKILL: nothing is tidied up.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 struct World {
     server: ControlPlane,
@@ -73,7 +45,7 @@ impl World {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log");
         let store = format!("file://{}/store", folder.display());
-        let child = Command::new(program("a8s-controller"))
+        let child = Command::new(program("a8s-controller").expect("a program"))
             .args(["--runner-image", "runner:1", "--store-url", &store, "--health-addr", "127.0.0.1:0"])
             .env("KUBECONFIG", self.server.kubeconfig())
             .env("POD_NAME", "a8s-controller-0")
@@ -83,7 +55,7 @@ impl World {
             .stderr(log)
             .spawn()
             .expect("the controller starts");
-        Running(child)
+        Running::of(child)
     }
 
     fn log(&self) -> String {
@@ -196,7 +168,7 @@ impl World {
 
 /// A model that does what the last message says.
 fn model() -> (Running, String) {
-    let mut child = Command::new(program("a8s-model-mock"))
+    let mut child = Command::new(program("a8s-model-mock").expect("a program"))
         .args(["--listen", "127.0.0.1:0", "--key", KEY])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -204,7 +176,7 @@ fn model() -> (Running, String) {
         .expect("the mock starts");
     let mut url = String::new();
     BufReader::new(child.stdout.take().expect("its output")).read_line(&mut url).expect("its address");
-    (Running(child), url.trim().to_owned())
+    (Running::of(child), url.trim().to_owned())
 }
 
 #[test]

@@ -31,23 +31,18 @@ fn wished(workspace: &Workspace) -> (Holder, Option<String>, bool) {
 /// What deskd has if it has what it last confirmed.
 pub fn last_hands(workspace: &Workspace) -> DeskState {
     let known = workspace.status.as_ref().and_then(|s| s.control.clone()).unwrap_or_default();
-    let (holder, user) = match known.holder {
-        ControlHolder::Agent => (Holder::Agent, None),
-        ControlHolder::User => (Holder::User, known.user),
+    let (holder, user, private) = match known.holder {
+        ControlHolder::Agent => (Holder::Agent, None, false),
+        ControlHolder::User => (Holder::User, known.user, known.private),
     };
-    let control =
-        ControlState { holder, user, private: known.private, epoch: known.epoch, ..ControlState::default() };
+    let control = ControlState { holder, user, private, epoch: known.epoch, ..ControlState::default() };
     DeskState { control, ..DeskState::default() }
 }
 
 /// Whether the spec asks for other hands than those that deskd last confirmed.
 pub fn other_hands(workspace: &Workspace) -> bool {
-    let known = workspace.status.as_ref().and_then(|s| s.control.as_ref());
-    let held = known.map_or((Holder::Agent, None, false), |c| match c.holder {
-        ControlHolder::Agent => (Holder::Agent, None, false),
-        ControlHolder::User => (Holder::User, c.user.clone(), c.private),
-    });
-    wished(workspace) != held
+    let held = last_hands(workspace).control;
+    wished(workspace) != (held.holder, held.user, held.private)
 }
 
 /// The lease to hand to deskd, if what it enforces is not what the spec asks for.

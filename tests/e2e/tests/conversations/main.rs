@@ -3,12 +3,13 @@
 mod struck;
 mod turns;
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use a8s_e2e::{
     pods::Programs,
+    programs::built,
     steady::{self, MOST},
-    world::{World, repository},
+    world::World,
 };
 
 /// The programs of control plane and pods: those of `A8S_PROGRAMS`, or built as the tests are.
@@ -16,17 +17,8 @@ pub fn programs() -> Programs {
     if let Some(folder) = std::env::var_os("A8S_PROGRAMS") {
         return Programs { folder: PathBuf::from(folder) };
     }
-    // `cargo test --workspace` builds them first, with the features of all packages together.
-    if std::env::var_os("A8S_PROGRAMS_BUILT").is_none() {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--locked", "-p", "a8s-controller"]).current_dir(repository());
-        for package in ["a8s-deskd", "a8s-runner", "a8s-shim", "a8s-agent"] {
-            build.args(["-p", package]);
-        }
-        assert!(build.status().expect("cargo runs").success(), "the programs do not compile");
-    }
-    let test = std::env::current_exe().expect("a test has a path");
-    Programs { folder: test.ancestors().nth(2).map(PathBuf::from).expect("target/debug") }
+    let packages = ["a8s-controller", "a8s-deskd", "a8s-runner", "a8s-shim", "a8s-agent"];
+    Programs { folder: built(&packages).expect("the programs") }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

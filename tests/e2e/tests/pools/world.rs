@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::PathBuf,
+    process::{Command, Stdio},
     sync::Mutex,
     time::{Duration, Instant},
 };
 
 use a8s_cluster::{ControlPlane, Paths, snapshot_definitions};
+use a8s_e2e::programs::{Running, program, repository};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
@@ -24,33 +25,6 @@ use crate::doubles;
 pub const TEAM: &str = "team";
 pub const OURS: &str = "a8s.dev/v1alpha1";
 const LIMIT: Duration = Duration::from_mins(3);
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two folders up").to_path_buf()
-}
-
-/// The controller's program, built as the tests are; by `make test` already.
-fn program() -> PathBuf {
-    if std::env::var_os("A8S_PROGRAMS_BUILT").is_none() {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "-p", "a8s-controller"])
-            .current_dir(repository())
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "the controller does not compile");
-    }
-    let test = std::env::current_exe().expect("a test has a path");
-    test.ancestors().nth(2).expect("target/debug").join("a8s-controller")
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 pub struct World {
     // It ends before the server does.
@@ -85,7 +59,13 @@ impl World {
         let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
         let client = Client::try_from(config.expect("a config")).expect("a client");
         let folder = tempfile::tempdir().expect("a folder");
-        let world = Self { controller: Mutex::default(), server, client, program: program(), folder };
+        let world = Self {
+            controller: Mutex::default(),
+            server,
+            client,
+            program: program("a8s-controller").expect("the controller"),
+            folder,
+        };
         let default = json!({"storageclass.kubernetes.io/is-default-class": "true"});
         world
             .create(&json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
@@ -147,13 +127,13 @@ impl World {
             .stderr(log)
             .spawn()
             .expect("the controller starts");
-        *self.controller.lock().expect("nobody panicked") = Some(Running(child));
+        *self.controller.lock().expect("nobody panicked") = Some(Running::of(child));
     }
 
     /// Whether the controller has not ended.
     pub fn is_alive(&self) -> bool {
         let mut controller = self.controller.lock().expect("nobody panicked");
-        controller.as_mut().is_some_and(|c| matches!(c.0.try_wait(), Ok(None)))
+        controller.as_mut().is_some_and(Running::is_alive)
     }
 
     /// A merge patch of one of ours.
