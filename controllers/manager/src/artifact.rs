@@ -8,17 +8,14 @@ use a8s_plan::{
     Effect, Op,
     artifact::{Observed, Outcome, Source, is_stored, key, plan},
 };
-use kube::{
-    Api, ResourceExt,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::{Api, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     context::Context,
     errors::Error,
     execute,
     pods::PodError,
-    queue,
+    queue::{self, Action},
     store::{self, FetchError, StoreError},
 };
 
@@ -33,7 +30,7 @@ pub async fn run(ctx: Arc<Context>) {
     };
     let triggers =
         [queue::own(&ctx.stores.artifacts, |_| {}), queue::related(&ctx.stores.workspaces, of_workspace)];
-    let (passes, store) = (ctx.clone(), ctx.stores.artifacts.store());
+    let (passes, store) = (ctx.clone(), ctx.stores.artifacts.clone());
     queue::run(ctx, store, triggers, 16, move |artifact| reconcile(artifact, passes.clone())).await;
 }
 

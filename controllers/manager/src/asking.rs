@@ -135,7 +135,8 @@ impl Asking {
     ) {
         let (mut pause, mut attempt) = (SOON, 0_u32);
         loop {
-            let (desk, runner) = self.both(&at).await;
+            // Boxed: what a question takes is free again while nobody asks, and that is nearly always.
+            let (desk, runner) = Box::pin(self.both(&at)).await;
             let Some(silent) = self.silent(&at.uid, &news) else { return };
             if desk.is_some() || runner.is_some() {
                 self.known().insert(at.uid.clone(), Known::Answers(at));
@@ -179,5 +180,22 @@ impl Asking {
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pod_that_does_not_answer_costs_little_between_two_questions() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let authority = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let pods = PodClient::new(&authority.cert.pem(), SigningKey::from_bytes(&[1; 32])).unwrap();
+        let at = PodAddress { uid: "u".into(), host: "127.0.0.1".into() };
+        let asking = Asking::new(pods).keep_asking(ObjectRef::new("w"), at, Arc::default());
+        assert!(size_of_val(&asking) < 2048, "{} bytes", size_of_val(&asking));
     }
 }

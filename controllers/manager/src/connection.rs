@@ -9,9 +9,15 @@ use std::{
 use a8s_crds::{ConfigMapKey, Connection, SecretKey};
 use a8s_plan::connection::{Observed, Reference, plan, references};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, ResourceExt, runtime::controller::Action};
+use kube::{Api, ResourceExt};
 
-use crate::{context::Context, errors::Error, execute, queue};
+use crate::{
+    context::Context,
+    errors::Error,
+    execute,
+    queue::{self, Action},
+    stores::within,
+};
 
 /// What a Connection's key was when it was looked at last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +45,7 @@ pub async fn run(ctx: Arc<Context>) {
         forgetting.known().remove(&uid);
         forgetting.ctx.written.forget(&uid);
     });
-    let store = ctx.stores.connections.store();
+    let store = ctx.stores.connections.clone();
     queue::run(ctx, store, [own], 4, move |connection| pass(connection, passes.clone())).await;
 }
 
@@ -70,11 +76,7 @@ async fn pass(connection: Arc<Connection>, passes: Arc<Passes>) -> Result<Action
     }
     let rotated = matches!((&before, &now), (Some(before), Some(now))
         if before.secret == now.secret && before.there && now.there && before.version != now.version);
-    let name = connection.name_any();
-    let holds = |w: &&Arc<a8s_crds::Workspace>| {
-        w.namespace().as_deref() == Some(&*namespace) && w.spec.grants.contains(&name)
-    };
-    let sessions = ctx.stores.workspaces.all().iter().filter(holds).count();
+    let sessions = ctx.stores.holders_of.count(&within(Some(&namespace), &connection.name_any()));
     let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
     let observed = Observed { connection: Connection::clone(&connection), missing, rotated, sessions };
     let action = execute::carry_out(ctx, &*connection, plan(&observed, &ctx.env())).await?;

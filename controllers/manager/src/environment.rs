@@ -1,20 +1,22 @@
 //! Environments: looks whether what an entry of the catalogue refers to is there, and counts its Workspaces now and then.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use a8s_crds::{
-    Environment,
-    conditions::{self, ConditionType},
-};
+use a8s_crds::Environment;
 use a8s_plan::environment::{Observed, plan};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::{
     Api, ResourceExt,
-    runtime::{WatchStreamExt, controller::Action, reflector::ObjectRef, watcher},
+    runtime::{WatchStreamExt, reflector::ObjectRef, watcher},
 };
 
-use crate::{context::Context, errors::Error, execute, queue};
+use crate::{
+    context::Context,
+    errors::Error,
+    execute,
+    queue::{self, Action},
+};
 
 /// Counts change with every Session, and people look at them now and then: so often they are brought up to date.
 const COUNT: Duration = Duration::from_secs(10);
@@ -35,26 +37,13 @@ pub async fn run(ctx: Arc<Context>) {
     let counted = stream::unfold((), |()| async { Some((tokio::time::sleep(COUNT).await, ())) })
         .map(move |()| stream::iter(miscounted(&looking)));
     let triggers = [own, classes.flatten().boxed(), counted.flatten().boxed()];
-    let (passes, store) = (ctx.clone(), ctx.stores.environments.store());
+    let (passes, store) = (ctx.clone(), ctx.stores.environments.clone());
     queue::run(ctx, store, triggers, 4, move |environment| reconcile(environment, passes.clone())).await;
 }
 
-/// How many Workspaces each Environment has, and how many of them are ready.
-fn counts(ctx: &Context) -> HashMap<String, (i64, i64)> {
-    let mut all: HashMap<String, (i64, i64)> = HashMap::new();
-    for workspace in ctx.stores.workspaces.all() {
-        let conditions = workspace.status.as_ref().map_or(&[][..], |s| &s.conditions);
-        let count = all.entry(workspace.spec.environment.clone()).or_default();
-        count.0 += 1;
-        count.1 += i64::from(conditions::is_true(conditions, ConditionType::Ready));
-    }
-    all
-}
-
 fn miscounted(ctx: &Context) -> Vec<ObjectRef<Environment>> {
-    let counts = counts(ctx);
     let wrong = |environment: &Arc<Environment>| {
-        let now = counts.get(&environment.name_any()).copied().unwrap_or_default();
+        let now = ctx.stores.tally.of(&environment.name_any());
         let written = environment.status.as_ref().map(|s| (s.workspaces, s.ready_workspaces));
         written != Some((Some(now.0), Some(now.1)))
     };
@@ -67,8 +56,7 @@ async fn reconcile(environment: Arc<Environment>, ctx: Arc<Context>) -> Result<A
         Some(class) => Api::<RuntimeClass>::all(ctx.client.clone()).get_opt(class).await?.is_some(),
         None => true,
     };
-    let (workspaces, ready_workspaces) =
-        counts(&ctx).get(&environment.name_any()).copied().unwrap_or_default();
+    let (workspaces, ready_workspaces) = ctx.stores.tally.of(&environment.name_any());
     let observed = Observed {
         environment: Environment::clone(&environment),
         runtime_class,

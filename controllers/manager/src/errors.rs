@@ -1,10 +1,10 @@
 //! What can go wrong while a plan is gathered for or carried out, and when it is tried again.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 
-use crate::{context::Context, pods::PodError};
+use crate::{metrics::Metrics, pods::PodError, queue::Action};
 
 /// One variant for each world that the controller talks to.
 #[derive(Debug, thiserror::Error)]
@@ -56,18 +56,16 @@ impl Error {
 }
 
 /// Conflicts are normal and tried again at once; everything else after a pause, so that a failing object costs little.
-#[allow(clippy::needless_pass_by_value, reason = "the signature that kube's Controller calls")]
-pub fn error_policy<K: kube::ResourceExt<DynamicType = ()>>(
-    object: Arc<K>,
+pub fn policy<K: kube::Resource<DynamicType = ()>>(
+    object: &ObjectRef<K>,
     error: &Error,
-    ctx: Arc<Context>,
+    metrics: &Metrics,
 ) -> Action {
-    ctx.metrics.pass(&K::kind(&()), error.category());
+    metrics.pass(&K::kind(&()), error.category());
     let conflict = matches!(error, Error::Kube(kube::Error::Api(s)) if s.code == 409);
     if conflict {
         return Action::requeue(Duration::from_millis(100));
     }
-    tracing::warn!(object = %object.name_any(), namespace = object.namespace().unwrap_or_default(),
-        category = error.category(), %error, "pass failed");
+    tracing::warn!(%object, category = error.category(), %error, "pass failed");
     Action::requeue(Duration::from_secs(2))
 }

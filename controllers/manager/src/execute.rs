@@ -11,12 +11,11 @@ use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
     core::{ApiResource, GroupVersionKind, TypeMeta},
-    runtime::controller::Action,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{context::Context, errors::Error, pods::PodAddress};
+use crate::{context::Context, errors::Error, pods::PodAddress, queue::Action};
 
 /// Does the plan's steps for `object`, writes its status and says when to come back.
 pub async fn carry_out<K, S>(ctx: &Context, object: &K, plan: Plan<S>) -> Result<Action, Error>

@@ -22,11 +22,17 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
-    runtime::{controller::Action, reflector::ObjectRef},
+    runtime::reflector::ObjectRef,
 };
 use serde_json::json;
 
-use crate::{context::Context, errors::Error, execute, queue};
+use crate::{
+    context::Context,
+    errors::Error,
+    execute,
+    queue::{self, Action},
+    stores::within,
+};
 
 const MANAGER: &str = "a8s/grants";
 /// What the pod's annotation says when nothing is granted any more.
@@ -45,7 +51,7 @@ struct Passes {
 /// Renders grants until the process ends.
 pub async fn run(ctx: Arc<Context>) {
     ctx.stores.ready().await;
-    let store = ctx.stores.workspaces.store();
+    let store = ctx.stores.workspaces.clone();
     let passes = Arc::new(Passes {
         ctx: ctx.clone(),
         began: Timestamp::now(),
@@ -62,13 +68,11 @@ pub async fn run(ctx: Arc<Context>) {
         let concerned = !change.gone && forgetting.concerns(&change.object);
         std::future::ready(concerned.then(|| ObjectRef::from_obj(&*change.object)))
     });
-    let all = store.clone();
+    let holders = ctx.stores.holders_of.clone();
     // A key that changed, a Connection that came, went or says something else.
     let connections = ctx.stores.connections.changes().map(move |change| {
-        let (name, namespace) = (change.object.name_any(), change.object.namespace());
-        let holders =
-            all.state().into_iter().filter(|w| w.namespace() == namespace && w.spec.grants.contains(&name));
-        stream::iter(holders.map(|w| ObjectRef::from_obj(&*w)).collect::<Vec<_>>())
+        let name = within(change.object.namespace().as_deref(), &change.object.name_any());
+        stream::iter(holders.get(&name).iter().map(|w| ObjectRef::from_obj(&**w)).collect::<Vec<_>>())
     });
     let triggers = [own.boxed(), connections.flatten().boxed()];
     queue::run(ctx, store, triggers, 8, move |workspace| pass(workspace, passes.clone())).await;

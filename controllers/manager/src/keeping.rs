@@ -19,7 +19,7 @@ use crate::{
 pub fn follower(stores: &Stores, session: &Session) -> Option<ObjectRef<Workspace>> {
     let name = &session.status.as_ref()?.workspace.as_ref()?.name;
     let key = ObjectRef::new(name).within(&session.namespace()?);
-    let workspace = stores.workspaces.store().get(&key)?;
+    let workspace = stores.workspaces.find(&key)?;
     follows(&workspace).then_some(key)
 }
 
@@ -30,7 +30,7 @@ fn follows(workspace: &Workspace) -> bool {
 /// The Workspace that takes a Snapshot when this is asked.
 pub fn asked(stores: &Stores, request: &Request) -> Option<ObjectRef<Workspace>> {
     let key = ObjectRef::<Session>::new(&request.spec.session).within(&request.namespace()?);
-    number(request).and_then(|_| follower(stores, stores.sessions.store().get(&key)?.as_ref()))
+    number(request).and_then(|_| follower(stores, stores.sessions.find(&key)?.as_ref()))
 }
 
 /// Epoch and number of a permission that somebody waits for.
@@ -49,7 +49,7 @@ pub fn conversation(ctx: &Context, workspace: &Workspace) -> Option<Conversation
     let owners = workspace.owner_references();
     let owner = owners.iter().find(|o| o.controller == Some(true) && o.kind == "Session")?;
     let key = ObjectRef::<Session>::new(&owner.name).within(&workspace.namespace()?);
-    let session = ctx.stores.sessions.store().get(&key).filter(|s| s.uid().as_deref() == Some(&owner.uid))?;
+    let session = ctx.stores.sessions.find(&key).filter(|s| s.uid().as_deref() == Some(&owner.uid))?;
     let status = session.status.as_ref()?;
     let theirs = within(session.metadata.namespace.as_deref(), &session.name_any());
     let requests = ctx.stores.requests_of.get(&theirs);
@@ -66,13 +66,13 @@ pub fn conversation(ctx: &Context, workspace: &Workspace) -> Option<Conversation
 pub fn in_use(ctx: &Context, namespace: &str, names: &[String]) -> BTreeSet<String> {
     let stores = &ctx.stores;
     let here = |n: Option<String>| n.as_deref() == Some(namespace);
-    let workspaces = stores.workspaces.store().state();
-    let of_workspaces = workspaces.iter().filter(|w| here(w.namespace())).flat_map(|w| needs(w));
-    let sessions = stores.sessions.store().state();
+    let of_workspaces =
+        names.iter().filter(|name| stores.needing.count(&within(Some(namespace), name)) > 0).cloned();
+    let sessions = stores.sessions.all();
     let waiting = |s: &&Arc<Session>| s.status.as_ref().is_none_or(|s| s.workspace.is_none());
     let of_sessions = sessions.iter().filter(|s| here(s.namespace())).filter(waiting);
     let of_sessions = of_sessions.filter_map(|s| s.spec.source.as_ref()?.snapshot.clone());
-    let pools = stores.pools.store().state();
+    let pools = stores.pools.all();
     let of_pools =
         pools.iter().filter(|p| here(p.namespace())).filter_map(|p| p.status.as_ref()?.golden.clone());
     let all: BTreeSet<_> = of_workspaces.chain(of_sessions).chain(of_pools).collect();
@@ -80,7 +80,7 @@ pub fn in_use(ctx: &Context, namespace: &str, names: &[String]) -> BTreeSet<Stri
 }
 
 /// Snapshots that this Workspace has not made its volume from yet.
-fn needs(workspace: &Workspace) -> Vec<String> {
+pub fn needs(workspace: &Workspace) -> Vec<String> {
     let (spec, status) = (&workspace.spec, workspace.status.as_ref());
     let mut all = Vec::new();
     if !status.is_some_and(|s| is_true(&s.conditions, ConditionType::StorageReady)) {

@@ -11,16 +11,13 @@ use a8s_plan::{
         retention::{Keep, surplus},
     },
 };
-use kube::{
-    Api, ResourceExt,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::{Api, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     context::Context,
     errors::Error,
     execute::{carry_out, step, write_status_if_unchanged},
-    queue,
+    queue::{self, Action},
     stores::{Stores, within},
 };
 
@@ -37,7 +34,7 @@ pub async fn run(ctx: Arc<Context>) {
         queue::own(&ctx.stores.messages, |_| {}),
         queue::related(&ctx.stores.sessions, move |session| of_session(&stores, session)),
     ];
-    let (passes, store) = (ctx.clone(), ctx.stores.messages.store());
+    let (passes, store) = (ctx.clone(), ctx.stores.messages.clone());
     tokio::select! {
         () = queue::run(ctx.clone(), store, triggers, 16, move |message| reconcile(message, passes.clone())) => {}
         () = sweep(ctx) => {}
@@ -54,9 +51,9 @@ async fn sweep(ctx: Arc<Context>) {
                 ObjectRef::new(&message.spec.session).within(&message.namespace().unwrap_or_default());
             by_session.entry(session).or_default().push(message);
         }
-        let sessions = ctx.stores.sessions.store();
+        let sessions = ctx.stores.sessions.clone();
         for (session, theirs) in by_session {
-            let Some(session) = sessions.get(&session) else { continue };
+            let Some(session) = sessions.find(&session) else { continue };
             let (keep, now) = (Keep::default(), ctx.env().now);
             for message in
                 surplus(&session, theirs.iter().map(AsRef::as_ref), keep, now).into_iter().take(AT_ONCE)

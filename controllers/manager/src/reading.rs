@@ -19,12 +19,11 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, Resource, ResourceExt, api::ListParams};
-use serde::de::DeserializeOwned;
 
 use crate::{
     context::Context,
     errors::Error,
-    stores::{Cache, within},
+    stores::{Cache, Cached, within},
 };
 
 /// A cache that is behind asks for the next pass itself; this is for the case that it does not.
@@ -72,13 +71,7 @@ pub async fn one<K>(
     name: &str,
 ) -> Result<Option<K>, Error>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    K: Cached + Resource<Scope = NamespaceResourceScope>,
 {
     if reads == Reads::Caches {
         if let Some(found) = cache.get(Some(namespace), name) {

@@ -5,16 +5,13 @@ use std::sync::Arc;
 
 use a8s_crds::{Request, Session};
 use a8s_plan::request::{Observed, is_open, plan};
-use kube::{
-    Api, ResourceExt,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::{Api, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     context::Context,
     errors::Error,
     execute::{carry_out, write_status_if_unchanged},
-    queue,
+    queue::{self, Action},
     stores::within,
 };
 
@@ -35,7 +32,7 @@ pub async fn run(ctx: Arc<Context>) {
         theirs.map(|r| ObjectRef::from_obj(&*r)).collect::<Vec<_>>()
     };
     let triggers = [queue::own(&ctx.stores.requests, gone), queue::related(&ctx.stores.sessions, of_session)];
-    let (passes, store) = (ctx.clone(), ctx.stores.requests.store());
+    let (passes, store) = (ctx.clone(), ctx.stores.requests.clone());
     queue::run(ctx, store, triggers, 8, move |request| reconcile(request, passes.clone())).await;
 }
 

@@ -20,7 +20,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch, PatchParams},
-    runtime::{controller::Action, reflector::ObjectRef},
+    runtime::reflector::ObjectRef,
 };
 use serde_json::json;
 
@@ -29,7 +29,7 @@ use crate::{
     context::Context,
     errors::Error,
     execute::carry_out,
-    queue::{self, Triggers},
+    queue::{self, Action, Triggers},
     stores::{node_facts, within},
 };
 
@@ -39,11 +39,11 @@ const CANDIDATES: usize = 16;
 /// Reconciles Sessions until the process ends.
 pub async fn run(ctx: Arc<Context>) {
     ctx.stores.ready().await;
-    let store = ctx.stores.sessions.store();
+    let store = ctx.stores.sessions.clone();
     let without = store.clone();
     // A change of the catalogue matters to Sessions without a Workspace only.
     let unsettled = move || {
-        let sessions = without.state().into_iter();
+        let sessions = without.all().into_iter();
         let sessions = sessions.filter(|s| s.status.as_ref().is_none_or(|status| status.workspace.is_none()));
         sessions.map(|s| ObjectRef::from_obj(&*s)).collect::<Vec<_>>()
     };
@@ -66,7 +66,7 @@ pub async fn run(ctx: Arc<Context>) {
 /// status says concerns none of them.
 fn offered(ctx: &Arc<Context>) -> Triggers<Session> {
     let mut known: HashMap<String, (Option<i64>, bool)> = HashMap::new();
-    let sessions = ctx.stores.sessions.store();
+    let sessions = ctx.stores.sessions.clone();
     let changes = ctx.stores.connections.changes().filter_map(move |change| {
         let (connection, uid) = (&change.object, change.object.uid().unwrap_or_default());
         let conditions = connection.status.as_ref().map_or(&[][..], |s| &s.conditions);
@@ -76,7 +76,7 @@ fn offered(ctx: &Arc<Context>) -> Triggers<Session> {
         std::future::ready(matters.then(|| connection.namespace()))
     });
     let theirs = changes.map(move |namespace| {
-        let all = sessions.state().into_iter();
+        let all = sessions.all().into_iter();
         let all = all.filter(|s| s.namespace() == namespace && s.spec.state == SessionState::Active);
         stream::iter(all.map(|s| ObjectRef::from_obj(&*s)).collect::<Vec<_>>())
     });

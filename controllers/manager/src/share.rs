@@ -9,16 +9,13 @@ use a8s_plan::share::{
     access::{leftover, made_for},
     plan, refused,
 };
-use kube::{
-    ResourceExt,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     context::Context,
     errors::Error,
     execute::{carry_out, step},
-    queue,
+    queue::{self, Action},
     reading::{self, Reads, one},
     stores::{Cache, Cached, within},
 };
@@ -48,7 +45,7 @@ pub async fn run(ctx: Arc<Context>) {
         queue::related(&ctx.stores.roles, queue::controller_of),
         queue::related(&ctx.stores.bindings, queue::controller_of),
     ];
-    let (passes, store) = (ctx.clone(), ctx.stores.shares.store());
+    let (passes, store) = (ctx.clone(), ctx.stores.shares.clone());
     let shares = queue::run(ctx.clone(), store, triggers, 4, move |share| pass(share, passes.clone()));
     let (bindings, roles) = (ctx.stores.bindings.clone(), ctx.stores.roles.clone());
     futures::join!(shares, sweep(ctx.clone(), bindings), sweep(ctx, roles));
@@ -109,7 +106,7 @@ async fn sweep<K: Cached + Debug>(ctx: Arc<Context>, cache: Arc<Cache<K>>) {
     };
     let triggers = [queue::own(&cache, |_| {}), queue::related(&ctx.stores.shares, theirs)];
     let passes = ctx.clone();
-    queue::run(ctx, cache.store(), triggers, 4, move |found| left(found, passes.clone())).await;
+    queue::run(ctx, cache.clone(), triggers, 4, move |found| left(found, passes.clone())).await;
 }
 
 async fn left<K: Cached>(found: Arc<K>, ctx: Arc<Context>) -> Result<Action, Error> {

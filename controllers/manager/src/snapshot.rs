@@ -22,10 +22,17 @@ use kube::{
     Api, ResourceExt,
     api::ListParams,
     core::PartialObjectMeta,
-    runtime::{WatchStreamExt, controller::Action, reflector::ObjectRef, watcher},
+    runtime::{WatchStreamExt, reflector::ObjectRef, watcher},
 };
 
-use crate::{context::Context, errors::Error, execute, pods::PodAddress, queue, stores::within};
+use crate::{
+    context::Context,
+    errors::Error,
+    execute,
+    pods::PodAddress,
+    queue::{self, Action},
+    stores::within,
+};
 
 /// Quiesce, status, create: more rounds than that are a defect.
 const ROUNDS: usize = 5;
@@ -52,7 +59,7 @@ pub async fn run(ctx: Arc<Context>) {
         queue::related(&ctx.stores.workspaces, of_workspace),
         taken.boxed(),
     ];
-    let (passes, store) = (ctx.clone(), ctx.stores.snapshots.store());
+    let (passes, store) = (ctx.clone(), ctx.stores.snapshots.clone());
     queue::run(ctx, store, triggers, 16, move |snapshot| reconcile(snapshot, passes.clone())).await;
 }
 

@@ -6,11 +6,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use a8s_crds::Workspace;
-use a8s_plan::warm_pool::{adoptable, ordinal, owner};
+use a8s_crds::{Workspace, names};
+use a8s_plan::warm_pool::{Member, adoptable, ordinal, owner};
 use kube::ResourceExt;
 
-use crate::stores::Change;
+use crate::stores::Kept;
 
 /// Namespace and Environment.
 type Shelf = (String, String);
@@ -21,19 +21,42 @@ pub struct WaitingIndex(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    shelves: HashMap<Shelf, BTreeMap<String, Arc<Workspace>>>,
-    owned: HashMap<String, BTreeMap<String, Arc<Workspace>>>,
+    shelves: HashMap<Shelf, BTreeMap<String, Arc<Kept<Workspace>>>>,
+    owned: HashMap<String, BTreeMap<String, Arc<Kept<Workspace>>>>,
     /// Of each Workspace: where it is on a shelf, whose it is.
     known: HashMap<String, (Option<Shelf>, Option<String>)>,
     /// By namespace and the name without its last part: members of a pool, whoever has them now, and what has such a name by chance.
-    made: HashMap<Shelf, BTreeMap<String, Arc<Workspace>>>,
+    made: HashMap<Shelf, BTreeMap<String, Arc<Made>>>,
     hidden: HashSet<String>,
+}
+
+/// A Workspace with a name as a pool gives them. A pool looks at all of its own again and again; this is what it reads.
+#[derive(Debug)]
+pub struct Made {
+    /// Its name.
+    pub name: String,
+    /// What it is to its controller, if a pool numbered it.
+    member: Option<Member>,
+    owner: Option<String>,
+}
+
+impl Made {
+    fn of(workspace: &Workspace) -> Self {
+        let owner = owner(workspace);
+        let member = ordinal(workspace).map(|_| Member::of(workspace, owner.unwrap_or_default()));
+        Self { name: workspace.name_any(), member, owner: owner.map(str::to_owned) }
+    }
+
+    /// The member of this pool that it is. People can write annotations; the name proves the number.
+    pub fn member_of(&self, pool: &str, uid: &str) -> Option<Member> {
+        let member = self.member.clone().filter(|m| self.name == names::pool_member(pool, uid, m.ordinal))?;
+        Some(Member { waiting: member.waiting && self.owner.as_deref() == Some(uid), ..member })
+    }
 }
 
 impl WaitingIndex {
     /// Takes in a change of the cache.
-    pub fn update(&self, change: &Change<Workspace>) {
-        let workspace = &change.object;
+    pub fn update(&self, workspace: &Workspace, kept: &Arc<Kept<Workspace>>, gone: bool) {
         let uid = workspace.uid().unwrap_or_default();
         let inner = &mut *self.inner();
         inner.hidden.remove(&uid);
@@ -56,7 +79,7 @@ impl WaitingIndex {
             }
         }
         let made = shelf_of_name(workspace);
-        if change.gone {
+        if gone {
             if let Some(made) = made
                 && let Some(all) = inner.made.get_mut(&made)
             {
@@ -68,27 +91,29 @@ impl WaitingIndex {
             return;
         }
         if let Some(made) = made {
-            inner.made.entry(made).or_default().insert(uid.clone(), workspace.clone());
+            inner.made.entry(made).or_default().insert(uid.clone(), Arc::new(Made::of(workspace)));
         }
         let owner = owner(workspace).map(str::to_owned);
         let shelf = adoptable(workspace)
             .then(|| (workspace.namespace().unwrap_or_default(), workspace.spec.environment.clone()));
         if let Some(shelf) = &shelf {
-            inner.shelves.entry(shelf.clone()).or_default().insert(uid.clone(), workspace.clone());
+            inner.shelves.entry(shelf.clone()).or_default().insert(uid.clone(), kept.clone());
         }
         if let Some(owner) = &owner {
-            inner.owned.entry(owner.clone()).or_default().insert(uid.clone(), workspace.clone());
+            inner.owned.entry(owner.clone()).or_default().insert(uid.clone(), kept.clone());
         }
         inner.known.insert(uid, (shelf, owner));
     }
 
     /// Workspaces whose controller has this UID.
     pub fn of_owner(&self, uid: &str) -> Vec<Arc<Workspace>> {
-        self.inner().owned.get(uid).map(|all| all.values().cloned().collect()).unwrap_or_default()
+        let kept: Vec<_> =
+            self.inner().owned.get(uid).map(|all| all.values().cloned().collect()).unwrap_or_default();
+        kept.iter().filter_map(|kept| kept.open()).collect()
     }
 
     /// Workspaces whose names are those of a pool's members.
-    pub fn made_by(&self, namespace: &str, pool: &str) -> Vec<Arc<Workspace>> {
+    pub fn made_by(&self, namespace: &str, pool: &str) -> Vec<Arc<Made>> {
         let shelf = (namespace.to_owned(), pool.to_owned());
         self.inner().made.get(&shelf).map(|all| all.values().cloned().collect()).unwrap_or_default()
     }
@@ -108,10 +133,9 @@ impl WaitingIndex {
         };
         let from = all.range(asking.to_owned()..).chain(all.range(..asking.to_owned()));
         from.filter(|(uid, _)| !inner.hidden.contains(*uid))
-            .map(|(_, workspace)| workspace)
+            .filter_map(|(_, kept)| kept.open())
             .filter(|workspace| fits(workspace))
             .take(most)
-            .cloned()
             .collect()
     }
 

@@ -9,15 +9,19 @@ use std::{
 use a8s_crds::{Environment, Snapshot, WarmPool, Workspace};
 use a8s_plan::{
     Op,
-    warm_pool::{Golden, Member, Observed, is_member, plan},
+    warm_pool::{Golden, Observed, plan},
 };
 use futures::{StreamExt, stream};
-use kube::{
-    ResourceExt,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
-use crate::{context::Context, errors::Error, execute, queue, stores::node_facts, waiting::pool_of};
+use crate::{
+    context::Context,
+    errors::Error,
+    execute,
+    queue::{self, Action},
+    stores::node_facts,
+    waiting::pool_of,
+};
 
 /// Members made or removed at the same time.
 const AT_ONCE: usize = 8;
@@ -43,14 +47,14 @@ struct Times {
 /// Reconciles pools until the process ends.
 pub async fn run(ctx: Arc<Context>) {
     ctx.stores.ready().await;
-    let store = ctx.stores.pools.store();
+    let store = ctx.stores.pools.clone();
     let passes = Arc::new(Passes { ctx: ctx.clone(), times: Mutex::default() });
     let forgetting = passes.clone();
     let own = queue::own(&ctx.stores.pools, move |pool| {
         forgetting.forget(pool.metadata.uid.as_deref().unwrap_or_default());
     });
     let all = store.clone();
-    let catalogue = queue::related(&ctx.stores.environments, move |e| of_environment(&all.state(), e));
+    let catalogue = queue::related(&ctx.stores.environments, move |e| of_environment(&all.all(), e));
     let members = queue::related(&ctx.stores.workspaces, pool_ref);
     let golden = queue::related(&ctx.stores.snapshots, golden_ref);
     let (all, mut known) = (store.clone(), BTreeMap::new());
@@ -58,7 +62,7 @@ pub async fn run(ctx: Arc<Context>) {
         let facts = (!change.gone).then(|| node_facts(&change.object));
         // Heartbeats change nothing that matters here.
         let news = known.insert(change.object.name_any(), facts) != Some(facts);
-        let pools = if news { all.state() } else { Vec::new() };
+        let pools = if news { all.all() } else { Vec::new() };
         stream::iter(pools.into_iter().map(|p| ObjectRef::from_obj(&*p)))
     });
     let triggers = [own, members, catalogue, golden, nodes.flatten().boxed()];
@@ -119,11 +123,10 @@ fn gather(ctx: &Context, pool: &WarmPool, uid: &str, times: Times) -> Observed {
         || ctx.written.behind(uid, "Snapshot", stores.snapshots.seen())
         || ctx.written.behind(uid, "WarmPool", stores.pools.seen());
     let (mut members, mut taken) = (Vec::new(), BTreeSet::new());
-    for workspace in stores.waiting.made_by(&namespace, &name) {
-        if is_member(&workspace, &name, uid) {
-            members.push(Member::of(&workspace, uid));
-        } else {
-            taken.insert(workspace.name_any());
+    for made in stores.waiting.made_by(&namespace, &name) {
+        match made.member_of(&name, uid) {
+            Some(member) => members.push(member),
+            None => drop(taken.insert(made.name.clone())),
         }
     }
     let snapshots = stores.snapshots.all();

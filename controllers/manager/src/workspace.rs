@@ -16,14 +16,7 @@ use a8s_plan::workspace::{self as decide, Made, Observed, Source};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
-use kube::{
-    Api, ResourceExt,
-    api::ListParams,
-    runtime::{
-        controller::Action,
-        reflector::{ObjectRef, Store},
-    },
-};
+use kube::{Api, ResourceExt, api::ListParams, runtime::reflector::ObjectRef};
 
 use crate::{
     asking::Stage,
@@ -31,13 +24,14 @@ use crate::{
     errors::Error,
     execute, keeping,
     pods::PodAddress,
-    queue,
+    queue::{self, Action},
     reading::{self, Reads},
+    stores::within,
     volumes,
 };
 
 /// Most that may be worked on at once.
-const CONCURRENCY: u16 = 16;
+const CONCURRENCY: usize = 16;
 /// Something that has not come up after this many seconds may have a warning to show.
 const SLOW: i64 = 3;
 
@@ -52,7 +46,7 @@ struct Passes {
 pub async fn run(ctx: Arc<Context>) {
     let stores = ctx.stores.clone();
     stores.ready().await;
-    let store = stores.workspaces.store();
+    let store = stores.workspaces.clone();
     let forgetting = ctx.clone();
     let own = queue::own(&stores.workspaces, move |workspace| {
         let uid = workspace.uid().unwrap_or_default();
@@ -61,20 +55,14 @@ pub async fn run(ctx: Arc<Context>) {
         forgetting.pods.forget(&uid);
         forgetting.secrets.forget(&uid);
     });
-    let (all, now) = (store.clone(), store.clone());
+    let (waiting, ordered) = (stores.waiting_for.clone(), stores.waiting_for.clone());
     let catalogue = queue::related(&stores.environments, move |environment| {
-        let name = environment.name_any();
-        matching(&all, |workspace| workspace.spec.environment == name)
+        references(&waiting.get(&format!("environment/{}", environment.name_any())))
     });
     let snapshots = queue::related(&stores.snapshots, move |snapshot| {
-        let (name, namespace) = (snapshot.name_any(), snapshot.namespace());
-        let mut all = matching(&now, |workspace| {
-            workspace.namespace() == namespace
-                && workspace.spec.source.as_ref().is_some_and(|s| s.snapshot.as_deref() == Some(&*name))
-        });
-        let ordered =
-            |w: &&Arc<Workspace>| w.namespace() == namespace && decide::restored_snapshot(w) == Some(&*name);
-        all.extend(now.state().iter().filter(ordered).map(|w| ObjectRef::from_obj(w.as_ref())));
+        let namespace = snapshot.namespace();
+        let name = within(namespace.as_deref(), &snapshot.name_any());
+        let mut all = references(&ordered.get(&format!("snapshot/{name}")));
         // What it is of may wait for it before it lets go of its pod or its volume.
         all.push(ObjectRef::new(&snapshot.spec.workspace).within(&namespace.unwrap_or_default()));
         all
@@ -95,12 +83,8 @@ pub async fn run(ctx: Arc<Context>) {
     queue::run(ctx, store, triggers, CONCURRENCY, move |workspace| pass(workspace, passes.clone())).await;
 }
 
-/// Workspaces that wait for something. Running ones read Environment and Snapshot at their start only.
-fn matching(all: &Store<Workspace>, wanted: impl Fn(&Workspace) -> bool) -> Vec<ObjectRef<Workspace>> {
-    let waiting = |w: &Workspace| {
-        !w.status.as_ref().is_some_and(|s| conditions::is_true(&s.conditions, ConditionType::Ready))
-    };
-    all.state().iter().filter(|w| waiting(w) && wanted(w)).map(|w| ObjectRef::from_obj(w.as_ref())).collect()
+fn references(workspaces: &[Arc<Workspace>]) -> Vec<ObjectRef<Workspace>> {
+    workspaces.iter().map(|workspace| ObjectRef::from_obj(&**workspace)).collect()
 }
 
 async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, Error> {
