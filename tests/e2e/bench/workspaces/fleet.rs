@@ -26,6 +26,8 @@ const NODES: usize = 20;
 const NAME: &str = "bench";
 /// Nobody wrote anything for so long.
 const QUIET: Duration = Duration::from_secs(3);
+/// An Environment knows how many Workspaces it has after so long.
+const COUNTED: Duration = Duration::from_mins(1);
 const PARALLEL: usize = 16;
 
 /// The nodes and the pool.
@@ -128,6 +130,23 @@ impl<'a> Fleet<'a> {
             if used.len() <= wanted + taken || begun.elapsed() > limit {
                 return Ok(());
             }
+        }
+    }
+
+    /// Waits until the Environment says that so many are ready, which it counts now and then.
+    pub async fn counted(&self, many: usize) -> Result<()> {
+        let environments = self.objects.cluster_wide(OURS, "Environment");
+        let begun = Instant::now();
+        loop {
+            let environment = environments.get(ENVIRONMENT).await?;
+            if environment.data["status"]["readyWorkspaces"] == many {
+                return Ok(());
+            }
+            ensure!(
+                begun.elapsed() < COUNTED,
+                "the Environment does not say that {many} Workspaces are ready"
+            );
+            tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }
 

@@ -64,6 +64,7 @@ async fn grow(fleet: &Fleet<'_>, to: usize, report: &mut Report) -> Result<()> {
 }
 
 async fn idle(fleet: &Fleet<'_>, minutes: u64, report: &mut Report) -> Result<()> {
+    fleet.counted(IDLE).await?;
     let before = fleet.meter.mark();
     tokio::time::sleep(Duration::from_secs(minutes * 60)).await;
     let after = fleet.meter.mark();
