@@ -18,11 +18,14 @@ BENCH = cargo run --quiet --locked --release -p a8s-e2e --bin bench --
 IN_CLUSTER = A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --locked
 RUN = -- --ignored --nocapture --test-threads=1
 
+DENY_VERSION = 0.20.2
+DENY = $(A8S_CACHE)/bin/cargo-deny-$(DENY_VERSION)
+
 # At least so many; the tests say how many there were.
 SCHEDULES ?= 100000
 LISTS ?= 1000
 
-.PHONY: help up down status token images logs test test-cases run-cases test-conformance test-conversations test-harnesses test-kills test-schedules bench bench-up bench-workspaces bench-conversation bench-stream fmt lint gen
+.PHONY: help up down status token images logs test test-cases run-cases test-conformance test-conversations test-harnesses test-kills test-schedules bench bench-up bench-workspaces bench-conversation bench-stream deny fmt lint gen
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -56,11 +59,19 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 	cargo fmt --check
 	cd console/web && npm ci --no-audit --no-fund && npm run lint && npm run typecheck && npm test && npm run build
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(MAKE) --no-print-directory deny
 	cargo build --workspace --all-targets --locked
 	A8S_PROGRAMS_BUILT=1 A8S_CLUSTER_BIN=$(TOOL) cargo test --workspace --exclude a8s-sim --locked
 	$(MAKE) --no-print-directory test-schedules
 	$(IN_CLUSTER) --test first_light $(RUN)
 	A8S_PROGRAMS_BUILT=1 $(MAKE) --no-print-directory run-cases
+
+deny: $(DENY)/bin/cargo-deny ## Nothing with a licence or from a source that deny.toml does not allow.
+	PATH=$(DENY)/bin:$$PATH cargo deny --locked check bans licenses sources $(ARGS)
+
+# Unoptimised: it is built for longer than it runs. In a target directory of its own, which is thrown away.
+$(DENY)/bin/cargo-deny:
+	env -u CARGO_TARGET_DIR cargo install --quiet --locked --debug cargo-deny --version $(DENY_VERSION) --root $(DENY)
 
 test-conformance: ## The server in memory against a real API server, by random lists of requests; LISTS of them, where make test tries 60.
 	A8S_LISTS=$(LISTS) cargo test --locked -p a8s-e2e --test conformance -- --nocapture
