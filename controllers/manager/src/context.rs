@@ -40,6 +40,8 @@ pub struct Context {
     pub authority: crate::install::Authority,
     /// Questions to deskd and runner.
     pub asking: Arc<crate::asking::Asking>,
+    /// What the cluster warns of.
+    pub warnings: crate::warnings::Warnings,
     /// Secrets that were seen.
     pub secrets: crate::reading::SeenSecrets,
     /// What was looked for and is not there.
@@ -79,6 +81,7 @@ impl Context {
             advice: crate::chat::Thoughts::default(),
             authority,
             asking,
+            warnings: crate::warnings::Warnings::default(),
             secrets,
             absent: crate::reading::Absent::default(),
             stores,

@@ -32,6 +32,7 @@ pub mod stores;
 pub mod volumes;
 pub mod waiting;
 pub mod warm_pool;
+pub mod warnings;
 pub mod workspace;
 pub mod written;
 

@@ -15,7 +15,7 @@ use a8s_crds::{
 use a8s_plan::workspace::{self as decide, Made, Observed, Source};
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{Api, ResourceExt, api::ListParams, runtime::reflector::ObjectRef};
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     queue::{self, Action},
     reading::{self, Reads},
     stores::within,
-    volumes,
+    volumes, warnings,
 };
 
 /// Most that may be worked on at once.
@@ -76,6 +76,7 @@ pub async fn run(ctx: Arc<Context>) {
         catalogue,
         snapshots,
         ctx.asking.passes().boxed(),
+        warnings::passes(&ctx),
         queue::related(&stores.sessions, move |session| keeping::follower(&followers, session)),
         queue::related(&stores.requests, move |request| keeping::asked(&askers, request)),
     ];
@@ -189,7 +190,7 @@ async fn gather(ctx: &Context, cached: &Workspace, reads: Reads) -> Result<Optio
     if (going || decide::restored_snapshot(&observed.workspace).is_some()) && observed.pod.is_some() {
         observed.artifacts = artifacts(ctx, reads, &observed).await?;
     }
-    observed.warning = warning(ctx, &observed).await;
+    observed.warning = warning(ctx, &observed);
     Ok(Some(observed))
 }
 
@@ -262,8 +263,8 @@ async fn artifacts(ctx: &Context, reads: Reads, observed: &Observed) -> Result<V
     Ok(api.list(&ListParams::default()).await?.items.iter().filter_map(made).collect())
 }
 
-/// The newest warning about what should be up by now. Worth a call only then, and never worth a failure.
-async fn warning(ctx: &Context, observed: &Observed) -> Option<String> {
+/// The newest warning about what should be up by now.
+fn warning(ctx: &Context, observed: &Observed) -> Option<String> {
     let late =
         |made: Option<Timestamp>| made.is_some_and(|t| Timestamp::now().as_second() - t.as_second() >= SLOW);
     let claim = observed.claim.as_ref().filter(|c| !bound(Some(c)));
@@ -274,10 +275,5 @@ async fn warning(ctx: &Context, observed: &Observed) -> Option<String> {
     if !late(meta.creation_timestamp.as_ref().map(|t| t.0)) {
         return None;
     }
-    let fields = format!("involvedObject.uid={},type=Warning", meta.uid.as_deref()?);
-    let api: Api<Event> = Api::namespaced(ctx.client.clone(), observed.namespace());
-    let events = api.list(&ListParams::default().fields(&fields)).await.ok()?.items;
-    let time = |e: &Event| e.last_timestamp.as_ref().map(|t| t.0).or(e.event_time.as_ref().map(|t| t.0));
-    let newest = events.into_iter().max_by_key(time)?;
-    Some(format!("{}: {}", newest.reason.unwrap_or_default(), newest.message.unwrap_or_default()))
+    ctx.warnings.of(meta.uid.as_deref()?)
 }
