@@ -162,7 +162,7 @@ impl Filter {
                 return Err(Reason::Unannounced);
             }
             Kind::SetDesktopSize => size::clamp(&mut message)?,
-            Kind::Key | Kind::Pointer | Kind::QemuKey if !self.pressed.observe(kind, &message) => {
+            Kind::Key | Kind::Pointer | Kind::QemuKey if !self.pressed.observe(kind, &mut message) => {
                 return Err(Reason::Excess);
             }
             _ => {}
