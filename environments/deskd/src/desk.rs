@@ -103,9 +103,9 @@ impl Desk {
         let before = self.lease.state();
         let state = self.lease.set(wanted, self).await?;
         self.recorder.did(Actor::Person, || told(&before, &state));
-        if before.holder == Holder::Agent && state.holder == Holder::User {
-            // What the agent had sent is on the screen before the person hears that it is theirs. A display that does not answer is no
-            // reason to keep it from them.
+        if (before.holder, &before.user) != (state.holder, &state.user) {
+            // What the loser had sent is on the screen before the winner hears that it is theirs: the display reads all its clients before
+            // it answers one that wrote later. One that does not answer is no reason to keep the desktop from them.
             let _ = tokio::time::timeout(LAST_INPUT, self.screen.barrier()).await;
         }
         Ok(state)
