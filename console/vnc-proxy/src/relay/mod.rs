@@ -35,7 +35,7 @@ pub async fn run(
         close = down::run(proxy, from_desktop, desktop.already, writer, &pulse) => Some(close),
         close = watch(proxy, grant) => Some(close),
     };
-    up.release().await;
+    up.finish().await;
     close
 }
 
