@@ -41,7 +41,7 @@ pub struct Host {
     pub display: u32,
     backend: &'static str,
     pub certificate: rustls::pki_types::CertificateDer<'static>,
-    key: SigningKey,
+    pub key: SigningKey,
     process: Child,
 }
 
@@ -129,7 +129,8 @@ impl Host {
         self.process.wait().unwrap()
     }
 
-    fn x(&self) -> (RustConnection, u32) {
+    /// An X client of the test's own, and the root window.
+    pub fn x(&self) -> (RustConnection, u32) {
         let cookie = std::fs::read(self.path("run/a8s/xauthority")).unwrap();
         let stream = UnixStream::connect(format!("/tmp/.X11-unix/X{}", self.display)).unwrap();
         let (stream, _) = DefaultStream::from_unix_stream(stream).unwrap();
