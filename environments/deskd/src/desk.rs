@@ -2,7 +2,7 @@
 
 use std::{
     process::Stdio,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -51,6 +51,8 @@ pub struct Desk {
     pub fake: Option<Arc<crate::fake::Desktop>>,
     /// Records the desktop.
     pub recorder: Arc<Recorder>,
+    /// Size of the last picture that the agent was given.
+    pub shown: Mutex<Option<(u16, u16)>>,
     /// Held by the call that acts on the desktop.
     pub acting: tokio::sync::Mutex<()>,
     /// Where the display speaks RFB.
@@ -144,6 +146,20 @@ impl Desk {
     pub async fn zoom(&self, region: [u16; 4]) -> Result<Vec<u8>, DeskError> {
         let picture = self.screen.look(|picture| picture::enlarged(picture, region));
         encode(picture).await
+    }
+
+    /// The agent is given a picture: what it must know if the desktop has another size than in the last one.
+    pub fn resized(&self) -> Option<String> {
+        let now = self.screen.size();
+        let before = self.shown.lock().unwrap_or_else(PoisonError::into_inner).replace(now)?;
+        let pixels = |(width, height)| format!("{width}x{height}");
+        (before != now).then(|| {
+            format!(
+                "the desktop has {} pixels now; it had {} in the last picture",
+                pixels(now),
+                pixels(before)
+            )
+        })
     }
 
     /// Starts an application of `desktop.json` or a program of the image. Returns its process id.

@@ -50,6 +50,18 @@ async fn a_control_stream_carries_input_and_adds_nothing_when_the_browser_leaves
 }
 
 #[tokio::test]
+async fn a_wish_for_another_size_is_passed_on_from_who_may_control_and_counted() {
+    let mut world = World::new().await;
+    let mut browser = world.open("jane", "control").await;
+    let announced = encode::set_encodings(&[0, -223, -308]);
+    let wish = encode::set_desktop_size(640, 480);
+    browser.send(&announced).await;
+    browser.send(&wish).await;
+    world.desktop_received(&[&announced[..], &wish].concat()).await;
+    world.until_metric("resize_total", 1.0).await;
+}
+
+#[tokio::test]
 async fn a_stream_that_breaks_the_protocol_is_closed() {
     let world = World::new().await;
     let mut unknown = world.open("jane", "control").await;

@@ -7,6 +7,7 @@ import { Meter } from "../live/meter.ts";
 import { AUTO, follow, knobs, remember, remembered, type Auto, type Choice, type Sample } from "../live/quality.ts";
 import { complain } from "../toast.ts";
 import { Clipboard } from "./desktop/clipboard.ts";
+import { Fit } from "./desktop/fit.ts";
 import { Keys } from "./desktop/keys.ts";
 import { Picture } from "./desktop/picture.ts";
 import { Stream, type Phase } from "./desktop/stream.ts";
@@ -48,6 +49,7 @@ export class Desktop {
   private readonly toolbar: Toolbar;
   private readonly clipboard: Clipboard;
   private readonly keys = new Keys();
+  private readonly fit: Fit;
   private readonly meter = new Meter((sample, shown) => this.measured(sample, shown));
   private wish: DesktopWish = { workspace: undefined, running: false, why: "Loading", mine: false, audience: [] };
   private phase: Phase = { kind: "idle" };
@@ -67,7 +69,8 @@ export class Desktop {
   ) {
     this.choice = remembered(storage());
     this.clipboard = new Clipboard(() => this.panel());
-    this.toolbar = new Toolbar(holder, this.clipboard.button, readOnly, this.choice, {
+    this.fit = new Fit(this.target, storage());
+    this.toolbar = new Toolbar(holder, this.clipboard.button, readOnly, this.choice, this.fit.wanted, {
       watching: (yes) => {
         this.watching = yes;
         this.grant();
@@ -86,6 +89,7 @@ export class Desktop {
         this.dragging = yes;
         this.size();
       },
+      match: (yes) => this.fit.want(yes),
       full: () => void this.fullScreen(),
     });
     this.stream = new Stream(this.target, namespace, readOnly, {
@@ -121,6 +125,7 @@ export class Desktop {
   close(): void {
     this.keys.release();
     this.keys.close();
+    this.fit.close();
     this.meter.stop();
     this.stream.close();
   }
@@ -153,7 +158,11 @@ export class Desktop {
       }
       case "live":
         this.say("", "", false, false);
-        this.picture.drawn(this.target, () => this.box.classList.toggle("offline", this.phase.kind !== "live"));
+        this.picture.drawn(this.target, () => {
+          this.box.classList.toggle("offline", this.phase.kind !== "live");
+          // Before the first picture nobody knows whether the desktop takes a size.
+          this.fit.follow();
+        });
         break;
     }
     if (phase.kind === "live") this.meter.start();
@@ -184,6 +193,7 @@ export class Desktop {
       if (allowed && !this.elsewhere()) rfb.focus({ preventScroll: true });
       else if (focused) rfb.blur();
     }
+    this.fit.use(touched ? rfb : undefined);
     this.size();
   }
 
@@ -215,7 +225,7 @@ export class Desktop {
     if (this.choice === "Auto") this.applyQuality();
   }
 
-  /** The picture is fitted, or cut; the desktop itself never changes its size for a viewer. */
+  /** The picture is fitted, or cut; the desktop itself changes its size only for who controls it, see `Fit`. */
   private size(rfb = this.stream.rfb): void {
     // Whoever cannot touch the desktop has no other use for dragging.
     const dragging = this.actual && this.clipped && (this.dragging || (rfb?.viewOnly ?? true));

@@ -23,7 +23,8 @@ use crate::{
 };
 
 const CHUNK: usize = 64 * 1024;
-const POLICY: Policy = Policy { clipboard: true, resize: false };
+/// Of whoever controls. While the agent does, nobody resizes: its coordinates are those of the last picture.
+const POLICY: Policy = Policy { clipboard: true, resize: true };
 
 /// `GET /v1/rfb`.
 pub async fn upgrade(State(desk): State<Arc<Desk>>, mut request: Request) -> Result<Response, Refused> {

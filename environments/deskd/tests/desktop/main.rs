@@ -11,6 +11,7 @@ mod host;
 mod http;
 mod person;
 mod recording;
+mod resize;
 mod restored;
 // The tests with the fake display use it too.
 #[allow(dead_code)]

@@ -120,6 +120,10 @@ impl Viewer {
         let mut drawn = 0;
         while drawn < whole {
             match self.decoder.next(&mut self.picture).unwrap() {
+                // To whom sizes are told they are told each time; that uses up the request, and the picture waits for the next.
+                Some(ServerEvent::Updated { pixels: 0 }) => {
+                    self.send(&encode::update_request(true, width, height)).await;
+                }
                 Some(ServerEvent::Updated { pixels }) => drawn += pixels,
                 Some(_) => {}
                 None => assert!(self.receive().await > 0, "deskd closed the connection"),

@@ -142,7 +142,7 @@ export class Stream {
     const rfb = new RFB(this.target, socket, { shared: true });
     this.socket = socket;
     this.pending = rfb;
-    // Only the desktop's owner decides its size, and input waits until it is granted.
+    // Who decides the size is `Fit`'s to know, and input waits until it is granted.
     rfb.resizeSession = false;
     rfb.viewOnly = true;
     rfb.focusOnClick = true;
