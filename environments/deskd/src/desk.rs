@@ -87,6 +87,7 @@ impl Desk {
             viewers: self.lease.viewers(),
             audience: self.lease.audience(),
             recording: self.recorder.active(),
+            clipboard: self.options.clipboard,
             last_input: self.evidence.last_input(),
             first_frame: self.evidence.first_frame(),
         }

@@ -13,8 +13,8 @@ use a8s_rfb::{
 
 use Outcome::{Becomes, Closes, Dropped, Passes};
 
-const ALL: Policy = Policy { clipboard: true, resize: true };
-const NONE: Policy = Policy { clipboard: false, resize: false };
+const ALL: Policy = Policy { paste: true, copy: true, resize: true };
+const NONE: Policy = Policy { paste: false, copy: false, resize: false };
 
 #[derive(Debug, PartialEq)]
 enum Outcome {
@@ -215,6 +215,25 @@ fn what_the_policy_does_not_grant_a_controller_does_not_send() {
     assert_eq!(outcome(&resized(800, 600)), Dropped(Kind::SetDesktopSize, Reason::Policy));
     let clipboard = encodings::write(&[encodings::EXTENDED_CLIPBOARD, 7]);
     assert_eq!(outcome(&clipboard), Becomes(encodings::write(&[7, -223]).to_vec()));
+}
+
+#[test]
+fn the_clipboard_goes_only_the_way_that_it_may() {
+    let way = |paste, copy, message: &[u8]| {
+        let policy = Policy { paste, copy, resize: false };
+        outcome(policy, Role::Controller, &announced(), message) == Passes
+    };
+    let (gives, asks) =
+        ([encode::cut_text(b"x"), clipboard::notify(), clipboard::provide("x")], clipboard::request());
+    for message in &gives {
+        assert!(way(true, false, message) && !way(false, true, message), "{message:?}");
+    }
+    assert!(way(false, true, &asks) && !way(true, false, &asks));
+    // Neither moves a text; both begin with it.
+    let clipboard = encodings::write(&[encodings::EXTENDED_CLIPBOARD, -223]);
+    for (paste, copy) in [(true, false), (false, true)] {
+        assert!(way(paste, copy, &clipboard::caps()) && way(paste, copy, &clipboard));
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::{
 };
 
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
-const POLICY: Policy = Policy { clipboard: true, resize: true };
+const POLICY: Policy = Policy { paste: true, copy: true, resize: true };
 
 /// The way to the desktop.
 pub struct Up {

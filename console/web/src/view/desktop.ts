@@ -6,6 +6,7 @@ import { fill, h, setText, visible } from "../dom.ts";
 import { Meter } from "../live/meter.ts";
 import { AUTO, follow, knobs, remember, remembered, type Auto, type Choice, type Sample } from "../live/quality.ts";
 import { complain } from "../toast.ts";
+import type { ClipboardRule } from "../types.ts";
 import { Clipboard } from "./desktop/clipboard.ts";
 import { Fit } from "./desktop/fit.ts";
 import { Keys } from "./desktop/keys.ts";
@@ -23,6 +24,8 @@ export interface DesktopWish {
   mine: boolean;
   /** Who sees the desktop. */
   audience: readonly string[];
+  /** Which way the clipboard's text may go. */
+  clipboard: ClipboardRule;
 }
 
 /** Where choices are kept; some browsers forbid even to ask. */
@@ -51,7 +54,7 @@ export class Desktop {
   private readonly keys = new Keys();
   private readonly fit: Fit;
   private readonly meter = new Meter((sample, shown) => this.measured(sample, shown));
-  private wish: DesktopWish = { workspace: undefined, running: false, why: "Loading", mine: false, audience: [] };
+  private wish: DesktopWish = { workspace: undefined, running: false, why: "Loading", mine: false, audience: [], clipboard: "Both" };
   private phase: Phase = { kind: "idle" };
   private choice: Choice;
   private auto: Auto = AUTO;
@@ -136,6 +139,7 @@ export class Desktop {
     this.wish = wish;
     if (gained) this.watching = false;
     this.toolbar.audience(wish.audience);
+    this.clipboard.obey(wish.clipboard);
     this.stream.want(wish.running ? wish.workspace : undefined);
     if (!wish.running || wish.workspace === undefined) this.say(wish.why, "", /starting|loading|pending|provisioning/i.test(wish.why), false);
     this.grant();
@@ -153,7 +157,8 @@ export class Desktop {
       case "waiting": {
         const { why, help, again } = phase.ending;
         const hint = help ?? (this.wish.mine && !this.readOnly ? "What you type goes nowhere meanwhile." : "");
-        this.say(again === "later" ? why : `${why}. Trying again`, hint, again !== "later", again !== "now");
+        const patient = again === "later" || again === "never";
+        this.say(patient ? why : `${why}. Trying again`, hint, !patient, again !== "now");
         break;
       }
       case "live":

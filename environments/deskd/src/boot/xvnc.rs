@@ -78,6 +78,10 @@ fn arguments(command: &mut Command, options: &Options, rfb: &Path, xauthority: &
     // handshakes, since all peers of a unix socket have the same address; AllowOverride would let X clients change these settings.
     command.args(["-AlwaysShared", "-UseBlacklist=0", "-AllowOverride="]);
     command.args(["-FrameRate", "120", "-MaxCutText", "1048576"]);
+    if !options.clipboard.comes_out() {
+        // It sends what is copied to every client, unasked. Nothing is told to stop what goes in: the agent pastes, too.
+        command.arg("-SendCutText=0");
+    }
     command.args(["-nolisten", "tcp", "-nolisten", "local", "-noreset", "-s", "0"]);
     // GLX costs 50 MB; without XTEST there is no way round the RFB socket for injected input.
     command.args(["-extension", "GLX", "-extension", "XTEST"]);
