@@ -18,7 +18,8 @@ pub fn client(data: &[u8]) {
         return;
     };
     let role = if choice & 1 == 0 { Role::Viewer } else { Role::Controller };
-    let policy = Policy { paste: choice & 2 != 0, copy: choice & 32 != 0, resize: choice & 4 != 0 };
+    let policy =
+        Policy { paste: choice & 2 != 0, copy: choice & 32 != 0, resize: choice & 4 != 0, quality: None };
     let mut whole = Vec::new();
     if choice & 8 == 0 {
         whole.extend([VERSION.as_slice(), &[SECURITY_NONE, 0]].concat());

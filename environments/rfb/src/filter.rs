@@ -151,8 +151,7 @@ impl Filter {
         rules::judge(kind, role, self.policy, self.announced)?;
         match kind {
             Kind::SetEncodings => {
-                let (rewritten, announced) =
-                    encodings::rewrite(&message, self.policy.paste || self.policy.copy);
+                let (rewritten, announced) = encodings::rewrite(&message, self.policy);
                 self.announced = announced;
                 return Ok(rewritten);
             }

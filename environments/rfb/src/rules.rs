@@ -21,6 +21,8 @@ pub struct Policy {
     pub copy: bool,
     /// Change the size of the desktop.
     pub resize: bool,
+    /// Best quality of the picture, 0 to 9, whatever the client asks for. This holds for viewers, too.
+    pub quality: Option<u8>,
 }
 
 /// Why a message is not passed on. The connection goes on.

@@ -35,7 +35,7 @@ pub struct Open<'a> {
 pub async fn run(proxy: &Proxy, reader: &mut Reader, writer: &mut Writer, open: Open<'_>) -> Option<Close> {
     let Open { desktop, grant, replaced, began } = open;
     let (from_desktop, to_desktop) = tokio::io::split(desktop.stream);
-    let mut up = Up::new(to_desktop, grant.mode);
+    let mut up = Up::new(proxy, to_desktop, grant.mode);
     let pulse = Pulse::new(Instant::now());
     let close = tokio::select! {
         close = up.run(proxy, reader, &pulse, began) => close,

@@ -20,7 +20,6 @@ use crate::{
 };
 
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
-const POLICY: Policy = Policy { paste: true, copy: true, resize: true };
 
 /// The way to the desktop.
 pub struct Up {
@@ -33,13 +32,16 @@ pub struct Up {
 
 impl Up {
     /// At the beginning of RFB's handshake.
-    pub fn new(desktop: WriteHalf<TlsStream<TcpStream>>, mode: Mode) -> Self {
+    pub fn new(proxy: &Proxy, desktop: WriteHalf<TlsStream<TcpStream>>, mode: Mode) -> Self {
         let role = match mode {
             Mode::View => Role::Viewer,
             // Whether this person holds the lease now is deskd's knowledge; here it matters that they may.
             Mode::Control => Role::Controller,
         };
-        Self { desktop, filter: Filter::new(POLICY), role, out: BytesMut::new() }
+        let quality = if mode == Mode::View { proxy.view_quality } else { None };
+        // Which way the clipboard may go is deskd's knowledge, too.
+        let policy = Policy { paste: true, copy: true, resize: true, quality };
+        Self { desktop, filter: Filter::new(policy), role, out: BytesMut::new() }
     }
 
     /// Passes on until the browser leaves (`None`) or must be cut.

@@ -178,6 +178,7 @@ impl World {
             upstream: Upstream::load(&dir.path().join("ca.crt"), &dir.path().join("signing.key"), port)
                 .unwrap(),
             limits,
+            view_quality: Some(4),
             rates,
             metrics: Metrics::default(),
             timing,

@@ -44,7 +44,8 @@ pub async fn upgrade(State(desk): State<Arc<Desk>>, mut request: Request) -> Res
     let control = claims.allows(Scope::Control);
     let clipboard = desk.options.clipboard;
     // Of whoever controls. While the agent does, nobody resizes: its coordinates are those of the last picture.
-    let policy = Policy { paste: clipboard.goes_in(), copy: clipboard.comes_out(), resize: true };
+    let policy =
+        Policy { paste: clipboard.goes_in(), copy: clipboard.comes_out(), resize: true, quality: None };
     let seat = Arc::new(Seat::person(claims.sub.clone(), control, Filter::new(policy), to_display));
     let seated = desk.lease.seat(seat.clone());
     // Asked after the seat is known to the lease: a change in between would otherwise miss this connection.

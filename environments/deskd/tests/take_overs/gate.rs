@@ -50,6 +50,7 @@ impl Gate {
             origins: Origins { allowed: vec![ORIGIN.into()], same_host: false },
             upstream,
             limits: Limits::new(8, 16),
+            view_quality: None,
             rates: Rates::new(10_000),
             metrics: Metrics::default(),
             timing: Timing::default(),

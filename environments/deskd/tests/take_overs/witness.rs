@@ -84,7 +84,7 @@ impl Witness {
         while let Some(event) = self.x.poll_for_event().unwrap() {
             match event {
                 Event::KeyPress(key) => {
-                    deeds.extend(self.letters.get(&key.detail).copied().map(Deed::Letter))
+                    deeds.extend(self.letters.get(&key.detail).copied().map(Deed::Letter));
                 }
                 Event::ButtonPress(button) => deeds.push(Deed::At(button.root_x)),
                 Event::MotionNotify(motion) => deeds.push(Deed::At(motion.root_x)),
@@ -99,7 +99,7 @@ impl Witness {
         let keymap = self.x.query_keymap().unwrap().reply().unwrap().keys;
         let down = |code: &u8| keymap[usize::from(code / 8)] >> (code % 8) & 1 == 1;
         let mask = u16::from(self.x.query_pointer(self.root).unwrap().reply().unwrap().mask);
-        let buttons = mask / u16::from(KeyButMask::BUTTON1) & 0x1f;
+        let buttons = (mask / u16::from(KeyButMask::BUTTON1)) & 0x1f;
         Held { keys: (8..=255).filter(down).collect(), buttons: u8::try_from(buttons).unwrap() }
     }
 
