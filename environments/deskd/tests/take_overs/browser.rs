@@ -17,10 +17,11 @@ pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// No viewer of a desktop that answers waits so long.
 pub const LIMIT: Duration = Duration::from_secs(5);
-const KNOWN: [i32; 6] = [
+const KNOWN: [i32; 7] = [
     encodings::COPY_RECT,
     encodings::RAW,
     encodings::DESKTOP_SIZE,
+    encodings::EXTENDED_DESKTOP_SIZE,
     encodings::LAST_RECT,
     encodings::FENCE,
     encodings::CONTINUOUS_UPDATES,

@@ -35,6 +35,7 @@ pub struct Figures {
     pub vanished_holding: usize,
     pub connections: usize,
     pub refused_private: usize,
+    pub resized: usize,
     pub typed: usize,
     pub intruded: usize,
     pub agent_did: usize,
@@ -66,10 +67,11 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} steps: {} transfers ({} to private), {} connections ({} refused in private), {} broke off with something held",
+            "{} steps: {} transfers ({} to private), {} other sizes, {} connections ({} refused in private), {} broke off with something held",
             self.steps,
             self.transfers,
             self.in_private,
+            self.resized,
             self.connections,
             self.refused_private,
             self.vanished_holding

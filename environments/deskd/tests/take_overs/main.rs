@@ -16,6 +16,7 @@ mod agent;
 mod browser;
 mod figures;
 mod gate;
+mod seat;
 mod story;
 mod witness;
 

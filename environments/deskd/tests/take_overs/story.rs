@@ -1,7 +1,6 @@
 //! What happens, one random step after the other, and what must be so after each.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -17,36 +16,9 @@ use crate::{
     figures::Figures,
     gate::Gate,
     host::Host,
+    seat::Seat,
     witness::{Deed, Witness},
 };
-
-/// A window of a person, and what only it does.
-struct Seat {
-    user: &'static str,
-    mode: Mode,
-    /// Types the first two; holds the third.
-    letters: [char; 3],
-    /// Left edge of where it clicks, 200 pixels wide; a person's second window has no mouse.
-    column: Option<u16>,
-    modifier: u32,
-    continuous: bool,
-    browser: Option<Browser>,
-    keys: BTreeSet<u32>,
-    button: u8,
-}
-
-impl Seat {
-    fn new(user: &'static str, letters: [char; 3], column: Option<u16>, modifier: u32) -> Self {
-        let keys = BTreeSet::new();
-        let (mode, continuous) = (Mode::Control, false);
-        Self { user, mode, letters, column, modifier, continuous, browser: None, keys, button: 0 }
-    }
-
-    fn forget(&mut self) {
-        self.keys.clear();
-        self.button = 0;
-    }
-}
 
 /// The stage and what the story knows.
 struct Story {
@@ -62,6 +34,7 @@ struct Story {
     shared: Arc<Shared>,
     figures: Figures,
     colour: u32,
+    size: (u16, u16),
     told: Vec<String>,
 }
 
@@ -90,6 +63,7 @@ pub async fn play(seed: u64, time: Duration) -> Figures {
         shared: shared.clone(),
         figures: Figures::default(),
         colour: 0,
+        size: (1000, 700),
         told: Vec::new(),
     };
     let until = Instant::now() + time;
@@ -122,7 +96,7 @@ impl Story {
 
     async fn step(&mut self) {
         let seat = self.random.random_range(0..self.seats.len());
-        match self.random.random_range(0..20) {
+        match self.random.random_range(0..21) {
             0..3 => self.transfer(false).await,
             // Many changes, each as soon as the one before is answered.
             3 => {
@@ -139,6 +113,7 @@ impl Story {
                 self.end(seat, false);
             }
             18 => self.nap(seat),
+            19 => self.resize().await,
             _ => {}
         }
         for seat in 0..self.seats.len() {
@@ -262,6 +237,17 @@ impl Story {
         self.figures.typed += many;
     }
 
+    /// The holder's window has another size. What everybody clicks and looks at is in all of them.
+    async fn resize(&mut self) {
+        let Some(hand) = self.hand() else { return };
+        self.size = (self.random.random_range(1000..1400), self.random.random_range(700..900));
+        self.tell(format!("window {hand} wants {:?}", self.size));
+        let Some(browser) = &self.seats[hand].browser else { return };
+        browser.send(encode::set_desktop_size(self.size.0, self.size.1));
+        assert!(browser.barrier().await, "the stream of who resizes ended");
+        self.figures.resized += 1;
+    }
+
     /// Control is taken from somebody in the middle of something.
     async fn rush(&mut self) {
         let Some(hand) = self.hand() else { return };
@@ -355,6 +341,7 @@ impl Story {
             self.still().await;
         }
         self.judge(&[self.holder]);
+        assert_eq!(self.witness.size(), self.size, "of the desktop");
         self.fresh().await;
     }
 

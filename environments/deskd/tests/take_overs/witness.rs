@@ -109,6 +109,12 @@ impl Witness {
         (found.root_x, found.root_y)
     }
 
+    /// Width and height of the desktop.
+    pub fn size(&self) -> (u16, u16) {
+        let root = self.x.get_geometry(self.root).unwrap().reply().unwrap();
+        (root.width, root.height)
+    }
+
     /// Shows a colour: red, green and blue in its lower 24 bits.
     pub fn show(&self, colour: u32) {
         let look = ChangeWindowAttributesAux::new().background_pixel(colour);
