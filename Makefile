@@ -24,8 +24,9 @@ DENY = $(A8S_CACHE)/bin/cargo-deny-$(DENY_VERSION)
 # At least so many; the tests say how many there were.
 SCHEDULES ?= 100000
 LISTS ?= 1000
+TIME ?= 600
 
-.PHONY: help up down status token images logs test test-cases run-cases test-conformance test-conversations test-harnesses test-kills test-schedules bench bench-up bench-workspaces bench-conversation bench-stream deny fmt lint gen
+.PHONY: help up down status token images logs test test-cases run-cases test-conformance test-conversations test-harnesses test-kills test-schedules test-take-overs bench bench-up bench-workspaces bench-conversation bench-stream deny fmt lint gen
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -75,6 +76,9 @@ $(DENY)/bin/cargo-deny:
 
 test-conformance: ## The server in memory against a real API server, by random lists of requests; LISTS of them, where make test tries 60.
 	A8S_LISTS=$(LISTS) cargo test --locked -p a8s-e2e --test conformance -- --nocapture
+
+test-take-overs: ## Three people in four windows and an agent share a desktop, with random take-overs; for TIME seconds, where make test takes 20.
+	A8S_TAKE_OVERS_SECONDS=$(TIME) cargo test --locked -p a8s-deskd --test take_overs -- --nocapture
 
 test-conversations: ## Agents at work as processes: fifty of them, and kill -9 of controller, runner and agent in a turn.
 	cargo test --locked -p a8s-e2e --test conversations $(RUN)

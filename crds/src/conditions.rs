@@ -32,13 +32,15 @@ pub enum ConditionType {
     Delivered,
     /// Session: a limit is reached, and the agent stands still until it is raised. Present only while it applies.
     Limited,
+    /// Session: its Environment does not let it have something that the spec asks for; the rest goes on. Present only while it applies.
+    Overruled,
     /// Snapshot: a desktop restored from it held what was taken and showed its first frame.
     Verified,
 }
 
 impl ConditionType {
     /// All types.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ready,
         Self::Stalled,
         Self::StorageReady,
@@ -50,6 +52,7 @@ impl ConditionType {
         Self::Finished,
         Self::Delivered,
         Self::Limited,
+        Self::Overruled,
         Self::Verified,
     ];
 
@@ -67,6 +70,7 @@ impl ConditionType {
             Self::Finished => "Finished",
             Self::Delivered => "Delivered",
             Self::Limited => "Limited",
+            Self::Overruled => "Overruled",
             Self::Verified => "Verified",
         }
     }
@@ -181,6 +185,10 @@ reasons! {
     ModelFailed,
     /// A limit of the Session is reached; raise it in spec.limits, and the agent goes on.
     LimitReached,
+    /// The Session asks to be recorded, and its Environment forbids it.
+    RecordingRefused,
+    /// The Session asks not to be recorded, and its Environment records always.
+    RecordingEnforced,
     /// A Request waits for a person's decision.
     WaitingForDecision,
     /// The agent asks a person for something.

@@ -1,5 +1,5 @@
 //! WebSocket close codes. They are part of the console's contract: it reconnects at once on 1012, with a pause on 1011 and 1013, asks the
-//! person on 44xx.
+//! person on 44xx, and waits for them on 4409: two windows would take each other's place without end.
 
 /// Why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +26,8 @@ pub enum Close {
     Gone,
     /// The browser answered no ping, or did not begin to speak RFB.
     Silent,
+    /// The same person opened another stream to the desktop, and there were too many.
+    Replaced,
     /// The desktop is not running.
     Stopped,
     /// Another person holds the desktop in private.
@@ -36,7 +38,7 @@ pub enum Close {
 
 impl Close {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Protocol,
         Self::NotBinary,
         Self::Violation,
@@ -48,6 +50,7 @@ impl Close {
         Self::Revoked,
         Self::Gone,
         Self::Silent,
+        Self::Replaced,
         Self::Stopped,
         Self::Private,
         Self::Limit,
@@ -67,6 +70,7 @@ impl Close {
             Self::Revoked => 4403,
             Self::Gone => 4404,
             Self::Silent => 4408,
+            Self::Replaced => 4409,
             Self::Stopped => 4410,
             Self::Private => 4423,
             Self::Limit => 4429,
@@ -87,6 +91,7 @@ impl Close {
             Self::Revoked => "you may no longer see this desktop",
             Self::Gone => "this workspace no longer exists",
             Self::Silent => "the browser did not answer",
+            Self::Replaced => "you opened this desktop in another window, and too many are open",
             Self::Stopped => "the desktop is not running",
             Self::Private => "another person holds this desktop in private",
             Self::Limit => "too many viewers",

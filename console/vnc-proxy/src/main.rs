@@ -54,6 +54,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         origins: Origins { allowed: options.allowed_origins, same_host: options.same_host },
         upstream: Upstream::load(&options.ca, &options.signing_key, options.deskd_port)?,
         limits: Limits::new(options.max_per_desktop, options.max_per_user),
+        view_quality: Some(options.view_quality).filter(|level| *level < 9),
         rates: Rates::new(options.upgrades_per_second),
         metrics: Metrics::default(),
         timing: Timing::default(),

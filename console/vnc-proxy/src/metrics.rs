@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use a8s_rfb::{Counts, Violation};
+use a8s_rfb::{Counts, Kind, Violation};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -88,6 +88,8 @@ pub struct Metrics {
     pub dropped: Family<Dropped, Counter>,
     /// Messages of browsers that ended their stream.
     pub violations: Family<Broken, Counter>,
+    /// Wishes for another size of a desktop that were passed on. deskd refuses those of people who do not hold control.
+    pub resizes: Counter,
     /// Bytes that wait for browsers to read.
     pub buffered: Gauge,
     /// Seconds from the request for a stream to the end of RFB's handshake.
@@ -121,6 +123,7 @@ impl Default for Metrics {
                 "Messages of browsers that were not passed on by type and reason",
             ),
             violations: add(&mut all, "violations", "Messages of browsers that ended their stream by type"),
+            resizes: add(&mut all, "resize", "Wishes for another size of a desktop that were passed on"),
             buffered: add(&mut all, "buffered_bytes", "Bytes that wait for browsers to read"),
             handshake: Histogram::new(OPEN),
             connect: Histogram::new(OPEN),
@@ -164,6 +167,9 @@ impl Metrics {
     pub fn count(&self, counts: &Counts) {
         for (kind, count) in counts.passed() {
             self.messages.get_or_create(&MessageType { r#type: kind.name() }).inc_by(count.into());
+            if kind == Kind::SetDesktopSize {
+                self.resizes.inc_by(count.into());
+            }
         }
         for (kind, reason, count) in counts.dropped() {
             let labels = Dropped { r#type: kind.name(), reason: reason.name() };

@@ -36,6 +36,9 @@ pub struct Options {
     /// Most streams of one person.
     #[arg(long, default_value_t = 16)]
     pub max_per_user: usize,
+    /// Best quality of the picture for those who may only watch, 0 to 9. 9 is whatever they ask for.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u8).range(0..=9))]
+    pub view_quality: u8,
     /// Most streams that one address opens in a second, averaged over four; for proxies on the way that say no address, there is no limit.
     #[arg(long, default_value_t = 10)]
     pub upgrades_per_second: u32,

@@ -49,6 +49,8 @@ pub struct Proxy {
     pub rates: Rates,
     /// Numbers.
     pub metrics: Metrics,
+    /// Best quality of the picture for those who may only watch, 0 to 9; none: what they ask for.
+    pub view_quality: Option<u8>,
     /// Time limits.
     pub timing: Timing,
     /// Cancelled when the proxy stops.

@@ -111,7 +111,7 @@ async fn run(proxy: Arc<Proxy>, upgrade: OnUpgrade, grant: Result<Grant, Rejecti
     // A browser cannot read the status of a refused upgrade, but it can read a close code.
     let close = match opened {
         Err(close) => Some(close),
-        Ok((grant, _place, desktop)) => {
+        Ok((grant, place, desktop)) => {
             let role = match grant.mode {
                 Mode::View => "view",
                 Mode::Control => "control",
@@ -120,8 +120,8 @@ async fn run(proxy: Arc<Proxy>, upgrade: OnUpgrade, grant: Result<Grant, Rejecti
             viewers.inc();
             let close = match desktop {
                 Ok(desktop) => {
-                    let relay = relay::run(&proxy, &mut reader, &mut writer, desktop, &grant, began);
-                    Box::pin(relay).await
+                    let open = relay::Open { desktop, grant: &grant, replaced: &place.replaced, began };
+                    Box::pin(relay::run(&proxy, &mut reader, &mut writer, open)).await
                 }
                 Err(close) => Some(close),
             };

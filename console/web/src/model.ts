@@ -1,7 +1,7 @@
 // What is known of one Session: Kubernetes objects merged by resource version, and the runner's live events.
 // Pure: a function takes the old model and a change and gives the new model. It never talks to the server.
 
-import type { Artifact, Detail, KubeObject, Message, ObjectChange, PlanStep, Request, RunnerEvent, Session, Snapshot, Workspace } from "./types.ts";
+import type { ClipboardRule, Artifact, Detail, KubeObject, Message, ObjectChange, PlanStep, Request, RunnerEvent, Session, Snapshot, Workspace } from "./types.ts";
 
 /** Place of an event in the conversation. */
 export interface EventId {
@@ -251,6 +251,11 @@ export function control(model: Model, me: string): { mine: boolean; holder: "Age
     private: holder === "User" && status?.private === true,
     pending: wanted !== holder || (wanted === "User" && spec?.user !== undefined && spec.user !== user),
   };
+}
+
+/** Which way the clipboard's text may go. */
+export function clipboardRule(model: Model): ClipboardRule {
+  return model.workspace?.status?.control?.clipboard ?? "Both";
 }
 
 /** Who sees the desktop, each person once, in the order of their names. */

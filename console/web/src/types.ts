@@ -134,6 +134,9 @@ export interface ConnectionInfo {
 /** Somebody who sees the desktop: the user's name, or that and what they may do. */
 export type Viewer = string | { user: string; mode?: string };
 
+/** Which way text may go between the desktop's clipboard and that of who controls it. */
+export type ClipboardRule = "Both" | "In" | "Out" | "None";
+
 export interface Workspace extends KubeObject {
   spec: {
     environment: string;
@@ -143,7 +146,7 @@ export interface Workspace extends KubeObject {
   status?: {
     conditions?: Condition[];
     state?: string;
-    control?: { holder: "Agent" | "User"; user?: string; private?: boolean; epoch: number; audience?: Viewer[] };
+    control?: { holder: "Agent" | "User"; user?: string; private?: boolean; epoch: number; audience?: Viewer[]; clipboard?: ClipboardRule };
     startup?: { total?: string };
     viewers?: number;
     awake?: string;

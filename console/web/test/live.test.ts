@@ -8,7 +8,7 @@ import { AUTO, CHOICES, follow, knobs, remember, remembered, words, type Auto, t
 import { letGo, touch, used } from "../src/live/sticky.ts";
 
 /** Every code that the proxy sends (console/vnc-proxy/src/close.rs). */
-const CODES = [1003, 1008, 1011, 1012, 1013, 4401, 4403, 4404, 4408, 4410, 4423, 4429];
+const CODES = [1003, 1008, 1011, 1012, 1013, 4401, 4403, 4404, 4408, 4409, 4410, 4423, 4429];
 
 describe("the end of a stream", () => {
   it("is told in words of its own for each code of the proxy", () => {
@@ -26,6 +26,10 @@ describe("the end of a stream", () => {
     for (const code of [4403, 4404, 4423, 4429]) expect(pause(ending(code).again, 0, 0), String(code)).toBeGreaterThanOrEqual(20_000);
     expect(pause(refusal(403, "no").again, 0, 0)).toBeGreaterThanOrEqual(20_000);
     expect(pause(refusal(503, "down").again, 0, 0)).toBeLessThan(1000);
+  });
+
+  it("is followed by no attempt at all when the person went on in another window", () => {
+    expect(pause(ending(4409).again, 0, 0.5)).toBeUndefined();
   });
 
   it("is told without a full stop, because a sentence goes on after it", () => {

@@ -46,7 +46,10 @@ async fn reconcile(artifact: Arc<Artifact>, ctx: Arc<Context>) -> Result<Action,
             execute::step(&ctx, op).await?;
         }
         observed.outcome = Some(match store::fetch(&ctx, &target, &workspace, &sha256, &key).await {
-            Ok(()) => Outcome::Stored,
+            Ok(()) => {
+                ctx.metrics.stored(&artifact.spec);
+                Outcome::Stored
+            }
             Err(FetchError::Store(StoreError::Mismatch { found, .. })) => Outcome::Mismatch(found),
             Err(FetchError::Runner(Error::Pod(PodError::Refused { status: 404, .. }))) => Outcome::Lost,
             Err(error) => Outcome::Failed(error.to_string()),

@@ -1,7 +1,7 @@
 //! What can be counted from outside: how long starts take, stage by stage, what the API server is asked and told, and passes. Requests are
 //! counted where all of them go through, whoever makes them. No label names an object.
 
-use a8s_crds::{Startup, WorkspaceStatus};
+use a8s_crds::{ArtifactSpec, Startup, WorkspaceStatus};
 use http::{Method, Request, header};
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -42,6 +42,7 @@ pub struct Metrics {
     writes: Family<Call, Counter>,
     reads: Family<Call, Counter>,
     passes: Family<Pass, Counter>,
+    recordings: Counter,
 }
 
 impl Default for Metrics {
@@ -53,6 +54,7 @@ impl Default for Metrics {
             writes: Family::default(),
             reads: Family::default(),
             passes: Family::default(),
+            recordings: Counter::default(),
         }
     }
 }
@@ -65,6 +67,8 @@ impl Metrics {
         registry.register("a8s_api_writes", "Writing requests to the API server", self.writes.clone());
         registry.register("a8s_api_reads", "Reading requests to the API server", self.reads.clone());
         registry.register("a8s_passes", "Passes by kind of object", self.passes.clone());
+        let recordings = "Size of the recordings that were brought into the artifact store";
+        registry.register("a8s_recording_bytes", recordings, self.recordings.clone());
     }
 
     /// A layer of the client that counts all its requests.
@@ -100,6 +104,13 @@ impl Metrics {
     /// A pass ended.
     pub fn pass(&self, kind: &str, result: &'static str) {
         self.passes.get_or_create(&Pass { kind: kind.to_owned(), result }).inc();
+    }
+
+    /// Content was brought into the artifact store.
+    pub fn stored(&self, artifact: &ArtifactSpec) {
+        if artifact.media_type == a8s_wire::recording::MEDIA_TYPE {
+            self.recordings.inc_by(u64::try_from(artifact.size).unwrap_or_default());
+        }
     }
 
     /// A status is about to be written: if it says that a start is over, its stages are counted.
@@ -165,6 +176,20 @@ mod tests {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         text
+    }
+
+    #[test]
+    fn recordings_are_counted_by_their_size_and_other_content_is_not() {
+        let metrics = Metrics::default();
+        for kind in ["application/vnd.a8s.recording+tar", "application/pdf"] {
+            let spec = serde_json::json!({
+                "name": "n", "title": "t", "version": 1, "fileName": "f", "mediaType": kind, "size": 7_000, "sha256": "0".repeat(64),
+                "workspace": {"name": "w", "uid": "u"}, "turn": 1,
+            });
+            metrics.stored(&serde_json::from_value(spec).unwrap());
+        }
+        let text = text(&metrics);
+        assert!(text.contains("a8s_recording_bytes_total 7000"), "{text}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use a8s_crds::{
     Connection, Duration, Environment, Harness, PermissionPolicy, Recording, RecordingRule, Request, Session,
+    conditions::Reason,
 };
 use a8s_wire::Settings;
 
@@ -55,6 +56,25 @@ fn recording(rule: Option<RecordingRule>, wanted: Option<Recording>) -> bool {
         RecordingRule::OnRequest => wanted == Some(Recording::Enabled),
         RecordingRule::ByDefault => wanted != Some(Recording::Disabled),
         RecordingRule::Always => true,
+    }
+}
+
+/// What a Session asks for and its Environment overrules.
+pub fn overruled(session: &Session, environment: &Environment) -> Option<(Reason, String)> {
+    let wanted = session.spec.policy.as_ref()?.recording?;
+    let name = kube::ResourceExt::name_any(environment);
+    match (environment.spec.recording, wanted) {
+        (RecordingRule::Never, Recording::Enabled) => Some((
+            Reason::RecordingRefused,
+            format!("spec.policy.recording: Environment {name} forbids recordings; nothing is recorded"),
+        )),
+        (RecordingRule::Always, Recording::Disabled) => Some((
+            Reason::RecordingEnforced,
+            format!(
+                "spec.policy.recording: Environment {name} records always; the desktop is recorded while the agent works"
+            ),
+        )),
+        _ => None,
     }
 }
 

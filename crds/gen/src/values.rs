@@ -55,7 +55,14 @@ fn schema() -> Value {
         "telemetry": object(&json!({"otlpEndpoint": {"type": "string", "pattern": "^(https?://.+)?$", "description": "Where traces are sent by OTLP over HTTP; empty: nowhere."}})),
         "controller": component(json!({})),
         "webhook": component(json!({})),
-        "vncProxy": component(json!({})),
+        "vncProxy": component(json!({
+            "viewQuality": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 9,
+                "description": "Best quality of the picture for those who may only watch.",
+            },
+        })),
         "console": component(json!({
             "enabled": {"type": "boolean"},
             "readOnly": {"type": "boolean", "description": "Take every action out of the console."},

@@ -87,6 +87,24 @@ pub struct EnvironmentSpec {
     /// Whether its desktops are recorded while an agent works. `Never` and `Always` leave the Session no choice.
     #[serde(default)]
     pub recording: RecordingRule,
+    /// Which way text may go between the clipboard of its desktops and those of the people who control them. A change holds for desktops that
+    /// start after it.
+    #[serde(default)]
+    pub clipboard: ClipboardRule,
+}
+
+/// Which way text may go between the clipboard of a desktop and those of the people who control it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ClipboardRule {
+    /// Both ways.
+    #[default]
+    Both,
+    /// People may paste into the desktop; what is copied there stays there.
+    In,
+    /// People get what is copied in the desktop; they cannot paste into it.
+    Out,
+    /// Neither.
+    None,
 }
 
 /// Whether desktops are recorded while an agent works.

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DesktopSize, Egress, Lifecycle, Resources, SnapshotPolicy, Source, Storage};
+use super::{ClipboardRule, DesktopSize, Egress, Lifecycle, Resources, SnapshotPolicy, Source, Storage};
 
 /// One remote desktop: a volume, a pod and a NetworkPolicy.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -254,6 +254,9 @@ pub struct ControlStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub audience: Vec<String>,
+    /// Which way text may go between the desktop's clipboard and that of who controls it, if not both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clipboard: Option<ClipboardRule>,
 }
 
 /// The volume.

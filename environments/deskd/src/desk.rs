@@ -2,7 +2,7 @@
 
 use std::{
     process::Stdio,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -51,6 +51,8 @@ pub struct Desk {
     pub fake: Option<Arc<crate::fake::Desktop>>,
     /// Records the desktop.
     pub recorder: Arc<Recorder>,
+    /// Size of the last picture that the agent was given.
+    pub shown: Mutex<Option<(u16, u16)>>,
     /// Held by the call that acts on the desktop.
     pub acting: tokio::sync::Mutex<()>,
     /// Where the display speaks RFB.
@@ -85,6 +87,7 @@ impl Desk {
             viewers: self.lease.viewers(),
             audience: self.lease.audience(),
             recording: self.recorder.active(),
+            clipboard: self.options.clipboard,
             last_input: self.evidence.last_input(),
             first_frame: self.evidence.first_frame(),
         }
@@ -103,9 +106,9 @@ impl Desk {
         let before = self.lease.state();
         let state = self.lease.set(wanted, self).await?;
         self.recorder.did(Actor::Person, || told(&before, &state));
-        if before.holder == Holder::Agent && state.holder == Holder::User {
-            // What the agent had sent is on the screen before the person hears that it is theirs. A display that does not answer is no
-            // reason to keep it from them.
+        if (before.holder, &before.user) != (state.holder, &state.user) {
+            // What the loser had sent is on the screen before the winner hears that it is theirs: the display reads all its clients before
+            // it answers one that wrote later. One that does not answer is no reason to keep the desktop from them.
             let _ = tokio::time::timeout(LAST_INPUT, self.screen.barrier()).await;
         }
         Ok(state)
@@ -144,6 +147,20 @@ impl Desk {
     pub async fn zoom(&self, region: [u16; 4]) -> Result<Vec<u8>, DeskError> {
         let picture = self.screen.look(|picture| picture::enlarged(picture, region));
         encode(picture).await
+    }
+
+    /// The agent is given a picture: what it must know if the desktop has another size than in the last one.
+    pub fn resized(&self) -> Option<String> {
+        let now = self.screen.size();
+        let before = self.shown.lock().unwrap_or_else(PoisonError::into_inner).replace(now)?;
+        let pixels = |(width, height)| format!("{width}x{height}");
+        (before != now).then(|| {
+            format!(
+                "the desktop has {} pixels now; it had {} in the last picture",
+                pixels(now),
+                pixels(before)
+            )
+        })
     }
 
     /// Starts an application of `desktop.json` or a program of the image. Returns its process id.

@@ -18,6 +18,8 @@ use crate::{
 pub struct Hands {
     pub(crate) screen: Arc<Screen>,
     lease: Arc<Lease>,
+    /// In which the call began.
+    reign: u64,
     call: CancellationToken,
     caller: CancellationToken,
 }
@@ -30,7 +32,7 @@ impl Hands {
         call: CancellationToken,
         caller: CancellationToken,
     ) -> Self {
-        Self { screen: screen.clone(), lease: lease.clone(), call, caller }
+        Self { screen: screen.clone(), lease: lease.clone(), reign: lease.reign(), call, caller }
     }
 
     /// Whether the call was withdrawn.
@@ -40,12 +42,22 @@ impl Hands {
 
     /// Whether the call may go on.
     pub fn check(&self) -> Result<(), DeskError> {
-        if self.withdrawn() { Err(DeskError::Cancelled) } else { self.lease.agent() }
+        if self.withdrawn() {
+            return Err(DeskError::Cancelled);
+        }
+        self.lease.agent()?;
+        // A person had control meanwhile, and nobody knows what they did with it.
+        if self.current() { Ok(()) } else { Err(DeskError::ControlPending) }
+    }
+
+    fn current(&self) -> bool {
+        self.lease.reign() == self.reign
     }
 
     /// Sends key and pointer messages, all or none of them.
     pub async fn input(&self, messages: &[(Kind, Vec<u8>)]) -> Result<(), DeskError> {
-        let sent = self.screen.input(messages, || !self.withdrawn() && self.lease.agent_may()).await;
+        let may = || !self.withdrawn() && self.lease.agent_may() && self.current();
+        let sent = self.screen.input(messages, may).await;
         match sent {
             // Between being asked and being refused the lease may have come back; then it was changing.
             Err(screen::InputError::NotAllowed) => self.check().and(Err(DeskError::ControlPending)),
@@ -104,5 +116,41 @@ impl Hands {
         {
             tracing::warn!(%error, "cannot let go of the agent's keys");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use a8s_wire::{Holder, SetControl};
+
+    use super::*;
+    use crate::{fake::Desktop, lease::Curtain};
+
+    struct Open;
+
+    impl Curtain for Open {
+        async fn close(&self) {}
+        async fn forget(&self) {}
+        async fn open(&self) {}
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_overtaken_does_nothing_although_the_agent_has_control_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let rfb = dir.path().join("rfb.sock");
+        let desktop = Desktop::start((640, 400), &rfb, dir.path().to_owned()).unwrap();
+        let lease = Arc::new(Lease::open(dir.path().join("lease.json")));
+        let screen = Screen::connect(&rfb, &lease).await.unwrap();
+        let hands = || Hands::new(&screen, &lease, CancellationToken::new(), CancellationToken::new());
+        let movement = [(Kind::Pointer, a8s_rfb::encode::pointer(1, 30, 40).to_vec())];
+        let overtaken = hands();
+        for (holder, user, epoch) in [(Holder::User, Some("jane".into()), 1), (Holder::Agent, None, 2)] {
+            lease.set(SetControl { holder, user, private: false, epoch }, &Open).await.unwrap();
+        }
+        assert_eq!(overtaken.check(), Err(DeskError::ControlPending));
+        assert_eq!(overtaken.input(&movement).await, Err(DeskError::ControlPending));
+        screen.barrier().await.unwrap();
+        assert_ne!(desktop.pointer().0, (30, 40), "it clicked where the person had changed everything");
+        hands().input(&movement).await.unwrap();
     }
 }

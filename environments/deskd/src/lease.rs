@@ -51,6 +51,8 @@ pub struct Lease {
     state: watch::Sender<ControlState>,
     change: tokio::sync::Mutex<()>,
     switching: AtomicBool,
+    /// How often control went from one holder to another.
+    reign: AtomicU64,
     seats: Mutex<HashMap<u64, Arc<Seat>>>,
     next: AtomicU64,
     handed_back: Mutex<Option<String>>,
@@ -78,6 +80,7 @@ impl Lease {
             state: watch::Sender::new(state.unwrap_or_default()),
             change: tokio::sync::Mutex::default(),
             switching: AtomicBool::new(false),
+            reign: AtomicU64::new(0),
             seats: Mutex::default(),
             next: AtomicU64::new(0),
             handed_back: Mutex::default(),
@@ -125,6 +128,12 @@ impl Lease {
     /// Whether the agent may send input now.
     pub fn agent_may(&self) -> bool {
         !self.switching.load(Ordering::SeqCst) && self.state.borrow().holder == Holder::Agent
+    }
+
+    /// A number that changes when control goes to another holder: who was given the right to act by an earlier one has it no more, also if
+    /// the holder of that time has control again.
+    pub fn reign(&self) -> u64 {
+        self.reign.load(Ordering::SeqCst)
     }
 
     /// The agent's right to act, or the error that it gets.
@@ -189,6 +198,7 @@ impl Lease {
         if !same {
             // From here on nobody holds the lease; taking each seat's lock once waits for what was already allowed.
             self.switching.store(true, Ordering::SeqCst);
+            self.reign.fetch_add(1, Ordering::SeqCst);
             for seat in self.all_seats() {
                 if let Err(error) = seat.release().await {
                     tracing::warn!(%error, "cannot release a seat's input; closing it");

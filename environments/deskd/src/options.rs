@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr};
 
-use a8s_wire::paths;
+use a8s_wire::{Clipboard, paths};
 use clap::Parser;
 use serde::Deserialize;
 
@@ -46,6 +46,10 @@ pub struct Options {
     /// Width and height in pixels.
     #[arg(long, default_value = "1280x800", env = paths::env::GEOMETRY)]
     pub geometry: Geometry,
+    /// Which way text may go between the desktop's clipboard and those of people: Both, In, Out or None. The agent's own tools are within
+    /// the desktop.
+    #[arg(long, default_value = "Both", env = paths::env::CLIPBOARD)]
+    pub clipboard: Clipboard,
     /// UID of the Workspace; tokens for any other are refused.
     #[arg(long, env = paths::env::WORKSPACE_UID)]
     pub workspace_uid: String,

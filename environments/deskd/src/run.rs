@@ -1,6 +1,11 @@
 //! From an empty container to a desktop, and back.
 
-use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use a8s_wire::token::TokenVerifier;
 use anyhow::Context;
@@ -188,6 +193,7 @@ async fn furnish(parts: Parts, tokens: Option<TokenVerifier>, began: Instant) ->
         evidence: Evidence::new(began),
         fake,
         recorder,
+        shown: Mutex::default(),
         acting: tokio::sync::Mutex::default(),
         rfb,
         lease,

@@ -105,8 +105,9 @@ impl Seat {
         }
         let mut bytes = Vec::new();
         for (kind, message) in messages {
-            if pressed.observe(*kind, message) {
-                bytes.extend_from_slice(message);
+            let mut message = message.clone();
+            if pressed.observe(*kind, &mut message) {
+                bytes.extend(message);
             }
         }
         Ok(write(writer, &bytes).await?)

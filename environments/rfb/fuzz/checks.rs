@@ -18,7 +18,8 @@ pub fn client(data: &[u8]) {
         return;
     };
     let role = if choice & 1 == 0 { Role::Viewer } else { Role::Controller };
-    let policy = Policy { clipboard: choice & 2 != 0, resize: choice & 4 != 0 };
+    let policy =
+        Policy { paste: choice & 2 != 0, copy: choice & 32 != 0, resize: choice & 4 != 0, quality: None };
     let mut whole = Vec::new();
     if choice & 8 == 0 {
         whole.extend([VERSION.as_slice(), &[SECURITY_NONE, 0]].concat());
@@ -109,7 +110,7 @@ fn only_what_may_pass(passed: &[u8], policy: Policy, role: Role) {
             5 => (6, controls),
             6 => {
                 let length = i32::from_be_bytes([rest[4], rest[5], rest[6], rest[7]]).unsigned_abs();
-                (8 + length as usize, controls && policy.clipboard && length <= MAX_CUT_TEXT)
+                (8 + length as usize, controls && (policy.paste || policy.copy) && length <= MAX_CUT_TEXT)
             }
             248 => (9 + usize::from(rest[8]), rest[8] <= 64),
             251 => (24, controls && policy.resize && rest[6] == 1),

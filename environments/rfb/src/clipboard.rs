@@ -3,9 +3,12 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::rules::Policy;
+
 const TEXT: u32 = 1;
 const CAPS: u32 = 1 << 24;
 const REQUEST: u32 = 1 << 25;
+const PEEK: u32 = 1 << 26;
 const NOTIFY: u32 = 1 << 27;
 const PROVIDE: u32 = 1 << 28;
 
@@ -44,6 +47,21 @@ pub fn is_request(body: &[u8]) -> bool {
 pub fn is_notify(body: &[u8]) -> bool {
     crate::message::be32(body, 0)
         .is_some_and(|flags| flags & NOTIFY != 0 && flags & CAPS == 0 && flags & TEXT != 0)
+}
+
+/// Whether a whole client message moves text only in ways that are allowed.
+pub(crate) fn may_pass(message: &[u8], policy: Policy) -> bool {
+    let extended = message.get(4).is_some_and(|byte| byte & 0x80 != 0);
+    let flags = if extended { crate::message::be32(message, 8).unwrap_or_default() } else { PROVIDE };
+    if flags & CAPS != 0 {
+        return true;
+    }
+    (policy.paste || flags & (NOTIFY | PROVIDE) == 0) && (policy.copy || flags & (REQUEST | PEEK) == 0)
+}
+
+/// What a client says to get the server's text.
+pub fn request() -> Bytes {
+    message(&(REQUEST | TEXT).to_be_bytes())
 }
 
 /// What a server says to get a client's text.

@@ -1,5 +1,5 @@
-//! The server's side of the stream, for a client that announced only what is decoded here: Raw, CopyRect, `DesktopSize`, `LastRect`,
-//! fences and the clipboard. deskd keeps its picture of the desktop with it.
+//! The server's side of the stream, for a client that announced only what is decoded here: Raw, CopyRect, `DesktopSize` in both forms,
+//! `LastRect`, fences and the clipboard. deskd keeps its picture of the desktop with it.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -11,6 +11,8 @@ use crate::{
 const MAX_SIDE: u16 = 8192;
 const MAX_CUT_TEXT: u32 = 4 << 20;
 const MAX_NAME: u32 = 4096;
+/// Bytes that describe one screen of a desktop.
+const SCREEN: usize = 16;
 
 /// The server sent something that this client never asked for, or that cannot be true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +43,19 @@ impl Framebuffer {
     /// A black picture.
     pub fn new(width: u16, height: u16) -> Self {
         Self { width, height, pixels: vec![0; usize::from(width) * usize::from(height) * 4] }
+    }
+
+    /// Takes another size. What both have in common stays, so that nobody who looks before the next update sees nothing.
+    fn resize(&mut self, width: u16, height: u16) {
+        let mut resized = Self::new(width, height);
+        let common = usize::from(width.min(self.width)) * 4;
+        let (old, new) = (usize::from(self.width) * 4, usize::from(width) * 4);
+        if common > 0 {
+            for (to, from) in resized.pixels.chunks_mut(new).zip(self.pixels.chunks(old)) {
+                to[..common].copy_from_slice(&from[..common]);
+            }
+        }
+        *self = resized;
     }
 
     fn holds(&self, rect: Rect) -> bool {
@@ -244,8 +259,24 @@ impl Decoder {
                 if rect.w > MAX_SIDE || rect.h > MAX_SIDE {
                     return Err(DecodeError::Range);
                 }
-                *picture = Framebuffer::new(rect.w, rect.h);
+                picture.resize(rect.w, rect.h);
                 self.buffer.advance(HEAD);
+            }
+            encodings::EXTENDED_DESKTOP_SIZE => {
+                let Some(screens) = self.buffer.get(HEAD) else { return Ok(None) };
+                let length = HEAD + 4 + SCREEN * usize::from(*screens);
+                if self.buffer.len() < length {
+                    return Ok(None);
+                }
+                if rect.w > MAX_SIDE || rect.h > MAX_SIDE {
+                    return Err(DecodeError::Range);
+                }
+                self.buffer.advance(length);
+                // x says who asked for it, y whether it was refused; a size that did not change is told, too.
+                if rect.y != 0 || (rect.w, rect.h) == (picture.width, picture.height) {
+                    return Ok(Some(false));
+                }
+                picture.resize(rect.w, rect.h);
             }
             encodings::LAST_RECT => {
                 self.buffer.advance(HEAD);

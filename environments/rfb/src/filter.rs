@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    SECURITY_NONE, VERSION,
+    SECURITY_NONE, VERSION, clipboard,
     counts::Counts,
     encodings::{self, Announced},
     message::{Kind, Violation, measure},
@@ -151,7 +151,7 @@ impl Filter {
         rules::judge(kind, role, self.policy, self.announced)?;
         match kind {
             Kind::SetEncodings => {
-                let (rewritten, announced) = encodings::rewrite(&message, self.policy.clipboard);
+                let (rewritten, announced) = encodings::rewrite(&message, self.policy);
                 self.announced = announced;
                 return Ok(rewritten);
             }
@@ -161,8 +161,9 @@ impl Filter {
             Kind::Fence if message[4] & 0x80 != 0 && !self.announced.continuous => {
                 return Err(Reason::Unannounced);
             }
+            Kind::CutText if !clipboard::may_pass(&message, self.policy) => return Err(Reason::Policy),
             Kind::SetDesktopSize => size::clamp(&mut message)?,
-            Kind::Key | Kind::Pointer | Kind::QemuKey if !self.pressed.observe(kind, &message) => {
+            Kind::Key | Kind::Pointer | Kind::QemuKey if !self.pressed.observe(kind, &mut message) => {
                 return Err(Reason::Excess);
             }
             _ => {}

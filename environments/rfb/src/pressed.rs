@@ -25,7 +25,10 @@ pub struct Pressed {
 
 impl Pressed {
     /// Learns from a whole message that is about to be passed on. False: the message must be dropped instead.
-    pub fn observe(&mut self, kind: Kind, message: &[u8]) -> bool {
+    ///
+    /// A key that is held keeps the symbol with which it went down, whatever the client calls it later: the X server finds some keys by
+    /// their code and some by their symbol, and would not find one that changed its name.
+    pub fn observe(&mut self, kind: Kind, message: &mut [u8]) -> bool {
         match kind {
             Kind::Key => {
                 let symbol = be32(message, 4).unwrap_or_default();
@@ -34,7 +37,11 @@ impl Pressed {
             Kind::QemuKey => {
                 let symbol = be32(message, 4).unwrap_or_default();
                 let code = be32(message, 8).unwrap_or_default();
-                self.key(Key::Qemu { symbol, code }, be16(message, 2) != Some(0))
+                let named = self.named(code).unwrap_or(symbol);
+                if let Some(field) = message.get_mut(4..8) {
+                    field.copy_from_slice(&named.to_be_bytes());
+                }
+                self.key(Key::Qemu { symbol: named, code }, be16(message, 2) != Some(0))
             }
             Kind::Pointer => {
                 self.buttons = message.get(1).copied().unwrap_or_default();
@@ -46,16 +53,18 @@ impl Pressed {
         }
     }
 
+    /// The symbol of the held key with this code. 0 is the code of no key.
+    fn named(&self, code: u32) -> Option<u32> {
+        self.keys.iter().find_map(|held| match held {
+            Key::Qemu { symbol, code: held } if *held == code && code != 0 => Some(*symbol),
+            _ => None,
+        })
+    }
+
     fn key(&mut self, key: Key, down: bool) -> bool {
-        let same = |held: &Key| match (*held, key) {
-            (Key::Symbol(a), Key::Symbol(b)) | (Key::Qemu { code: a, .. }, Key::Qemu { code: b, .. }) => {
-                a == b
-            }
-            _ => false,
-        };
         if !down {
-            self.keys.retain(|held| !same(held));
-        } else if !self.keys.iter().any(same) {
+            self.keys.retain(|held| *held != key);
+        } else if !self.keys.contains(&key) {
             if self.keys.len() >= MAX_KEYS {
                 return false;
             }
@@ -103,11 +112,11 @@ mod tests {
     #[test]
     fn what_is_held_is_let_go_in_reverse_order_and_only_once() {
         let mut pressed = Pressed::default();
-        pressed.observe(Kind::Key, &encode::key(0xffe3, true));
-        pressed.observe(Kind::Key, &encode::key(0x63, true));
-        pressed.observe(Kind::Key, &encode::key(0x64, true));
-        pressed.observe(Kind::Key, &encode::key(0x64, false));
-        pressed.observe(Kind::Pointer, &encode::pointer(1, 30, 40));
+        pressed.observe(Kind::Key, &mut encode::key(0xffe3, true));
+        pressed.observe(Kind::Key, &mut encode::key(0x63, true));
+        pressed.observe(Kind::Key, &mut encode::key(0x64, true));
+        pressed.observe(Kind::Key, &mut encode::key(0x64, false));
+        pressed.observe(Kind::Pointer, &mut encode::pointer(1, 30, 40));
         let mut expected = encode::key(0x63, false).to_vec();
         expected.extend(encode::key(0xffe3, false));
         expected.extend(encode::pointer(0, 30, 40));
@@ -118,17 +127,32 @@ mod tests {
     }
 
     #[test]
-    fn a_qemu_key_is_released_by_its_code() {
+    fn a_key_with_a_code_keeps_its_first_symbol_until_it_is_released() {
         let mut pressed = Pressed::default();
-        let down = [255, 0, 0, 1, 0, 0, 0, 0x61, 0, 0, 0, 30];
-        pressed.observe(Kind::QemuKey, &down);
-        assert_eq!(pressed.release(), [255, 0, 0, 0, 0, 0, 0, 0x61, 0, 0, 0, 30].as_slice());
+        pressed.observe(Kind::QemuKey, &mut encode::qemu_key(0x61, 30, true));
+        let mut repeated = encode::qemu_key(0x41, 30, true);
+        pressed.observe(Kind::QemuKey, &mut repeated);
+        assert_eq!(repeated, encode::qemu_key(0x61, 30, true));
+        assert_eq!(pressed.clone().release(), encode::qemu_key(0x61, 30, false).as_slice());
+        let mut up = encode::qemu_key(0x41, 30, false);
+        pressed.observe(Kind::QemuKey, &mut up);
+        assert_eq!(up, encode::qemu_key(0x61, 30, false));
+        assert!(!pressed.any());
+    }
+
+    #[test]
+    fn keys_without_a_code_are_told_apart_by_their_symbols() {
+        let mut pressed = Pressed::default();
+        pressed.observe(Kind::QemuKey, &mut encode::qemu_key(0x61, 0, true));
+        pressed.observe(Kind::QemuKey, &mut encode::qemu_key(0x62, 0, true));
+        let up = [encode::qemu_key(0x62, 0, false), encode::qemu_key(0x61, 0, false)].concat();
+        assert_eq!(pressed.release(), up);
     }
 
     #[test]
     fn nobody_holds_more_keys_than_a_keyboard_has() {
         let mut pressed = Pressed::default();
-        let taken = (0..1000).filter(|n| pressed.observe(Kind::Key, &encode::key(*n, true))).count();
+        let taken = (0..1000).filter(|n| pressed.observe(Kind::Key, &mut encode::key(*n, true))).count();
         assert_eq!(taken, MAX_KEYS);
     }
 }

@@ -16,9 +16,13 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Put text into the desktop's clipboard.
-    pub clipboard: bool,
+    pub paste: bool,
+    /// Ask for the text in it. A server that sends text unasked must be kept from it by itself.
+    pub copy: bool,
     /// Change the size of the desktop.
     pub resize: bool,
+    /// Best quality of the picture, 0 to 9, whatever the client asks for. This holds for viewers, too.
+    pub quality: Option<u8>,
 }
 
 /// Why a message is not passed on. The connection goes on.
@@ -67,8 +71,8 @@ pub fn judge(kind: Kind, role: Role, policy: Policy, announced: Announced) -> Re
         Kind::Key | Kind::QemuKey => controls,
         // 7.5.5
         Kind::Pointer => controls,
-        // 7.5.6, and "Extended Clipboard Pseudo-Encoding".
-        Kind::CutText => controls.and(require(policy.clipboard, Reason::Policy)),
+        // 7.5.6, and "Extended Clipboard Pseudo-Encoding": which way is said in the message, see `clipboard::may_pass`.
+        Kind::CutText => controls.and(require(policy.paste || policy.copy, Reason::Policy)),
         // "EnableContinuousUpdates": the server takes it only from a client that can be measured by fences.
         Kind::ContinuousUpdates => require(announced.continuous, Reason::Unannounced),
         // "ClientFence": viewers' too, since the server measures each connection by it. One that asks for an answer: see `Filter`.

@@ -13,8 +13,8 @@ use a8s_rfb::{
 
 use Outcome::{Becomes, Closes, Dropped, Passes};
 
-const ALL: Policy = Policy { clipboard: true, resize: true };
-const NONE: Policy = Policy { clipboard: false, resize: false };
+const ALL: Policy = Policy { paste: true, copy: true, resize: true, quality: None };
+const NONE: Policy = Policy { paste: false, copy: false, resize: false, quality: None };
 
 #[derive(Debug, PartialEq)]
 enum Outcome {
@@ -218,6 +218,25 @@ fn what_the_policy_does_not_grant_a_controller_does_not_send() {
 }
 
 #[test]
+fn the_clipboard_goes_only_the_way_that_it_may() {
+    let way = |paste, copy, message: &[u8]| {
+        let policy = Policy { paste, copy, resize: false, quality: None };
+        outcome(policy, Role::Controller, &announced(), message) == Passes
+    };
+    let (gives, asks) =
+        ([encode::cut_text(b"x"), clipboard::notify(), clipboard::provide("x")], clipboard::request());
+    for message in &gives {
+        assert!(way(true, false, message) && !way(false, true, message), "{message:?}");
+    }
+    assert!(way(false, true, &asks) && !way(true, false, &asks));
+    // Neither moves a text; both begin with it.
+    let clipboard = encodings::write(&[encodings::EXTENDED_CLIPBOARD, -223]);
+    for (paste, copy) in [(true, false), (false, true)] {
+        assert!(way(paste, copy, &clipboard::caps()) && way(paste, copy, &clipboard));
+    }
+}
+
+#[test]
 fn what_a_client_did_not_announce_the_server_would_close_on_and_never_sees() {
     let unannounced = |message: &[u8]| outcome(ALL, Role::Controller, &[], message);
     let dropped = |kind| Dropped(kind, Reason::Unannounced);
@@ -272,7 +291,7 @@ fn only_what_the_allow_list_names_is_announced() {
     for encoding in (-1000..1000).chain(kept.clone()) {
         let (rewritten, _) = encodings::rewrite(
             &encodings::write(&[encoding, encodings::FENCE, encodings::CONTINUOUS_UPDATES]),
-            true,
+            ALL,
         );
         let named = rewritten[4..].chunks_exact(4).any(|chunk| chunk == encoding.to_be_bytes());
         assert_eq!(named, kept.contains(&encoding), "{encoding}");

@@ -15,7 +15,7 @@ use a8s_rfb::{
 };
 use proptest::prelude::*;
 
-const ALL: Policy = Policy { clipboard: true, resize: true };
+const ALL: Policy = Policy { paste: true, copy: true, resize: true, quality: None };
 
 fn run(filter: &mut Filter, input: &[u8], role: Role, now: Instant) -> Result<Vec<u8>, Violation> {
     filter.push(input);
@@ -133,7 +133,8 @@ fn the_session_is_always_shared_and_only_version_3_8_without_security_is_spoken(
 
 #[test]
 fn a_controller_sends_keys_pointer_and_clipboard_but_never_power_control() {
-    let mut filter = established(Policy { clipboard: true, resize: false }, Role::Controller);
+    let mut filter =
+        established(Policy { paste: true, copy: true, resize: false, quality: None }, Role::Controller);
     let now = Instant::now();
     let allowed = [
         encode::key(65, true).to_vec(),

@@ -12,6 +12,51 @@ pub enum Holder {
     User,
 }
 
+/// Which way text may go between the clipboard of the desktop and those of the people who control it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Clipboard {
+    /// Both ways.
+    #[default]
+    Both,
+    /// Into the desktop only.
+    In,
+    /// Out of the desktop only.
+    Out,
+    /// Neither.
+    None,
+}
+
+impl Clipboard {
+    /// Whether people may put text into the desktop's clipboard.
+    pub fn goes_in(self) -> bool {
+        matches!(self, Self::Both | Self::In)
+    }
+
+    /// Whether people get what is copied in the desktop.
+    pub fn comes_out(self) -> bool {
+        matches!(self, Self::Both | Self::Out)
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    fn is_both(&self) -> bool {
+        *self == Self::Both
+    }
+}
+
+impl std::str::FromStr for Clipboard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "Both" => Ok(Self::Both),
+            "In" => Ok(Self::In),
+            "Out" => Ok(Self::Out),
+            "None" => Ok(Self::None),
+            _ => Err(format!("{text:?} is none of Both, In, Out and None")),
+        }
+    }
+}
+
 /// The control lease as deskd enforces it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -70,6 +115,9 @@ pub struct DeskState {
     /// The desktop is being recorded at this moment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recording: bool,
+    /// Which way the clipboard's text may go.
+    #[serde(default, skip_serializing_if = "Clipboard::is_both")]
+    pub clipboard: Clipboard,
     /// RFC 3339 time of the last key or pointer event that a person sent with effect; absent before the first. The agent's input is not
     /// counted, and what a viewer without the lease does is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,7 @@ pub mod request;
 pub mod runner;
 pub mod token;
 
-pub use desk::{AUDIENCE, ControlState, DeskState, FirstFrame, Holder, SetControl};
+pub use desk::{AUDIENCE, Clipboard, ControlState, DeskState, FirstFrame, Holder, SetControl};
 pub use event::{Event, EventBody, EventId};
 pub use grants::{Grant, GrantKind, Grants, Header};
 pub use launch::{Launch, Launched};

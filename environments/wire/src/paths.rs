@@ -48,6 +48,9 @@ pub mod env {
     pub const SESSION: &str = "A8S_SESSION";
     /// Width and height of the desktop in pixels, `1280x800`.
     pub const GEOMETRY: &str = "A8S_DESKTOP_GEOMETRY";
+    /// Which way text may go between the desktop's clipboard and those of people: `Both`, `In`, `Out` or `None`. The desktop's container
+    /// only; absent: `Both`.
+    pub const CLIPBOARD: &str = "A8S_DESKTOP_CLIPBOARD";
     /// Conversation epoch, decimal; it grows by one with every restore.
     pub const EPOCH: &str = "A8S_EPOCH";
     /// Name of the Snapshot, or of the Workspace, that the volume was made from; absent or empty if it began empty. The runner then compares

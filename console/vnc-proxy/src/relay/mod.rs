@@ -5,6 +5,7 @@ mod pulse;
 mod up;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::AccessError,
@@ -18,24 +19,31 @@ use crate::{
 use pulse::Pulse;
 use up::Up;
 
-/// Relays until one side ends or must be ended; `None` if the browser closed. `began` is when the stream was asked for.
-pub async fn run(
-    proxy: &Proxy,
-    reader: &mut Reader,
-    writer: &mut Writer,
-    desktop: Desktop,
-    grant: &Grant,
-    began: std::time::Instant,
-) -> Option<Close> {
+/// A stream that is to be relayed.
+pub struct Open<'a> {
+    /// Its other end.
+    pub desktop: Desktop,
+    /// Who may do what.
+    pub grant: &'a Grant,
+    /// Cancelled when the person needs its place.
+    pub replaced: &'a CancellationToken,
+    /// When it was asked for.
+    pub began: std::time::Instant,
+}
+
+/// Relays until one side ends or must be ended; `None` if the browser closed.
+pub async fn run(proxy: &Proxy, reader: &mut Reader, writer: &mut Writer, open: Open<'_>) -> Option<Close> {
+    let Open { desktop, grant, replaced, began } = open;
     let (from_desktop, to_desktop) = tokio::io::split(desktop.stream);
-    let mut up = Up::new(to_desktop, grant.mode);
+    let mut up = Up::new(proxy, to_desktop, grant.mode);
     let pulse = Pulse::new(Instant::now());
     let close = tokio::select! {
         close = up.run(proxy, reader, &pulse, began) => close,
         close = down::run(proxy, from_desktop, desktop.already, writer, &pulse) => Some(close),
         close = watch(proxy, grant) => Some(close),
+        () = replaced.cancelled() => Some(Close::Replaced),
     };
-    up.release().await;
+    up.finish().await;
     close
 }
 

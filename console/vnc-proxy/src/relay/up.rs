@@ -1,4 +1,4 @@
-//! Browser to desktop: whole messages that the role may send, and at the end the release of what is held down.
+//! Browser to desktop: whole messages that the role may send.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,7 @@ use crate::{
     socket::{Event, Reader},
 };
 
-const RELEASE_LIMIT: Duration = Duration::from_secs(1);
-const POLICY: Policy = Policy { clipboard: true, resize: false };
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The way to the desktop.
 pub struct Up {
@@ -33,13 +32,16 @@ pub struct Up {
 
 impl Up {
     /// At the beginning of RFB's handshake.
-    pub fn new(desktop: WriteHalf<TlsStream<TcpStream>>, mode: Mode) -> Self {
+    pub fn new(proxy: &Proxy, desktop: WriteHalf<TlsStream<TcpStream>>, mode: Mode) -> Self {
         let role = match mode {
             Mode::View => Role::Viewer,
             // Whether this person holds the lease now is deskd's knowledge; here it matters that they may.
             Mode::Control => Role::Controller,
         };
-        Self { desktop, filter: Filter::new(POLICY), role, out: BytesMut::new() }
+        let quality = if mode == Mode::View { proxy.view_quality } else { None };
+        // Which way the clipboard may go is deskd's knowledge, too.
+        let policy = Policy { paste: true, copy: true, resize: true, quality };
+        Self { desktop, filter: Filter::new(policy), role, out: BytesMut::new() }
     }
 
     /// Passes on until the browser leaves (`None`) or must be cut.
@@ -127,15 +129,14 @@ impl Up {
         self.desktop.flush().await
     }
 
-    /// Lets go of keys and buttons and says goodbye. deskd does the same when it sees the end of the stream; this is for the case that
-    /// it sees it late.
-    pub async fn release(&mut self) {
-        self.out.unsplit(BytesMut::from(&self.filter.release()[..]));
+    /// Sends what was allowed, and says goodbye. What the browser held down is let go by deskd, and by nobody else: only deskd knows what
+    /// of it ever reached the display, and a button that "is let go" where this person pointed long ago would move the pointer there.
+    pub async fn finish(&mut self) {
         let goodbye = async {
             self.flush().await?;
             self.desktop.shutdown().await
         };
         // The desktop may be gone, which is one reason to be here.
-        let _ = tokio::time::timeout(RELEASE_LIMIT, goodbye).await;
+        let _ = tokio::time::timeout(GOODBYE_LIMIT, goodbye).await;
     }
 }

@@ -150,6 +150,15 @@ impl World {
 
     /// With another limit of upgrades.
     pub async fn limited(change: impl FnOnce(&mut Timing), rates: Rates) -> Self {
+        Self::of(change, rates, Limits::new(2, 16)).await
+    }
+
+    /// With room for many, and other time limits.
+    pub async fn roomy(change: impl FnOnce(&mut Timing)) -> Self {
+        Self::of(change, Rates::new(1000), Limits::new(100, 100)).await
+    }
+
+    async fn of(change: impl FnOnce(&mut Timing), rates: Rates, limits: Limits) -> Self {
         // Tests share a process; the first one installs the provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
@@ -168,7 +177,8 @@ impl World {
             origins: Origins { allowed: vec![ORIGIN.into()], same_host: false },
             upstream: Upstream::load(&dir.path().join("ca.crt"), &dir.path().join("signing.key"), port)
                 .unwrap(),
-            limits: Limits::new(2, 16),
+            limits,
+            view_quality: Some(4),
             rates,
             metrics: Metrics::default(),
             timing,

@@ -6,7 +6,9 @@ import { fill, h, setText, visible } from "../dom.ts";
 import { Meter } from "../live/meter.ts";
 import { AUTO, follow, knobs, remember, remembered, type Auto, type Choice, type Sample } from "../live/quality.ts";
 import { complain } from "../toast.ts";
+import type { ClipboardRule } from "../types.ts";
 import { Clipboard } from "./desktop/clipboard.ts";
+import { Fit } from "./desktop/fit.ts";
 import { Keys } from "./desktop/keys.ts";
 import { Picture } from "./desktop/picture.ts";
 import { Stream, type Phase } from "./desktop/stream.ts";
@@ -22,6 +24,8 @@ export interface DesktopWish {
   mine: boolean;
   /** Who sees the desktop. */
   audience: readonly string[];
+  /** Which way the clipboard's text may go. */
+  clipboard: ClipboardRule;
 }
 
 /** Where choices are kept; some browsers forbid even to ask. */
@@ -48,8 +52,9 @@ export class Desktop {
   private readonly toolbar: Toolbar;
   private readonly clipboard: Clipboard;
   private readonly keys = new Keys();
+  private readonly fit: Fit;
   private readonly meter = new Meter((sample, shown) => this.measured(sample, shown));
-  private wish: DesktopWish = { workspace: undefined, running: false, why: "Loading", mine: false, audience: [] };
+  private wish: DesktopWish = { workspace: undefined, running: false, why: "Loading", mine: false, audience: [], clipboard: "Both" };
   private phase: Phase = { kind: "idle" };
   private choice: Choice;
   private auto: Auto = AUTO;
@@ -67,7 +72,8 @@ export class Desktop {
   ) {
     this.choice = remembered(storage());
     this.clipboard = new Clipboard(() => this.panel());
-    this.toolbar = new Toolbar(holder, this.clipboard.button, readOnly, this.choice, {
+    this.fit = new Fit(this.target, storage());
+    this.toolbar = new Toolbar(holder, this.clipboard.button, readOnly, this.choice, this.fit.wanted, {
       watching: (yes) => {
         this.watching = yes;
         this.grant();
@@ -86,6 +92,7 @@ export class Desktop {
         this.dragging = yes;
         this.size();
       },
+      match: (yes) => this.fit.want(yes),
       full: () => void this.fullScreen(),
     });
     this.stream = new Stream(this.target, namespace, readOnly, {
@@ -121,6 +128,7 @@ export class Desktop {
   close(): void {
     this.keys.release();
     this.keys.close();
+    this.fit.close();
     this.meter.stop();
     this.stream.close();
   }
@@ -131,6 +139,7 @@ export class Desktop {
     this.wish = wish;
     if (gained) this.watching = false;
     this.toolbar.audience(wish.audience);
+    this.clipboard.obey(wish.clipboard);
     this.stream.want(wish.running ? wish.workspace : undefined);
     if (!wish.running || wish.workspace === undefined) this.say(wish.why, "", /starting|loading|pending|provisioning/i.test(wish.why), false);
     this.grant();
@@ -148,12 +157,17 @@ export class Desktop {
       case "waiting": {
         const { why, help, again } = phase.ending;
         const hint = help ?? (this.wish.mine && !this.readOnly ? "What you type goes nowhere meanwhile." : "");
-        this.say(again === "later" ? why : `${why}. Trying again`, hint, again !== "later", again !== "now");
+        const patient = again === "later" || again === "never";
+        this.say(patient ? why : `${why}. Trying again`, hint, !patient, again !== "now");
         break;
       }
       case "live":
         this.say("", "", false, false);
-        this.picture.drawn(this.target, () => this.box.classList.toggle("offline", this.phase.kind !== "live"));
+        this.picture.drawn(this.target, () => {
+          this.box.classList.toggle("offline", this.phase.kind !== "live");
+          // Before the first picture nobody knows whether the desktop takes a size.
+          this.fit.follow();
+        });
         break;
     }
     if (phase.kind === "live") this.meter.start();
@@ -184,6 +198,7 @@ export class Desktop {
       if (allowed && !this.elsewhere()) rfb.focus({ preventScroll: true });
       else if (focused) rfb.blur();
     }
+    this.fit.use(touched ? rfb : undefined);
     this.size();
   }
 
@@ -215,7 +230,7 @@ export class Desktop {
     if (this.choice === "Auto") this.applyQuality();
   }
 
-  /** The picture is fitted, or cut; the desktop itself never changes its size for a viewer. */
+  /** The picture is fitted, or cut; the desktop itself changes its size only for who controls it, see `Fit`. */
   private size(rfb = this.stream.rfb): void {
     // Whoever cannot touch the desktop has no other use for dragging.
     const dragging = this.actual && this.clipped && (this.dragging || (rfb?.viewOnly ?? true));

@@ -6,7 +6,7 @@ import { h, icon, setText, visible } from "../dom.ts";
 import { shortUser, tone } from "../format.ts";
 import { Feed } from "../feed.ts";
 import type { View } from "../main.ts";
-import { audience, control, currentTurn, isAsleep, isChatting, isRunning, plan, stateWord, waiting, type Model } from "../model.ts";
+import { audience, clipboardRule, control, currentTurn, isAsleep, isChatting, isRunning, plan, stateWord, waiting, type Model } from "../model.ts";
 import { hashFor } from "../route.ts";
 import { acting, complain, toast } from "../toast.ts";
 import { condition, isTrue, type Session } from "../types.ts";
@@ -157,7 +157,7 @@ export class SessionView implements View {
 
     this.chat.update(conversation(model, { mine: held.mine && desktopUp, ready: desktopUp && !over }), plan(model), word !== "Finished" || running);
     this.composer.update(running, over, isChatting(model));
-    this.desktop.update({ workspace: workspace?.metadata.name, running: desktopUp, why: this.absence(model, word), mine: held.mine, audience: desktopUp ? audience(model) : [] });
+    this.desktop.update({ workspace: workspace?.metadata.name, running: desktopUp, why: this.absence(model, word), mine: held.mine, audience: desktopUp ? audience(model) : [], clipboard: clipboardRule(model) });
     this.results.update(model, Date.now());
   }
 

@@ -4,7 +4,7 @@ import { api, ApiError } from "../api.ts";
 import { h, icon, setText, visible } from "../dom.ts";
 import { clock, shortUser } from "../format.ts";
 import type { View } from "../main.ts";
-import { audience, control, emptyModel } from "../model.ts";
+import { audience, clipboardRule, control, emptyModel } from "../model.ts";
 import { acting } from "../toast.ts";
 import { condition, isTrue, type Invitation } from "../types.ts";
 import { Desktop } from "./desktop.ts";
@@ -81,7 +81,7 @@ export class SharedView implements View {
     if (!gone) return;
     for (const element of [this.take, this.hand]) visible(element, false);
     setText(this.holder, "Desktop");
-    this.desktop?.update({ workspace: undefined, running: false, why: "The desktop is not shared with you", mine: false, audience: [] });
+    this.desktop?.update({ workspace: undefined, running: false, why: "The desktop is not shared with you", mine: false, audience: [], clipboard: "Both" });
   }
 
   private draw({ share, workspace }: Invitation): void {
@@ -102,7 +102,7 @@ export class SharedView implements View {
     visible(this.take, may && running && !mine);
     visible(this.hand, may && mine);
     const why = !shared ? (condition(share, "Ready")?.message ?? "Starting") : (condition(workspace, "Ready")?.message ?? "") || "The desktop does not run";
-    this.desktop.update({ workspace: workspace?.metadata.name, running, why, mine, audience: there });
+    this.desktop.update({ workspace: workspace?.metadata.name, running, why, mine, audience: there, clipboard: clipboardRule(model) });
   }
 }
 

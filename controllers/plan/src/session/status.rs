@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
 use super::{Choice, Live, Observed, began, lost::Lost, usage};
-use crate::{Env, Notice, chat::Stage, workspace::asleep};
+use crate::{Env, Notice, chat::Stage, settings, workspace::asleep};
 
 /// A missing reference may be on its way with the same `kubectl apply`; after this time a person has to help.
 const PATIENCE_SECONDS: i64 = 30;
@@ -101,6 +101,7 @@ pub(super) fn status(
     }
     finished(&mut new, seen, lost.is_some(), waits(&facts.asked), env, &mut notices);
     usage::limited(&mut new, seen, env, &mut notices);
+    overruled(&mut new, seen, env, &mut notices);
     match &stalled {
         Some((reason, text)) => {
             conditions::set(
@@ -215,6 +216,21 @@ fn finished(
         new.observed_generation,
         env.now,
     );
+}
+
+/// Says what the Environment does not let the Session have.
+fn overruled(new: &mut SessionStatus, seen: &Observed, env: &Env, notices: &mut Vec<Notice>) {
+    let chosen = new.environment.as_ref();
+    let environment = seen.environments.iter().find(|e| Some(&e.name_any()) == chosen);
+    let Some((reason, text)) = environment.and_then(|e| settings::overruled(&seen.session, e)) else {
+        return conditions::clear(&mut new.conditions, ConditionType::Overruled);
+    };
+    let held = conditions::get(&new.conditions, ConditionType::Overruled);
+    if held.is_none_or(|held| held.reason != reason.as_str()) {
+        notices.push(Notice { warning: true, reason, note: text.clone() });
+    }
+    let (kind, generation) = (ConditionType::Overruled, new.observed_generation);
+    conditions::set(&mut new.conditions, kind, Status::True, reason, text, generation, env.now);
 }
 
 /// What the conditions and words are made from.

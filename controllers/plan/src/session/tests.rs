@@ -387,3 +387,25 @@ fn an_agent_that_cannot_be_run_as_asked_is_said_to_be_stalled_and_why() {
     let status = status_of(&seen, 1);
     assert!(conditions::get(&status.conditions, ConditionType::Stalled).is_none());
 }
+
+#[test]
+fn a_recording_that_the_environment_refuses_or_enforces_is_said_until_the_session_asks_for_it_no_more() {
+    for (rule, wanted, reason) in
+        [("Never", "Enabled", "RecordingRefused"), ("Always", "Disabled", "RecordingEnforced")]
+    {
+        let mut seen = seen(json!({"goal": "g", "policy": {"recording": wanted}}));
+        seen.environments[0].spec.recording = from_value(json!(rule)).unwrap();
+        let first = plan(&seen, &env_at(0));
+        let status = first.status.clone().unwrap();
+        assert_eq!(self::reason(&status, ConditionType::Overruled), ("True".to_owned(), reason.to_owned()));
+        let text = &conditions::get(&status.conditions, ConditionType::Overruled).unwrap().message;
+        assert!(text.contains("Environment desktop"), "{text}");
+        let told =
+            |plan: &Plan<SessionStatus>| plan.notices.iter().filter(|n| n.reason.as_str() == reason).count();
+        assert_eq!(told(&first), 1);
+        seen.session.status = Some(status);
+        assert_eq!(told(&plan(&seen, &env_at(1))), 0, "it is said once");
+        seen.session.spec.policy = None;
+        assert!(conditions::get(&status_of(&seen, 2).conditions, ConditionType::Overruled).is_none());
+    }
+}

@@ -1,7 +1,7 @@
 //! The control lease. The spec says who shall hold it, deskd enforces it, the status repeats what deskd confirmed and nothing else.
 
-use a8s_crds::{ControlHolder, ControlStatus, Workspace, conditions::Reason};
-use a8s_wire::{ControlState, DeskState, Holder, SetControl};
+use a8s_crds::{ClipboardRule, ControlHolder, ControlStatus, Workspace, conditions::Reason};
+use a8s_wire::{Clipboard, ControlState, DeskState, Holder, SetControl};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -92,6 +92,12 @@ fn confirmed(desk: &DeskState) -> ControlStatus {
         since: held.since.parse::<Timestamp>().ok().map(Time),
         summary: Some(summary(holder, held.user.as_deref(), held.private)),
         audience: desk.audience.clone(),
+        clipboard: match desk.clipboard {
+            Clipboard::Both => None,
+            Clipboard::In => Some(ClipboardRule::In),
+            Clipboard::Out => Some(ClipboardRule::Out),
+            Clipboard::None => Some(ClipboardRule::None),
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pod. It fits PodSecurity `restricted`; `ARCHITECTURE.md` shows who sees which volume.
 
-use a8s_crds::{DesktopSize, Environment, PodSettings, Resources, names};
+use a8s_crds::{ClipboardRule, DesktopSize, Environment, PodSettings, Resources, names};
 use a8s_wire::paths::{self, env};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -41,6 +41,11 @@ pub(crate) fn pod(observed: &Observed, environment: &Environment, plan: &Env) ->
     ]);
     desktop["ports"] = json!([{"name": "deskd", "containerPort": paths::DESKD_PORT, "protocol": "TCP"}]);
     desktop["readinessProbe"] = probe(paths::DESKD_PORT);
+    if let (Some(variables), rule) = (desktop["env"].as_array_mut(), spec.clipboard)
+        && rule != ClipboardRule::Both
+    {
+        variables.push(json!({"name": env::CLIPBOARD, "value": rule}));
+    }
     if let Some(resources) = resources {
         desktop["resources"] = limits(resources);
     }

@@ -77,8 +77,11 @@ fn arguments(command: &mut Command, options: &Options, rfb: &Path, xauthority: &
     // Without AlwaysShared one client can disconnect all others; the blacklist would lock everybody out after five aborted
     // handshakes, since all peers of a unix socket have the same address; AllowOverride would let X clients change these settings.
     command.args(["-AlwaysShared", "-UseBlacklist=0", "-AllowOverride="]);
-    // The agent's coordinates stay valid only if nobody resizes the desktop.
-    command.args(["-AcceptSetDesktopSize=0", "-FrameRate", "120", "-MaxCutText", "1048576"]);
+    command.args(["-FrameRate", "120", "-MaxCutText", "1048576"]);
+    if !options.clipboard.comes_out() {
+        // It sends what is copied to every client, unasked. Nothing is told to stop what goes in: the agent pastes, too.
+        command.arg("-SendCutText=0");
+    }
     command.args(["-nolisten", "tcp", "-nolisten", "local", "-noreset", "-s", "0"]);
     // GLX costs 50 MB; without XTEST there is no way round the RFB socket for injected input.
     command.args(["-extension", "GLX", "-extension", "XTEST"]);

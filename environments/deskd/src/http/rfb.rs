@@ -23,7 +23,6 @@ use crate::{
 };
 
 const CHUNK: usize = 64 * 1024;
-const POLICY: Policy = Policy { clipboard: true, resize: false };
 
 /// `GET /v1/rfb`.
 pub async fn upgrade(State(desk): State<Arc<Desk>>, mut request: Request) -> Result<Response, Refused> {
@@ -43,7 +42,11 @@ pub async fn upgrade(State(desk): State<Arc<Desk>>, mut request: Request) -> Res
     })?;
     let (from_display, to_display) = display.into_split();
     let control = claims.allows(Scope::Control);
-    let seat = Arc::new(Seat::person(claims.sub.clone(), control, Filter::new(POLICY), to_display));
+    let clipboard = desk.options.clipboard;
+    // Of whoever controls. While the agent does, nobody resizes: its coordinates are those of the last picture.
+    let policy =
+        Policy { paste: clipboard.goes_in(), copy: clipboard.comes_out(), resize: true, quality: None };
+    let seat = Arc::new(Seat::person(claims.sub.clone(), control, Filter::new(policy), to_display));
     let seated = desk.lease.seat(seat.clone());
     // Asked after the seat is known to the lease: a change in between would otherwise miss this connection.
     auth::may_see(&desk, &claims)?;

@@ -70,16 +70,18 @@ pub async fn run(desk: &Desk, hands: &Hands, call: Call) -> CallToolResult {
     let outcome = perform(desk, hands, &call).await;
     hands.finish().await;
     match outcome {
-        Ok((value, shot)) => match image(desk, hands, shot).await {
+        Ok((mut value, shot)) => match image(desk, hands, shot).await {
             Ok(image) => {
+                note(&mut value, image.as_ref().and_then(|_| desk.resized()));
                 let content = image.into_iter().chain([ContentBlock::text(value.to_string())]);
                 CallToolResult::success(content.collect())
             }
             Err(error) => failure(Failed::from(error), None),
         },
-        Err(failed) => {
+        Err(mut failed) => {
             // A picture is a help here, not what was asked for.
             let image = image(desk, hands, failed.shot).await.ok().flatten();
+            note(&mut failed.details, image.as_ref().and_then(|_| desk.resized()));
             failure(failed, image)
         }
     }
@@ -110,12 +112,20 @@ async fn perform(desk: &Desk, hands: &Hands, call: &Call) -> Result<(Value, Shot
         }
     };
     if let Some(user) = handed_back {
-        value["note"] = json!(format!("control was handed back by {user}"));
+        note(&mut value, Some(format!("control was handed back by {user}")));
         if shot == Shot::None {
             shot = Shot::Screen;
         }
     }
     Ok((value, shot))
+}
+
+/// Says something beside what was asked for.
+fn note(value: &mut Value, text: Option<String>) {
+    if let Some(text) = text {
+        let before = value["note"].as_str().map(|before| format!("{before}; ")).unwrap_or_default();
+        value["note"] = json!(before + &text);
+    }
 }
 
 /// What a recording tells of a call. A batch tells of each action when it comes to it.
@@ -208,7 +218,8 @@ fn failure(failed: Failed, image: Option<ContentBlock>) -> CallToolResult {
         Some(index) => format!(" (action {} of the batch; what came before it was done)", index + 1),
         None => String::new(),
     };
-    let text = ContentBlock::text(format!("{}: {error}{progress}", error.code()));
+    let noted = details["note"].as_str().map(|note| format!(" ({note})")).unwrap_or_default();
+    let text = ContentBlock::text(format!("{}: {error}{progress}{noted}", error.code()));
     let mut result = CallToolResult::error([text].into_iter().chain(image).collect());
     details["error"] = json!(error.code());
     match &error {

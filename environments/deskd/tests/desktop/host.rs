@@ -39,32 +39,37 @@ pub struct Host {
     pub dir: tempfile::TempDir,
     pub address: std::net::SocketAddr,
     pub display: u32,
-    backend: &'static str,
+    arguments: Vec<&'static str>,
     pub certificate: rustls::pki_types::CertificateDer<'static>,
-    key: SigningKey,
+    pub key: SigningKey,
     process: Child,
 }
 
 impl Host {
     /// With a real X server.
     pub async fn start() -> Self {
-        Self::begin("xvnc").await
+        Self::with(&[]).await
+    }
+
+    /// With a real X server and more arguments.
+    pub async fn with(arguments: &[&'static str]) -> Self {
+        Self::begin([&["--backend", "xvnc"], arguments].concat()).await
     }
 
     /// With the fake display.
     pub async fn fake() -> Self {
-        Self::begin("fake").await
+        Self::begin(vec!["--backend", "fake"]).await
     }
 
-    async fn begin(backend: &'static str) -> Self {
+    async fn begin(arguments: Vec<&'static str>) -> Self {
         // Tests share a process; the first one installs the provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let key = SigningKey::from_bytes(&[7; 32]);
         let certificate = prepare(&dir, &key);
         let display = free_display();
-        let (process, address) = spawn(&dir, display, backend);
-        let host = Self { dir, address, display, backend, certificate, key, process };
+        let (process, address) = spawn(&dir, display, &arguments);
+        let host = Self { dir, address, display, arguments, certificate, key, process };
         host.ready().await;
         host
     }
@@ -106,7 +111,7 @@ impl Host {
             let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
         }
         between(self);
-        (self.process, self.address) = spawn(&self.dir, self.display, self.backend);
+        (self.process, self.address) = spawn(&self.dir, self.display, &self.arguments);
         self.ready().await;
     }
 
@@ -129,7 +134,8 @@ impl Host {
         self.process.wait().unwrap()
     }
 
-    fn x(&self) -> (RustConnection, u32) {
+    /// An X client of the test's own, and the root window.
+    pub fn x(&self) -> (RustConnection, u32) {
         let cookie = std::fs::read(self.path("run/a8s/xauthority")).unwrap();
         let stream = UnixStream::connect(format!("/tmp/.X11-unix/X{}", self.display)).unwrap();
         let (stream, _) = DefaultStream::from_unix_stream(stream).unwrap();
@@ -291,12 +297,10 @@ fn free_display() -> u32 {
     }
 }
 
-fn spawn(dir: &tempfile::TempDir, display: u32, backend: &str) -> (Child, std::net::SocketAddr) {
+fn spawn(dir: &tempfile::TempDir, display: u32, arguments: &[&str]) -> (Child, std::net::SocketAddr) {
     let at = |name: &str| dir.path().join(name);
     let mut process = Command::new(env!("CARGO_BIN_EXE_a8s-deskd"))
         .args([
-            "--backend",
-            backend,
             "--listen",
             "127.0.0.1:0",
             "--display",
@@ -306,6 +310,7 @@ fn spawn(dir: &tempfile::TempDir, display: u32, backend: &str) -> (Child, std::n
             "--workspace-uid",
             UID,
         ])
+        .args(arguments)
         .arg("--tls")
         .arg(at("tls"))
         .arg("--socket")

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod agent;
+mod clipboard;
 mod control;
 // The tests with the fake display use it too.
 #[allow(dead_code)]
@@ -11,6 +12,7 @@ mod host;
 mod http;
 mod person;
 mod recording;
+mod resize;
 mod restored;
 // The tests with the fake display use it too.
 #[allow(dead_code)]

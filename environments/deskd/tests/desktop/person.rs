@@ -81,6 +81,8 @@ pub struct Viewer {
     stream: TokioIo<Upgraded>,
     decoder: Decoder,
     pub picture: Framebuffer,
+    /// Everything that came since the handshake.
+    pub heard: Vec<u8>,
 }
 
 impl Viewer {
@@ -101,7 +103,7 @@ impl Viewer {
         let mut name = vec![0; init.name_length];
         stream.read_exact(&mut name).await.unwrap();
         let picture = Framebuffer::new(init.width, init.height);
-        let mut viewer = Self { stream, decoder: Decoder::default(), picture };
+        let mut viewer = Self { stream, decoder: Decoder::default(), picture, heard: Vec::new() };
         viewer.send(&encode::set_pixel_format()).await;
         viewer.send(&encode::set_encodings(&[1, 0, -223, -224])).await;
         viewer
@@ -120,6 +122,10 @@ impl Viewer {
         let mut drawn = 0;
         while drawn < whole {
             match self.decoder.next(&mut self.picture).unwrap() {
+                // To whom sizes are told they are told each time; that uses up the request, and the picture waits for the next.
+                Some(ServerEvent::Updated { pixels: 0 }) => {
+                    self.send(&encode::update_request(true, width, height)).await;
+                }
                 Some(ServerEvent::Updated { pixels }) => drawn += pixels,
                 Some(_) => {}
                 None => assert!(self.receive().await > 0, "deskd closed the connection"),
@@ -149,6 +155,7 @@ impl Viewer {
         // A connection that was cut counts as closed.
         let length = self.stream.read(&mut chunk).await.unwrap_or(0);
         self.decoder.push(&chunk[..length]);
+        self.heard.extend(&chunk[..length]);
         length
     }
 

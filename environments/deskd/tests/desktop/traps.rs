@@ -9,33 +9,6 @@ use crate::host::{Host, eventually};
 
 const BOTH: [Scope; 2] = [Scope::View, Scope::Control];
 
-/// A `SetDesktopSize` message for one screen.
-fn resize(width: u16, height: u16) -> Vec<u8> {
-    let size = [width.to_be_bytes(), height.to_be_bytes()].concat();
-    let screen = [&[0; 8], &size[..], &[0; 4]].concat();
-    [&[251, 0], &size[..], &[1, 0], &screen].concat()
-}
-
-#[tokio::test]
-async fn a_viewer_cannot_resize_the_desktop_and_a_resize_that_comes_in_pieces_confuses_nobody() {
-    let host = Host::start().await;
-    let lease = SetControl { holder: Holder::User, user: Some("jane".into()), private: false, epoch: 1 };
-    host.set_control(&lease).await;
-    let mut jane = host.viewer("jane", &BOTH).await;
-    let mut joe = host.viewer("joe", &[Scope::View]).await;
-    for viewer in [&mut jane, &mut joe] {
-        viewer.send(&encode::set_encodings(&[0, -223])).await;
-        let message = resize(800, 600);
-        for piece in [&message[..5], &message[5..13], &message[13..]] {
-            viewer.send(piece).await;
-        }
-        viewer.barrier().await;
-        assert_eq!((viewer.picture.width, viewer.picture.height), (1000, 700));
-    }
-    let state = host.state().await;
-    assert_eq!((state.width, state.height), (1000, 700));
-}
-
 #[tokio::test]
 async fn a_resize_from_within_keeps_every_viewer_even_one_that_announced_no_sizes() {
     let host = Host::start().await;

@@ -4,10 +4,19 @@
 
 import type RFB from "@novnc/novnc";
 import { h, icon, setText, visible } from "../../dom.ts";
+import type { ClipboardRule } from "../../types.ts";
 
 const KEY = "a8s.clipboard";
 /** What the desktop takes at most (Xvnc's MaxCutText). */
 const MOST = 1_000_000;
+
+/** Why one way, or both, is closed. */
+const CLOSED: Readonly<Record<ClipboardRule, string>> = {
+  Both: "",
+  In: "What is copied in this desktop stays there: its environment only allows pasting into it.",
+  Out: "Nothing can be pasted into this desktop: its environment only allows copying out of it.",
+  None: "This desktop's clipboard is its own: its environment allows neither pasting into it nor copying out of it.",
+};
 
 export class Clipboard {
   readonly element: HTMLElement;
@@ -21,6 +30,10 @@ export class Clipboard {
   private readonly incoming: HTMLTextAreaElement;
   private readonly arrived: HTMLElement;
   private readonly always: HTMLInputElement;
+  private readonly outgoing: HTMLElement;
+  private readonly habit: HTMLElement;
+  private readonly closed = h("p", { class: "muted", testid: "clipboard-rule" });
+  private rule: ClipboardRule = "Both";
 
   /** `toggle` is called for the panel's button. */
   constructor(toggle: () => void) {
@@ -31,14 +44,14 @@ export class Clipboard {
     this.always.checked = read() === "always";
     this.arrived = h("div", { class: "part" }, h("label", {}, "From the desktop"), this.incoming,
       h("div", { class: "buttons" }, h("button", { class: "small", type: "button", testid: "clipboard-copy", on: () => void this.copy() }, "Copy")));
-    this.element = h("div", { class: "panel", testid: "clipboard-panel", role: "group", "aria-label": "Clipboard" },
-      h("div", { class: "part" }, h("label", {}, "To the desktop"), this.out,
+    this.outgoing = h("div", { class: "part" }, h("label", {}, "To the desktop"), this.out,
         h("div", { class: "buttons" },
           h("button", { class: "small", type: "button", testid: "paste", title: "Send what this computer's clipboard holds", on: () => void this.paste() }, icon("paste"), "This computer's clipboard"),
-          h("button", { class: "small primary", type: "button", testid: "clipboard-send", on: () => this.send(this.out.value) }, "Send"))),
-      this.arrived,
-      h("label", { class: "check" }, this.always, "Send this computer's clipboard whenever I click into the desktop"),
-      this.said);
+          h("button", { class: "small primary", type: "button", testid: "clipboard-send", on: () => this.send(this.out.value) }, "Send")));
+    this.habit = h("label", { class: "check" }, this.always, "Send this computer's clipboard whenever I click into the desktop");
+    this.element = h("div", { class: "panel", testid: "clipboard-panel", role: "group", "aria-label": "Clipboard" },
+      this.closed, this.outgoing, this.arrived, this.habit, this.said);
+    visible(this.closed, false);
     visible(this.arrived, false);
     visible(this.element, false);
   }
@@ -46,6 +59,19 @@ export class Clipboard {
   /** The desktop that takes text, or none. */
   use(rfb: RFB | undefined): void {
     this.rfb = rfb;
+  }
+
+  /** The desktop's Environment decides; here it is only told, and what would have no effect is not offered. */
+  obey(rule: ClipboardRule): void {
+    this.rule = rule;
+    setText(this.closed, CLOSED[rule]);
+    visible(this.closed, rule !== "Both");
+    for (const part of [this.outgoing, this.habit]) visible(part, this.goesIn());
+    if (rule === "In" || rule === "None") visible(this.arrived, false);
+  }
+
+  private goesIn(): boolean {
+    return this.rule === "Both" || this.rule === "In";
   }
 
   /** The desktop has something new. Only who works there gets it. */
@@ -59,7 +85,7 @@ export class Clipboard {
 
   /** The person clicked into the desktop. */
   async entered(): Promise<void> {
-    if (!this.rfb || !this.always.checked) return;
+    if (!this.rfb || !this.always.checked || !this.goesIn()) return;
     let text: string;
     try {
       text = await navigator.clipboard.readText();

@@ -4,12 +4,12 @@ import RFB from "@novnc/novnc";
 import { api, ApiError } from "../../api.ts";
 import { ending, pause, refusal, type Ending } from "../../live/closes.ts";
 
-/** Where the connection is. `waiting`: it was lost or refused, and is tried again after `wait` milliseconds. */
+/** Where the connection is. `waiting`: it was lost or refused, and is tried again after `wait` milliseconds, or when the person says so. */
 export type Phase =
   | { kind: "idle" }
   | { kind: "connecting"; again: boolean }
   | { kind: "live" }
-  | { kind: "waiting"; ending: Ending; wait: number };
+  | { kind: "waiting"; ending: Ending; wait: number | undefined };
 
 export interface StreamEvents {
   phase: (phase: Phase) => void;
@@ -142,7 +142,7 @@ export class Stream {
     const rfb = new RFB(this.target, socket, { shared: true });
     this.socket = socket;
     this.pending = rfb;
-    // Only the desktop's owner decides its size, and input waits until it is granted.
+    // Who decides the size is `Fit`'s to know, and input waits until it is granted.
     rfb.resizeSession = false;
     rfb.viewOnly = true;
     rfb.focusOnClick = true;
@@ -170,7 +170,7 @@ export class Stream {
   private retry(how: Ending): void {
     const wait = pause(how.again, this.attempt, Math.random());
     this.attempt += 1;
-    this.timer = setTimeout(() => void this.open(), wait);
+    if (wait !== undefined) this.timer = setTimeout(() => void this.open(), wait);
     this.events.phase({ kind: "waiting", ending: how, wait });
   }
 

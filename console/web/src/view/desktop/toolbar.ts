@@ -15,6 +15,8 @@ export interface ToolbarEvents {
   actual: (yes: boolean) => void;
   /** Dragging moves the part that is seen instead of the desktop's mouse. */
   pan: (yes: boolean) => void;
+  /** The desktop takes the size of the window. */
+  match: (yes: boolean) => void;
   full: () => void;
 }
 
@@ -41,6 +43,7 @@ export class Toolbar {
   private readonly auto = h("option", { value: "Auto" });
   private readonly actual: HTMLButtonElement;
   private readonly pan: HTMLButtonElement;
+  private readonly match: HTMLButtonElement;
   private readonly state = h("span", { role: "status", "aria-live": "polite", testid: "connection-state" });
   private readonly latency = h("span", { class: "latency", testid: "latency", title: "Round trip between this page and the console" });
   private readonly connection: HTMLElement;
@@ -49,7 +52,7 @@ export class Toolbar {
   private readonly peopleList = h("ul", { class: "panel", "aria-label": "Who watches" });
   private interactive = false;
 
-  constructor(holder: HTMLElement, clipboard: HTMLElement, readOnly: boolean, choice: Choice, events: ToolbarEvents) {
+  constructor(holder: HTMLElement, clipboard: HTMLElement, readOnly: boolean, choice: Choice, matching: boolean, events: ToolbarEvents) {
     this.watch = h("button", { class: "tool worded", type: "button", testid: "toggle-input", on: () => events.watching(this.interactive) }, this.watchText);
     this.keys = toggle("toggle-keys", "Keys on the screen", "keyboard", events.keys);
     this.quality = h("select", { class: "tool", testid: "quality", "aria-label": "Quality of the picture", title: "Quality of the picture", on: () => events.quality(this.quality.value as Choice) },
@@ -57,16 +60,19 @@ export class Toolbar {
     this.quality.value = choice;
     this.actual = toggle("fit", "Actual size", "actual", events.actual);
     this.pan = toggle("pan", "Move the picture by dragging", "move", events.pan);
+    this.match = toggle("match", "Fit the desktop to my window", "fit", events.match);
+    press(this.match, matching);
     const full = document.fullscreenEnabled && h("button", { class: "tool", type: "button", testid: "fullscreen", "aria-label": "Full screen", title: "Full screen", on: () => events.full() }, icon("expand"));
     this.connection = h("span", { class: "badge calm", testid: "connection" }, this.state, this.latency);
     this.people = h("details", { class: "people", testid: "audience" }, h("summary", { title: "Who watches" }, icon("people"), this.peopleCount), this.peopleList);
     this.element = h("div", { class: "bar" },
       h("div", { class: "who-holds" }, icon("eye"), holder, this.people, this.connection),
-      h("div", { class: "tools", role: "toolbar", "aria-label": "Desktop" }, !readOnly && this.watch, !readOnly && this.keys, !readOnly && clipboard, this.quality, this.actual, this.pan, full));
+      h("div", { class: "tools", role: "toolbar", "aria-label": "Desktop" }, !readOnly && this.watch, !readOnly && this.keys, !readOnly && clipboard, this.quality, this.actual, this.pan, !readOnly && this.match, full));
     visible(this.people, false);
     visible(this.watch, false);
     visible(this.keys, false);
     visible(this.pan, false);
+    visible(this.match, false);
     this.level(undefined);
   }
 
@@ -80,6 +86,7 @@ export class Toolbar {
     press(this.watch, interactive);
     this.watch.setAttribute("aria-label", `Interactive: ${interactive ? "on" : "off, view only"}`);
     visible(this.keys, interactive);
+    visible(this.match, interactive);
   }
 
   /** The level that Auto has chosen. */

@@ -1,5 +1,6 @@
 //! Whether somebody uses a desktop: the agent works, a message waits for it, a person watches, sent input or holds control. Load is not
-//! use, and neither is an open network connection.
+//! use, and neither is an open network connection. The X server's own idle time would tell nothing new: without XTEST all input comes through
+//! deskd, which knows whose it is.
 
 use a8s_wire::{DeskState, Holder, RunnerPhase, RunnerState};
 use jiff::{SignedDuration, Timestamp};

@@ -105,6 +105,28 @@ fn the_session_that_owns_the_workspace_is_known_in_the_pod() {
 }
 
 #[test]
+fn the_environment_says_which_way_the_clipboard_goes_and_only_the_desktop_hears_of_it() {
+    for (rule, expected) in
+        [(None, None), (Some("Both"), None), (Some("In"), Some("In")), (Some("None"), Some("None"))]
+    {
+        let mut observed = fresh(json!({}));
+        observed.binding = Binding::WaitForFirstConsumer;
+        if let Some(rule) = rule {
+            observed.environment.as_mut().unwrap().spec.clipboard =
+                serde_json::from_value(json!(rule)).unwrap();
+        }
+        pass(&mut observed, 0);
+        let pod = serde_json::to_value(observed.pod).unwrap();
+        for container in pod["spec"]["containers"].as_array().unwrap() {
+            let variables = container["env"].as_array().unwrap();
+            let said = variables.iter().find(|variable| variable["name"] == "A8S_DESKTOP_CLIPBOARD");
+            let said = said.and_then(|variable| variable["value"].as_str());
+            assert_eq!(said, expected.filter(|_| container["name"] == "desktop"), "{rule:?}");
+        }
+    }
+}
+
+#[test]
 fn the_environment_says_on_which_nodes_and_under_which_runtime_it_runs() {
     let mut observed = fresh(json!({}));
     observed.binding = Binding::WaitForFirstConsumer;
