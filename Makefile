@@ -58,6 +58,7 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 	tests/prepare
 	cargo fmt --check
 	cd console/web && npm ci --no-audit --no-fund && npm run lint && npm run typecheck && npm test && npm run build
+	cd tests/e2e/browser && npm ci --no-audit --no-fund && npm test
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(MAKE) --no-print-directory deny
 	cargo build --workspace --all-targets --locked
