@@ -5,26 +5,24 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 import { chromium } from "playwright-core";
 
 const pictures = process.env.A8S_SCREENSHOTS;
 const pages = [];
 const troubles = [];
-let browser;
 
-before(async () => {
-  if (pictures) await mkdir(pictures, { recursive: true });
-  browser = await chromium.launch({
-    executablePath: process.env.A8S_CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-  });
+if (pictures) await mkdir(pictures, { recursive: true });
+// Here and not in a hook: hooks of a file do not wait for those of another.
+const browser = await chromium.launch({
+  executablePath: process.env.A8S_CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
 });
 
 after(async () => {
   // How it ended, for whoever asks why it failed.
   for (const [number, page] of pages.entries()) await shot(page, `end-${number + 1}`).catch(() => undefined);
-  await browser?.close();
+  await browser.close();
 });
 
 /** A variable that the test cannot do without. */

@@ -5,13 +5,11 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
-import { after, before } from "node:test";
+import { after } from "node:test";
 import assert from "node:assert/strict";
 import { eventually, signedIn } from "../browser.mjs";
 
 const web = fileURLToPath(new URL("../../../../console/web/", import.meta.url));
-let server;
-let base;
 
 async function freePort() {
   const listener = createServer().listen(0, "127.0.0.1");
@@ -22,18 +20,18 @@ async function freePort() {
   return port;
 }
 
-before(async () => {
-  assert.ok(existsSync(`${web}dist/index.html`), "the page is not built: npm ci && npm run build in console/web");
-  const port = await freePort();
-  base = `http://localhost:${port}`;
-  // Not through npx, which would leave the server behind when it is ended.
-  const program = `${web}node_modules/vite/bin/vite.js`;
-  server = spawn(process.execPath, [program, "preview", "--mode", "mock", "--host", "localhost", "--port", String(port), "--strictPort"], { cwd: web, stdio: ["ignore", "ignore", "inherit"] });
-  await eventually("the mock console answers", 30_000, () => fetch(base).then((answer) => answer.ok, () => false));
-});
+assert.ok(existsSync(`${web}dist/index.html`), "the page is not built: npm ci && npm run build in console/web");
+const port = await freePort();
+const base = `http://localhost:${port}`;
+// Not through npx, which would leave the server behind when it is ended.
+const program = `${web}node_modules/vite/bin/vite.js`;
+const options = [program, "preview", "--mode", "mock", "--host", "localhost", "--port", String(port), "--strictPort"];
+const server = spawn(process.execPath, options, { cwd: web, stdio: ["ignore", "ignore", "inherit"] });
+// A file that fails before its tests leaves no server behind either.
+process.on("exit", () => server.kill());
+await eventually("the mock console answers", 30_000, () => fetch(base).then((answer) => answer.ok, () => false));
 
 after(async () => {
-  if (server?.exitCode !== null) return;
   server.kill();
   await once(server, "exit");
 });
