@@ -59,6 +59,7 @@ test: ## Formatting, lints, and every test, up to a real cluster with a real bro
 	tests/prepare
 	cargo fmt --check
 	cd console/web && npm ci --no-audit --no-fund && npm run lint && npm run typecheck && npm test && npm run build
+	cd tests/e2e/browser && npm ci --no-audit --no-fund && npm test
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(MAKE) --no-print-directory deny
 	cargo build --workspace --all-targets --locked
@@ -119,7 +120,9 @@ bench-conversation: ## Measure Messages, words, Stop, taking over and what a tur
 	A8S_CLUSTER_BIN=$(TOOL) $(BENCH) conversation $(ARGS)
 
 bench-stream: ## Measure the desktop stream beside websockify and plain relays; ARGS=--help says what can be chosen.
-	@cargo build --quiet --locked --release -p a8s-vnc-proxy
+	@cargo build --quiet --locked --release -p a8s-vnc-proxy -p a8s-deskd
+	@cd console/web && npm ci --no-audit --no-fund --silent
+	@cd tests/e2e/browser && npm ci --no-audit --no-fund --silent
 	$(BENCH) stream $(ARGS)
 
 fmt: ## Format the sources.

@@ -12,7 +12,15 @@ export function toast(text: string, kind: "info" | "error" = "info"): void {
   for (const old of host.children) if (old.textContent === text) old.remove();
   host.append(note);
   while (host.children.length > 4) host.firstElementChild?.remove();
+  raise(host);
   if (kind === "info") setTimeout(() => note.remove(), 5000);
+}
+
+/** Puts the notices in front of a dialog that was opened after them; it would blur what they say. */
+function raise(host: HTMLElement): void {
+  if (!("showPopover" in host)) return;
+  if (host.matches(":popover-open")) host.hidePopover();
+  host.showPopover();
 }
 
 /** Says what went wrong. */

@@ -166,6 +166,13 @@ describe("the line of time", () => {
     expect(markAt(all.slice(1), 10)).toBeUndefined();
   });
 
+  it("has at its beginning what the agent did just before the first picture", () => {
+    const actions: Index["actions"] = [{ at: time(-0.006), who: "agent", what: "launch terminal" }, { at: time(-60), who: "agent", what: "long before" }];
+    const all = marks(line, { ...index, actions }, [message("a", "User", "go", { turn: 2, at: time(-3) })]);
+    expect(all.map(({ at, text }) => [at, text])).toEqual([[0, "go"], [0, "launch terminal"]]);
+    expect(markAt(all, 0)?.text).toBe("launch terminal");
+  });
+
   it("is told as minutes and seconds", () => {
     expect([0, 65_000, 3_725_000].map(clockWords)).toEqual(["0:00", "1:05", "1:02:05"]);
   });

@@ -139,7 +139,7 @@ describe("a guest's page", () => {
     expect(part(view.element, "desktop-notice").textContent).toContain("it ended at 10:00");
     answers["/api/namespaces/team/shares/s-x"] = { status: 403, body: { error: "forbidden", reason: "Forbidden" } };
     document.dispatchEvent(new Event("visibilitychange"));
-    await vi.waitFor(() => expect(part(view.element, "trouble").textContent).toContain("You are not invited to this desktop, or not any more. You are signed in as omar"));
+    await vi.waitFor(() => expect(part(view.element, "trouble").textContent).toContain("You are not invited to this desktop, or not any more. Ask whoever sent you the link. You are signed in as omar"));
     view.close();
   });
 });

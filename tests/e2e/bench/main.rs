@@ -56,9 +56,9 @@ fn main() -> Result<()> {
         What::Up => up::measure(&cli.cluster, &options, &mut report)?,
         What::Stream(settings) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            let cache = Paths::from_env(&cli.cluster)?.cache;
-            let result = runtime.block_on(stream::measure(settings, cache, &mut report));
-            if settings.is_relay() {
+            let paths = Paths::from_env(&cli.cluster)?;
+            let result = runtime.block_on(stream::measure(settings, &paths, &mut report));
+            if settings.is_subject() {
                 return result;
             }
             if let Err(error) = &result {

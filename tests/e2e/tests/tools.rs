@@ -145,7 +145,7 @@ fn collect(folder: &Path, into: &mut String) {
         let path = entry.path();
         if path.is_dir() && !path.ends_with("node_modules") {
             collect(&path, into);
-        } else if path.extension().is_some_and(|e| e == "rs") {
+        } else if path.extension().is_some_and(|e| e == "rs" || e == "mjs") {
             into.push_str(&std::fs::read_to_string(&path).expect("a source"));
         }
     }

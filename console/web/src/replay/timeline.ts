@@ -90,11 +90,12 @@ export function marks(line: Timeline, index: Index, messages: Iterable<Message>)
     if ((status?.turn ?? spec.turn) !== index.turn || !spec.content) continue;
     found.push({ at: Date.parse(status?.at ?? metadata.creationTimestamp) - line.start, kind: "message", text: spec.content });
   }
-  // What was said shortly before or after belongs to the ends of the line.
+  // What was said or done shortly before or after belongs to the ends of the line: the agent does not wait for the first picture.
+  const near = (mark: Mark): boolean => mark.kind === "message" || (mark.at >= -SEAM_MS && mark.at <= line.length + SEAM_MS);
   return found
-    .filter((mark) => Number.isFinite(mark.at) && (mark.kind === "message" || (mark.at >= 0 && mark.at <= line.length)))
-    .map((mark) => ({ ...mark, at: clamp(mark.at, line.length) }))
-    .sort((a, b) => a.at - b.at);
+    .filter((mark) => Number.isFinite(mark.at) && near(mark))
+    .sort((a, b) => a.at - b.at)
+    .map((mark) => ({ ...mark, at: clamp(mark.at, line.length) }));
 }
 
 /** The mark that a place on the line is about: the last one before it. */

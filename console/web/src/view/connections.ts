@@ -32,7 +32,8 @@ export class Connections {
 
 function row(one: ConnectionInfo): HTMLElement {
   return h("li", { testid: `connection-${one.name}` },
-    h("span", { class: `badge ${one.ready ? "good" : "bad"}`, title: one.message ? one.message : undefined }, one.ready ? "ready" : "not ready"),
-    h("span", { class: "what" }, h("strong", {}, one.title ?? one.name), h("span", { class: "muted" }, [one.title ? one.name : "", one.kind ?? "", one.target ?? ""].filter((part) => part !== "").join(" · "))),
+    h("span", { class: `badge ${one.ready ? "good" : "bad"}` }, one.ready ? "ready" : "not ready"),
+    h("span", { class: "what" }, h("strong", {}, one.title ?? one.name), h("span", { class: "muted" }, [one.title ? one.name : "", one.kind ?? "", one.target ?? ""].filter((part) => part !== "").join(" · ")),
+      !one.ready && !!one.message && h("span", { class: "bad-text" }, one.message)),
     h("span", { class: "meta" }, one.grant === "Auto" ? "granted by itself" : "a person grants it"));
 }

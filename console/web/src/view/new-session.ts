@@ -20,7 +20,7 @@ export function newSession(namespace: string, snapshot?: string): void {
   const name = h("input", { id: "name", testid: "session-name", placeholder: "chosen for you", pattern: "[a-z0-9]([-a-z0-9]*[a-z0-9])?", maxlength: "48", autocomplete: "off" });
   const harness = h("select", { id: "harness", testid: "harness" });
   const model = h("select", { id: "model", testid: "model" }, h("option", { value: "" }, "None: the built-in agent follows its script"));
-  const connections = h("div", { class: "ticks", testid: "use-connections", role: "group", "aria-label": "Connections that the agent may use" });
+  const connections = h("div", { class: "ticks", testid: "use-connections", role: "group", "aria-labelledby": "connections-title" });
   let known: Environment[] = [];
   const environment = h("select", { id: "environment", testid: "environment", on: () => harnesses() }, h("option", { value: "" }, "The one that fits best"));
   const chosen = h("ul", { class: "files", "aria-label": "Attached files" });
@@ -88,7 +88,7 @@ export function newSession(namespace: string, snapshot?: string): void {
       h("label", { for: "name" }, "Name"), name,
       !snapshot && h("label", { for: "environment" }, "Environment"), !snapshot && environment,
       h("div", { class: "pair" }, !snapshot && h("div", {}, h("label", { for: "harness" }, "Agent"), harness), h("div", {}, h("label", { for: "model" }, "Model"), model)),
-      connections,
+      h("label", { id: "connections-title" }, "The agent may use"), connections,
       h("label", { for: "attach", class: "attach button" }, icon("clip"), "Attach text files"), picker, chosen,
       h("div", { class: "buttons" }, h("button", { class: "ghost", type: "button", on: () => dialog.close() }, "Cancel"), submit)));
   document.body.append(dialog);

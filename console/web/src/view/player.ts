@@ -68,8 +68,9 @@ class Player {
     const skip = (label: string, picture: "before" | "after", by: -1 | 1): HTMLElement =>
       h("button", { class: "tool", type: "button", testid: `replay-${picture}`, "aria-label": label, title: label, on: () => this.toMark(by) }, icon(picture));
     this.toggle = h("button", { class: "primary play", type: "button", testid: "replay-play", on: () => this.run(!this.playing) }, icon("play"));
-    this.seeker = h("input", { type: "range", min: "0", step: String(STEP_MS), testid: "replay-seek", "aria-label": "Moment of the recording" });
+    this.seeker = h("input", { type: "range", min: "0", step: "1", testid: "replay-seek", "aria-label": "Moment of the recording" });
     this.seeker.addEventListener("input", () => void this.seek(Number(this.seeker.value)));
+    this.seeker.addEventListener("keydown", (event) => this.step(event));
     this.fork = h("button", { type: "button", testid: "replay-fork", on: () => this.forkHere() }, icon("fork"), "Fork from here");
     const speeds = h("div", { class: "segments", role: "radiogroup", "aria-label": "Speed" }, ...SPEEDS.map((speed) =>
       h("label", {}, h("input", { type: "radio", name: "replay-speed", value: String(speed), checked: speed === 1, testid: `replay-speed-${speed}`, on: () => (this.speed = speed) }), h("span", {}, `${speed}×`))));
@@ -110,7 +111,7 @@ class Player {
     try {
       await this.recording.load(api.artifactUrl(namespace, object), {
         index: (index) => this.known(index),
-        segment: () => void this.settle(),
+        segment: () => this.arrived(),
         progress: (done, of) => {
           if (this.shown < 0) this.say(`Loading the recording: ${bytes(done)}${of ? ` of ${bytes(of)}` : ""}`, true);
         },
@@ -119,6 +120,12 @@ class Player {
     } catch (error) {
       if (!this.abort.signal.aborted) this.say(error instanceof Error ? error.message : String(error), false);
     }
+  }
+
+  /** Who waits for a segment may have been told that it is not there, and not have heard it yet: a small recording arrives in one piece. */
+  private arrived(): void {
+    if (this.shown < 0) this.wishes += 1;
+    void this.settle();
   }
 
   private known(index: Index): void {
@@ -210,7 +217,7 @@ class Player {
     const data = await this.recording.segment(file);
     if (!data) {
       this.say("This part is still loading", true);
-      // The segment's arrival calls again.
+      // The segment's arrival asks again.
       this.shown = -1;
       return;
     }
@@ -218,6 +225,14 @@ class Player {
       this.shown = segment;
       this.say("", false);
     }
+  }
+
+  /** The line has a place for each millisecond; a key shall move by more. */
+  private step(event: KeyboardEvent): void {
+    const by = { ArrowLeft: -STEP_MS, ArrowDown: -STEP_MS, ArrowRight: STEP_MS, ArrowUp: STEP_MS }[event.key];
+    if (by === undefined) return;
+    event.preventDefault();
+    void this.seek(this.position + by);
   }
 
   private toMark(by: -1 | 1): void {

@@ -68,10 +68,18 @@ export class SessionsView implements View {
         this.shell.signedOut();
         return;
       }
-      if (!this.failing) complain(error);
+      if (error instanceof ApiError && error.status === 403) this.refuse(error.message);
+      else if (!this.failing) complain(error);
       this.failing = true;
     }
     if (!this.closed) this.timer = setTimeout(() => void this.refresh(), EVERY_MS);
+  }
+
+  private refuse(why: string): void {
+    this.rows.update([]);
+    setText(this.count, "");
+    fill(this.empty, h("div", { class: "card hint" }, h("h2", {}, `You may not see the sessions of ${this.namespace}`),
+      h("p", { class: "muted" }, "Name another namespace above, or ask whoever manages this one."), h("p", { class: "muted", testid: "refused" }, why)));
   }
 
   private show(sessions: Session[]): void {

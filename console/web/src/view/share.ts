@@ -81,9 +81,10 @@ function row(share: Share, namespace: string, changed: () => void): HTMLElement 
   const { name } = share.metadata;
   const ready = condition(share, "Ready");
   const who = share.spec.subjects.map((one) => (one.kind === "Group" ? `group ${one.name}` : shortUser(one.name))).join(", ");
-  const link = h("button", { class: "small", type: "button", testid: `share-link-${name}`, on: () => void copy(linkTo(namespace, name)) }, icon("clip"), "Copy link");
-  const revoke: HTMLButtonElement = h("button", { class: "small danger", type: "button", testid: `share-revoke-${name}`, on: () => void acting(revoke, async () => { await api.revoke(namespace, name); changed(); }) }, icon("cross"), "Revoke");
-  const state = h("span", { class: `badge ${isTrue(share, "Ready") ? "good" : ready === undefined ? "busy" : "calm"}`, title: ready?.message }, ready === undefined ? "starting" : isTrue(share, "Ready") ? "shared" : ready.reason === "Expired" ? "over" : "waits");
+  const over = ready?.reason === "Expired";
+  const link = !over && h("button", { class: "small", type: "button", testid: `share-link-${name}`, on: () => void copy(linkTo(namespace, name)) }, icon("clip"), "Copy link");
+  const revoke: HTMLButtonElement = h("button", { class: "small danger", type: "button", testid: `share-revoke-${name}`, on: () => void acting(revoke, async () => { await api.revoke(namespace, name); changed(); }) }, icon("cross"), over ? "Remove" : "Revoke");
+  const state = h("span", { class: `badge ${isTrue(share, "Ready") ? "good" : ready === undefined ? "busy" : "calm"}`, title: ready?.message }, ready === undefined ? "starting" : isTrue(share, "Ready") ? "shared" : over ? "over" : "waits");
   const element = h("li", { testid: `share-${name}` });
   fill(element, state, h("span", { class: "what" }, h("strong", {}, who),
     h("span", { class: "muted" }, `${share.spec.role === "Control" ? "watch and control" : "watch"} · until ${clock(share.spec.expires ?? "", Date.now())}`)), link, revoke);

@@ -75,13 +75,16 @@ export class SharedView implements View {
 
   private refuse(error: unknown): void {
     const gone = error instanceof ApiError && (error.status === 403 || error.status === 404);
-    const text = gone ? `You are not invited to this desktop, or not any more. You are signed in as ${this.shell.me.user}` : error instanceof Error ? error.message : String(error);
+    const text = gone ? `You are not invited to this desktop, or not any more. Ask whoever sent you the link. You are signed in as ${this.shell.me.user}.` : error instanceof Error ? error.message : String(error);
     setText(this.trouble, text);
     visible(this.trouble, true);
     if (!gone) return;
     for (const element of [this.take, this.hand]) visible(element, false);
-    setText(this.holder, "Desktop");
-    this.desktop?.update({ workspace: undefined, running: false, why: "The desktop is not shared with you", mine: false, audience: [], clipboard: "Both" });
+    setText(this.facts, "");
+    // With the last picture: it is not for these eyes any more.
+    this.desktop?.close();
+    this.desktop?.element.remove();
+    this.desktop = undefined;
   }
 
   private draw({ share, workspace }: Invitation): void {

@@ -23,6 +23,8 @@ use crate::{Env, Notice, Op, Plan, Target, Wake};
 const SHORTEST: SignedDuration = SignedDuration::from_secs(5);
 /// Use is looked for at least so often.
 const LOOK: SignedDuration = SignedDuration::from_secs(30);
+/// How old what the page shows of an audience may be.
+const WATCHED: SignedDuration = SignedDuration::from_secs(5);
 /// So far the clocks of two controllers may be apart, lest one gives back a volume that the other archived.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
@@ -243,7 +245,8 @@ pub(super) fn next(observed: &Observed, env: &Env, wanted: Wanted, new: &Workspa
     };
     let millis = |span: SignedDuration| u64::try_from(span.as_millis()).unwrap_or(0) + 1;
     if wanted.state == WorkspaceState::Running {
-        let poll = (terms.suspend? / 10).min(LOOK);
+        let poll = terms.suspend.map(|after| (after / 10).min(LOOK));
+        let poll = poll.into_iter().chain(audience(observed)).min()?;
         return Some(millis(
             left(new.idle_since.as_ref(), terms.suspend).map_or(poll, |left| left.min(poll)),
         ));
@@ -251,6 +254,11 @@ pub(super) fn next(observed: &Observed, env: &Env, wanted: Wanted, new: &Workspa
     let began = new.suspended_since.as_ref();
     let archive = left(began, terms.archive).filter(|_| wanted.state == WorkspaceState::Suspended);
     archive.into_iter().chain(left(began, terms.delete)).min().map(millis)
+}
+
+/// Nobody says that a viewer left. Where some are known, that is looked for, so that nobody is told of an audience that is gone.
+fn audience(observed: &Observed) -> Option<SignedDuration> {
+    observed.desk.as_ref().filter(|desk| desk.viewers > 0).map(|_| WATCHED)
 }
 
 /// The first step of falling asleep: it is said. A wish to wake that was acted on goes, so that the same words wake again.

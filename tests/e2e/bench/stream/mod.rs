@@ -1,10 +1,12 @@
 //! The desktop stream: the VNC proxy beside websockify and beside relays that do nothing but relay, in front of the same synthetic desktops,
-//! one after the other. It needs no cluster.
+//! one after the other; and a real desktop in a real browser. It needs no cluster.
 
 mod api;
 mod desktop;
 mod filter;
 mod loads;
+mod photon;
+mod programs;
 mod relay;
 mod subjects;
 mod tree;
@@ -12,6 +14,7 @@ mod viewer;
 
 use std::path::PathBuf;
 
+use a8s_cluster::Paths;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
@@ -33,6 +36,12 @@ pub struct Settings {
     /// Most viewers of one proxy.
     #[arg(long, default_value_t = 500)]
     most: usize,
+    /// Key presses of each kind.
+    #[arg(long, default_value_t = 300)]
+    presses: usize,
+    /// Be the X client that answers keys with colours; given by the bench to itself.
+    #[arg(long, hide = true)]
+    flip: bool,
     /// Be a plain relay that listens on this port; given by the bench to itself.
     #[arg(long, hide = true, requires = "to")]
     relay: Option<u16>,
@@ -65,6 +74,8 @@ enum Part {
     Slow,
     /// The filter by itself.
     Filter,
+    /// From a key to the pixel that it changes.
+    Photon,
 }
 
 impl Settings {
@@ -73,17 +84,31 @@ impl Settings {
     }
 
     /// Whether this process is a subject of the bench and not the bench.
-    pub fn is_relay(&self) -> bool {
-        self.relay.is_some()
+    pub fn is_subject(&self) -> bool {
+        self.relay.is_some() || self.flip
     }
 }
 
 /// All that is asked for.
-pub async fn measure(settings: &Settings, cache: PathBuf, report: &mut Report) -> Result<()> {
+pub async fn measure(settings: &Settings, paths: &Paths, report: &mut Report) -> Result<()> {
+    if settings.flip {
+        return photon::flip::run();
+    }
     if let Some(from) = settings.relay {
         let tls = settings.ca.as_deref().zip(settings.name.as_deref());
         return relay::run(from, settings.to.context("a relay leads somewhere")?, tls).await;
     }
+    let synthetic = |part: &Part| *part != Part::Photon;
+    if settings.only.is_empty() || settings.only.iter().any(synthetic) {
+        synthetic_desktops(settings, paths.cache.clone(), report).await?;
+    }
+    if settings.wanted(Part::Photon) {
+        photon::measure(&paths.repo, &paths.cache, settings.presses, report).await?;
+    }
+    Ok(())
+}
+
+async fn synthetic_desktops(settings: &Settings, cache: PathBuf, report: &mut Report) -> Result<()> {
     let stage = Stage::set(cache).await?;
     if settings.wanted(Part::Cpu) {
         loads::cpu(&stage, settings.seconds, report).await?;

@@ -15,6 +15,7 @@ mod restored;
 mod snapshots;
 mod talk;
 mod volumes;
+mod watched;
 
 use std::time::Duration;
 
@@ -99,4 +100,10 @@ fn conversation_when_something_goes_wrong() -> Result<()> {
 #[ignore = "T4: needs root and some minutes; run by `make test`"]
 fn what_the_readme_says() -> Result<()> {
     run(readme::CASES)
+}
+
+#[test]
+#[ignore = "T4: needs root and some minutes; run by `make test`"]
+fn what_people_see_of_a_desktop() -> Result<()> {
+    run(watched::CASES)
 }

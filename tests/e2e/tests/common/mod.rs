@@ -1,5 +1,6 @@
 //! What the cases share: one cluster a test file, waiting on conditions, and the figures of a weather table.
 
+pub mod browser;
 mod traces;
 
 use std::{

@@ -194,24 +194,7 @@ fn another_table_gives_its_own_figures(desk: &Desk) -> Result<()> {
 fn a_person_uses_the_console(desk: &Desk) -> Result<()> {
     let manifest = sample("seattle-report.yaml")?.replace("name: seattle-report", "name: browser");
     desk.apply(&manifest)?;
-    let folder = repo().join("tests/e2e/browser");
-    let pictures =
-        std::env::var("A8S_SCREENSHOTS").unwrap_or_else(|_| std::env::temp_dir().display().to_string());
-    let install = std::process::Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund"])
-        .current_dir(&folder)
-        .status()?;
-    ensure!(install.success(), "npm ci in tests/e2e/browser");
-    let run = std::process::Command::new("node")
-        .args(["--test", "first-light.spec.mjs"])
-        .current_dir(&folder)
-        .env("A8S_CONSOLE_URL", desk.cluster().console_url())
-        .env("A8S_TOKEN", desk.cluster().token()?.trim())
-        .env("A8S_NAMESPACE", DEMO)
-        .env("A8S_SESSION", "browser")
-        .env("A8S_SCREENSHOTS", pictures)
-        .status()?;
-    ensure!(run.success(), "the browser test failed");
+    common::browser::spec(desk, "first-light", &[("A8S_SESSION", "browser")])?;
     desk.kubectl(&["delete", "session", "browser", "--timeout=60s"]).map(drop)
 }
 

@@ -305,6 +305,16 @@ fn who_watches_is_in_the_status_while_they_do() {
 }
 
 #[test]
+fn while_somebody_watches_it_is_looked_who_still_does() {
+    let mut observed = ready();
+    pass(&mut observed, 3);
+    assert_eq!(pass(&mut observed, 4).wake, Wake::OnChange, "nobody watches");
+    observed.desk.as_mut().unwrap().viewers = 2;
+    pass(&mut observed, 5);
+    assert!(matches!(pass(&mut observed, 6).wake, Wake::AfterMillis(millis) if millis <= 5_001));
+}
+
+#[test]
 fn whoever_takes_over_gets_the_same_lease_before_a_pass_as_from_it() {
     let mut observed = ready();
     pass(&mut observed, 3);

@@ -1,52 +1,11 @@
-// What the agent asks, in a real browser: cards are answered, the desktop is taken and handed back, a talk becomes a handoff, a limit is
-// raised. It needs no cluster but the mock server behind the built page: `npm run build && npx vite preview --mode mock` in console/web,
-// started anew for each run.
-//
-// A8S_CONSOLE_URL  address of the mock server          A8S_CHROMIUM  browser (default /usr/bin/chromium)
-// A8S_SCREENSHOTS  folder for pictures (optional)
+// What the agent asks: cards are answered, the desktop is taken and handed back, a talk becomes a handoff, a limit is raised; with canned data.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
+import { test } from "node:test";
+import { at, nothingWentWrong, shot } from "../browser.mjs";
+import * as mock from "./mock.mjs";
 
-const base = (process.env.A8S_CONSOLE_URL ?? assert.fail("A8S_CONSOLE_URL is not set")).replace(/\/$/, "");
-const pictures = process.env.A8S_SCREENSHOTS;
-const troubles = [];
-let browser;
-
-before(async () => {
-  if (pictures) await mkdir(pictures, { recursive: true });
-  browser = await chromium.launch({
-    executablePath: process.env.A8S_CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-  });
-});
-
-after(async () => {
-  await browser?.close();
-});
-
-/** A page of somebody who signed in with `token`, at `place`. */
-async function open(token, place, viewport = { width: 1440, height: 1000 }) {
-  const context = await browser.newContext({ viewport });
-  const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
-  page.on("pageerror", (error) => troubles.push(`page: ${error.message}`));
-  page.on("console", (message) => {
-    if (/Content Security Policy/i.test(message.text())) troubles.push(message.text());
-  });
-  const sign = await context.request.post(`${base}/api/login`, { data: { token }, headers: { "X-A8s": "1" } });
-  assert.equal(sign.status(), 200);
-  await page.goto(`${base}/#/team-blue${place}`);
-  return page;
-}
-
-const at = (page, testid) => page.locator(`[data-testid="${testid}"]`);
-const shot = async (page, name) => {
-  if (pictures) await page.screenshot({ path: join(pictures, `${name}.png`) });
-};
+const open = (token, place, viewport = { width: 1440, height: 1000 }) => mock.open(token, place, { viewport });
 
 test("a new Session names its agent, its model and its connections, or begins with a talk", async () => {
   const page = await open("jane", "");
@@ -125,6 +84,4 @@ test("a read-only page shows the cards and offers nothing, on a phone too", asyn
   await shot(page, "8-read-only");
 });
 
-test("nothing went wrong on the way", () => {
-  assert.deepEqual(troubles, []);
-});
+nothingWentWrong();
