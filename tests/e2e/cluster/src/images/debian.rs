@@ -91,8 +91,10 @@ impl Recipe<'_> {
     }
 
     fn command(&self, format: &str, target: &Path) -> Command {
-        let mut command = Command::new("mmdebstrap");
+        // In a mount namespace of its own: what it mounts goes with it, even if it is killed.
+        let mut command = Command::new("unshare");
         command
+            .args(["--mount", "--propagation", "private", "--", "mmdebstrap"])
             .env("SOURCE_DATE_EPOCH", TIME.to_string())
             .args(["--mode=root", "--format", format, "--variant", self.variant])
             .arg("--aptopt=APT::Install-Recommends \"false\"")
