@@ -72,7 +72,7 @@ pub async fn run(ctx: Arc<Context>) {
     // A key that changed, a Connection that came, went or says something else.
     let connections = ctx.stores.connections.changes().map(move |change| {
         let name = within(change.object.namespace().as_deref(), &change.object.name_any());
-        stream::iter(holders.get(&name).iter().map(|w| ObjectRef::from_obj(&**w)).collect::<Vec<_>>())
+        stream::iter(queue::references(&holders.get(&name)))
     });
     let triggers = [own.boxed(), connections.flatten().boxed()];
     queue::run(ctx, store, triggers, 8, move |workspace| pass(workspace, passes.clone())).await;

@@ -29,7 +29,7 @@ pub async fn run(ctx: Arc<Context>) {
     });
     let of_session = move |session: &Session| {
         let key = within(session.metadata.namespace.as_deref(), &session.name_any());
-        all.get(&key).iter().map(|share| ObjectRef::from_obj(&**share)).collect::<Vec<_>>()
+        queue::references(&all.get(&key))
     };
     let all = ctx.stores.shares_of.clone();
     let of_workspace = move |workspace: &Workspace| {

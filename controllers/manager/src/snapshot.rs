@@ -22,7 +22,7 @@ use kube::{
     Api, ResourceExt,
     api::ListParams,
     core::PartialObjectMeta,
-    runtime::{WatchStreamExt, reflector::ObjectRef, watcher},
+    runtime::{WatchStreamExt, watcher},
 };
 
 use crate::{
@@ -48,7 +48,7 @@ pub async fn run(ctx: Arc<Context>) {
         let receipt = workspace.status.as_ref().and_then(|s| s.receipt.as_ref());
         let restored = receipt.and_then(|r| stores.snapshots.get(Some(&namespace), &r.snapshot));
         all.extend(restored.filter(|s| !verified(s)));
-        all.iter().map(|s| ObjectRef::from_obj(&**s)).collect::<Vec<_>>()
+        queue::references(&all)
     };
     // What is said in them is read when it is needed; that something is said is all that is to be known here.
     let taken = Api::<PartialObjectMeta<VolumeSnapshot>>::all(ctx.client.clone());

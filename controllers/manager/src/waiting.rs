@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use a8s_crds::{Workspace, names};
+use a8s_crds::Workspace;
 use a8s_plan::warm_pool::{Member, adoptable, ordinal, owner};
 use kube::ResourceExt;
 
@@ -47,9 +47,9 @@ impl Made {
         Self { name: workspace.name_any(), member, owner: owner.map(str::to_owned) }
     }
 
-    /// The member of this pool that it is. People can write annotations; the name proves the number.
+    /// The member of this pool that it is.
     pub fn member_of(&self, pool: &str, uid: &str) -> Option<Member> {
-        let member = self.member.clone().filter(|m| self.name == names::pool_member(pool, uid, m.ordinal))?;
+        let member = self.member.clone().filter(|member| member.is_of(pool, uid))?;
         Some(Member { waiting: member.waiting && self.owner.as_deref() == Some(uid), ..member })
     }
 }

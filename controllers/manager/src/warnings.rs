@@ -9,7 +9,7 @@ use std::{
 use a8s_crds::Workspace;
 use futures::{StreamExt, future::ready};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::core::v1::{Event, ObjectReference};
 use kube::{
     Api, ResourceExt,
     runtime::{
@@ -86,12 +86,16 @@ pub fn passes(ctx: &Arc<Context>) -> Triggers<Workspace> {
     let said = watcher(events, said).default_backoff().touched_objects().filter_map(move |event| {
         ready(event.ok().and_then(|event| {
             ctx.warnings.take(&event, |uid, about| owner(&ctx.stores, uid, about).is_some());
-            let object = event.involved_object;
-            let about = [object.kind, object.namespace, object.name].map(Option::unwrap_or_default);
-            owner(&ctx.stores, &object.uid.unwrap_or_default(), &about)
+            let object = &event.involved_object;
+            owner(&ctx.stores, object.uid.as_deref()?, &about(object))
         }))
     });
     said.boxed()
+}
+
+/// Kind, namespace and name.
+fn about(object: &ObjectReference) -> [String; 3] {
+    [&object.kind, &object.namespace, &object.name].map(|part| part.clone().unwrap_or_default())
 }
 
 /// The Workspace of a pod or claim of ours.

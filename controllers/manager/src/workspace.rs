@@ -57,12 +57,12 @@ pub async fn run(ctx: Arc<Context>) {
     });
     let (waiting, ordered) = (stores.waiting_for.clone(), stores.waiting_for.clone());
     let catalogue = queue::related(&stores.environments, move |environment| {
-        references(&waiting.get(&format!("environment/{}", environment.name_any())))
+        queue::references(&waiting.get(&format!("environment/{}", environment.name_any())))
     });
     let snapshots = queue::related(&stores.snapshots, move |snapshot| {
         let namespace = snapshot.namespace();
         let name = within(namespace.as_deref(), &snapshot.name_any());
-        let mut all = references(&ordered.get(&format!("snapshot/{name}")));
+        let mut all = queue::references(&ordered.get(&format!("snapshot/{name}")));
         // What it is of may wait for it before it lets go of its pod or its volume.
         all.push(ObjectRef::new(&snapshot.spec.workspace).within(&namespace.unwrap_or_default()));
         all
@@ -82,10 +82,6 @@ pub async fn run(ctx: Arc<Context>) {
     ];
     let passes = Arc::new(Passes { ctx: ctx.clone(), refused: Mutex::default() });
     queue::run(ctx, store, triggers, CONCURRENCY, move |workspace| pass(workspace, passes.clone())).await;
-}
-
-fn references(workspaces: &[Arc<Workspace>]) -> Vec<ObjectRef<Workspace>> {
-    workspaces.iter().map(|workspace| ObjectRef::from_obj(&**workspace)).collect()
 }
 
 async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, Error> {

@@ -121,6 +121,11 @@ where
     cache.touched().map(move |other| stream::iter(related(&other))).flatten().boxed()
 }
 
+/// The names of these objects.
+pub fn references<K: Resource<DynamicType = ()>>(objects: &[Arc<K>]) -> Vec<ObjectRef<K>> {
+    objects.iter().map(|object| ObjectRef::from_obj(&**object)).collect()
+}
+
 /// The object of this kind that controls another.
 pub fn controller_of<K: Resource<DynamicType = ()>>(object: &impl ResourceExt) -> Option<ObjectRef<K>> {
     let owners = object.owner_references().iter();

@@ -49,7 +49,11 @@ pub fn ordinal(workspace: &Workspace) -> Option<u64> {
 
 /// Whether this pool made it. People can write annotations; the name proves the number.
 pub fn is_member(workspace: &Workspace, pool: &str, uid: &str) -> bool {
-    ordinal(workspace).is_some_and(|n| workspace.name_any() == names::pool_member(pool, uid, n))
+    ordinal(workspace).is_some_and(|number| proves(&workspace.name_any(), number, pool, uid))
+}
+
+fn proves(name: &str, number: u64, pool: &str, uid: &str) -> bool {
+    name == names::pool_member(pool, uid, number)
 }
 
 /// Whether it waits in a pool, is ready and may be taken over: nobody's yet, not on its way out, not sleeping, not needed for a golden
@@ -69,6 +73,11 @@ pub fn adoptable(workspace: &Workspace) -> bool {
 }
 
 impl Member {
+    /// Whether this pool made it: see [`is_member`].
+    pub fn is_of(&self, pool: &str, uid: &str) -> bool {
+        proves(&self.name, self.ordinal, pool, uid)
+    }
+
     /// What a pool reads from a Workspace that it made.
     pub fn of(workspace: &Workspace, pool_uid: &str) -> Self {
         let status = workspace.status.as_ref();
