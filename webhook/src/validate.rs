@@ -53,6 +53,7 @@ pub fn needs(request: &Request, controller: &str) -> Vec<Need> {
     all
 }
 
+/// The chart's registration calls the webhook only for objects that have one of these.
 fn references(request: &Request, object: &Value) -> Vec<Need> {
     let spec = &object["spec"];
     let mut found = Vec::new();
@@ -184,6 +185,28 @@ mod tests {
                 "spec.source.snapshot a8s.dev/snapshots snap",
             ]
         );
+    }
+
+    #[test]
+    fn the_chart_calls_the_webhook_for_everything_that_it_asks_about() {
+        let spec = json!({
+            "attachments": [{"name": "a", "configMap": {"name": "x", "key": "k"}}], "agent": {"model": {"connection": "llm"}},
+            "source": {"snapshot": "s", "workspace": "w"}, "restore": {"snapshot": "s"}, "grants": ["crm"],
+        });
+        let mut paths: Vec<String> = vec!["snapshots.?schedule".into()];
+        for kind in ["Session", "Workspace"] {
+            let request = request(kind, "jane", Value::Null, json!({"spec": spec}));
+            for need in needs(&request, CONTROLLER) {
+                let field = need.field.trim_start_matches("spec.").to_owned();
+                let first = field.split(['.', '[']).next().unwrap_or_default();
+                paths.push(if first == "agent" { "agent.?model".into() } else { first.to_owned() });
+            }
+        }
+        let chart = include_str!("../../charts/a8s/templates/admission.yaml");
+        let condition = chart.split("refers-to-something").nth(1).unwrap().split("rules:").next().unwrap();
+        for path in paths {
+            assert!(condition.contains(&format!("object.spec.?{path}.")), "{path} is not in {condition}");
+        }
     }
 
     #[test]

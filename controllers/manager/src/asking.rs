@@ -108,6 +108,14 @@ impl Asking {
         (None, None)
     }
 
+    /// What the runner of a pod that answers says.
+    pub async fn runner(&self, at: &PodAddress) -> Option<RunnerState> {
+        if !matches!(self.known().get(&at.uid), Some(Known::Answers(known)) if known == at) {
+            return None;
+        }
+        tokio::time::timeout(ANSWER, self.pods.runner_state(at)).await.ok()?.ok()
+    }
+
     /// The pod is gone, or going.
     pub fn forget(&self, uid: &str) {
         if let Some(Known::Silent(silent)) = self.known().remove(uid) {
@@ -136,7 +144,7 @@ impl Asking {
         let (mut pause, mut attempt) = (SOON, 0_u32);
         loop {
             // Boxed: what a question takes is free again while nobody asks, and that is nearly always.
-            let (desk, runner) = Box::pin(self.both(&at)).await;
+            let (desk, runner) = Box::pin(self.both_if_any(&at)).await;
             let Some(silent) = self.silent(&at.uid, &news) else { return };
             if desk.is_some() || runner.is_some() {
                 self.known().insert(at.uid.clone(), Known::Answers(at));
@@ -161,6 +169,13 @@ impl Asking {
         match self.known().get(uid) {
             Some(Known::Silent(silent)) if Arc::ptr_eq(&silent.news, news) => Some(silent.clone()),
             _ => None,
+        }
+    }
+
+    async fn both_if_any(&self, at: &PodAddress) -> (Option<DeskState>, Option<RunnerState>) {
+        match tokio::time::timeout(ANSWER, self.pods.listens(at)).await {
+            Ok(true) => self.both(at).await,
+            _ => (None, None),
         }
     }
 

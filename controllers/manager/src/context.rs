@@ -50,6 +50,10 @@ pub struct Context {
     pub stores: crate::stores::Stores,
     /// What was written lately, so that no pass decides on an older view.
     pub written: crate::written::Written,
+    /// Sessions that take a desktop over just now.
+    pub rush: crate::rush::Rush,
+    /// Events on their way.
+    pub events: Arc<crate::events::Events>,
     /// What is counted.
     pub metrics: crate::metrics::Metrics,
     /// Whether this process leads.
@@ -86,6 +90,8 @@ impl Context {
             absent: crate::reading::Absent::default(),
             stores,
             written,
+            rush: crate::rush::Rush::default(),
+            events: Arc::default(),
             metrics: crate::metrics::Metrics::default(),
             tenure: crate::lease::Tenure::default(),
         }
@@ -101,6 +107,12 @@ impl Context {
     #[must_use]
     pub fn leading(self, tenure: crate::lease::Tenure) -> Self {
         Self { tenure, ..self }
+    }
+
+    /// The same, with Events that somebody else sends when the process ends.
+    #[must_use]
+    pub fn telling(self, events: Arc<crate::events::Events>) -> Self {
+        Self { events, ..self }
     }
 
     /// The inputs that all decisions of this pass share.

@@ -15,7 +15,7 @@ use kube::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{context::Context, errors::Error, pods::PodAddress, queue::Action};
+use crate::{context::Context, errors::Error, pods::PodAddress, queue::Action, writing::Place};
 
 /// Does the plan's steps for `object`, writes its status and says when to come back.
 pub async fn carry_out<K, S>(ctx: &Context, object: &K, plan: Plan<S>) -> Result<Action, Error>
@@ -32,7 +32,7 @@ where
         write_status(ctx, object, &serde_json::to_value(status)?).await?;
     }
     for notice in &notices {
-        report(ctx, object, notice).await;
+        report(ctx, object, notice);
     }
     Ok(match wake {
         Wake::OnChange => Action::await_change(),
@@ -64,8 +64,8 @@ struct Wrote {
 }
 
 impl Wrote {
-    fn of(kind: &str, object: &DynamicObject) -> Self {
-        Self { kind: kind.to_owned(), version: crate::stores::version(object) }
+    fn of(kind: &str, version: u64) -> Self {
+        Self { kind: kind.to_owned(), version }
     }
 }
 
@@ -74,13 +74,13 @@ async fn attempt(ctx: &Context, op: &Op) -> Result<Option<Wrote>, Error> {
         Op::Apply { object, manager } => {
             let object: DynamicObject = serde_json::from_value(object.clone())?;
             let params = PatchParams::apply(&format!("a8s/{manager}")).force();
-            let api = api_of(ctx, &object)?;
-            let written = api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await?;
-            Ok(object.types.as_ref().map(|types| Wrote::of(&types.kind, &written)))
+            let (place, kind) = place_of(&object)?;
+            let version = place.patch(ctx, &object.name_any(), &params, &Patch::Apply(&object)).await?;
+            Ok(Some(Wrote::of(&kind, version)))
         }
         Op::Create { object } => {
-            let made = create(ctx, object).await?;
-            Ok(Some(Wrote::of(object["kind"].as_str().unwrap_or_default(), &made)))
+            let version = create(ctx, object).await?;
+            Ok(Some(Wrote::of(object["kind"].as_str().unwrap_or_default(), version)))
         }
         Op::Delete { target, grace } => {
             let preconditions = Some(Preconditions { uid: Some(target.uid.clone()), resource_version: None });
@@ -89,7 +89,7 @@ async fn attempt(ctx: &Context, op: &Op) -> Result<Option<Wrote>, Error> {
             match api(ctx, target).delete(&target.name, &params).await {
                 // Gone, or replaced by another object of that name: either way the target is no more.
                 Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(None),
-                other => Ok(other?.left().map(|left| Wrote::of(&target.kind, &left))),
+                other => Ok(other?.left().map(|left| Wrote::of(&target.kind, crate::stores::version(&left)))),
             }
         }
         Op::DeleteUnchanged { target, version } => {
@@ -100,7 +100,7 @@ async fn attempt(ctx: &Context, op: &Op) -> Result<Option<Wrote>, Error> {
             let params = DeleteParams { preconditions, ..DeleteParams::default() };
             match api(ctx, target).delete(&target.name, &params).await {
                 Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(None),
-                other => Ok(other?.left().map(|left| Wrote::of(&target.kind, &left))),
+                other => Ok(other?.left().map(|left| Wrote::of(&target.kind, crate::stores::version(&left)))),
             }
         }
         Op::Swap { target, version, patch } => {
@@ -109,17 +109,17 @@ async fn attempt(ctx: &Context, op: &Op) -> Result<Option<Wrote>, Error> {
             patch["metadata"]["uid"] = target.uid.clone().into();
             patch["metadata"]["resourceVersion"] = version.clone().into();
             let params = PatchParams { field_manager: Some("a8s".into()), ..PatchParams::default() };
-            let written = api(ctx, target).patch(&target.name, &params, &Patch::Merge(&patch)).await?;
-            Ok(Some(Wrote::of(&target.kind, &written)))
+            let version = Place::of(target).patch(ctx, &target.name, &params, &Patch::Merge(&patch)).await?;
+            Ok(Some(Wrote::of(&target.kind, version)))
         }
         Op::Merge { target, patch } => {
             let mut patch = patch.clone();
             patch["metadata"]["uid"] = target.uid.clone().into();
             let params = PatchParams { field_manager: Some("a8s".into()), ..PatchParams::default() };
-            match api(ctx, target).patch(&target.name, &params, &Patch::Merge(&patch)).await {
+            match Place::of(target).patch(ctx, &target.name, &params, &Patch::Merge(&patch)).await {
                 // Gone, or another of that name: there is nothing to change.
                 Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 || of_another(&s) => Ok(None),
-                other => Ok(Some(Wrote::of(&target.kind, &other?))),
+                other => Ok(Some(Wrote::of(&target.kind, other?))),
             }
         }
         Op::Finalizer { target, finalizer, present } => {
@@ -176,17 +176,16 @@ fn of_another(status: &kube::core::Status) -> bool {
     status.code == 422 && causes.into_iter().any(|cause| cause.field == "metadata.uid")
 }
 
-async fn create(ctx: &Context, object: &Value) -> Result<DynamicObject, Error> {
+/// Its resource version.
+async fn create(ctx: &Context, object: &Value) -> Result<u64, Error> {
     let wanted: DynamicObject = serde_json::from_value(object.clone())?;
-    let api = api_of(ctx, &wanted)?;
-    match api
-        .create(&PostParams { field_manager: Some("a8s".into()), ..PostParams::default() }, &wanted)
-        .await
-    {
+    let (place, _) = place_of(&wanted)?;
+    let params = PostParams { field_manager: Some("a8s".into()), ..PostParams::default() };
+    match place.create(ctx, &params, object).await {
         Err(kube::Error::Api(s)) if s.code == 409 && s.reason == "AlreadyExists" => {
-            let found = api.get(&wanted.name_any()).await?;
+            let found = place.api(ctx).get(&wanted.name_any()).await?;
             if same_object(&wanted, &found) {
-                return Ok(found);
+                return Ok(crate::stores::version(&found));
             }
             Err(Error::Other(format!("{} exists and belongs to somebody else", wanted.name_any())))
         }
@@ -261,32 +260,28 @@ where
     if let Some(version) = version {
         body["metadata"]["resourceVersion"] = version.into();
     }
-    let resource = ApiResource::erase::<K>(&());
-    let api: Api<DynamicObject> = match object.namespace() {
-        Some(namespace) => Api::namespaced_with(ctx.client.clone(), &namespace, &resource),
-        None => Api::all_with(ctx.client.clone(), &resource),
-    };
+    let place = Place { resource: ApiResource::erase::<K>(&()), namespace: object.namespace() };
     let manager = format!("a8s/{}-status", K::kind(&()).to_lowercase());
-    match api.patch_status(&name, &PatchParams::apply(&manager).force(), &Patch::Apply(&body)).await {
+    match place.patch_status(ctx, &name, &PatchParams::apply(&manager).force(), &Patch::Apply(&body)).await {
         // Deleted or changed meanwhile, or replaced by another of that name: there is nobody to tell.
         Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 || of_another(&s) => Ok(false),
         other => {
             let uid = object.uid().unwrap_or_default();
-            ctx.written.note(&uid, &K::kind(&()), crate::stores::version(&other?));
+            ctx.written.note(&uid, &K::kind(&()), other?);
             Ok(true)
         }
     }
 }
 
-/// Sends an Event; that it cannot be sent is never a reason to fail. kube's Recorder would fold Events of one reason into the first of them,
+/// Tells an Event, which is sent a moment later. kube's Recorder would fold Events of one reason into the first of them,
 /// whose text then speaks of another turn or person; plans give a notice on a transition only, so there is nothing to fold.
-pub async fn report<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, notice: &Notice) {
+pub fn report<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, notice: &Notice) {
     let regarding = object.object_ref(&());
     let namespace = regarding.namespace.clone().unwrap_or_else(|| "default".into());
     let event = Event {
         metadata: ObjectMeta {
             generate_name: Some(format!("{}-", regarding.name.as_deref().unwrap_or("a8s"))),
-            namespace: Some(namespace.clone()),
+            namespace: Some(namespace),
             ..ObjectMeta::default()
         },
         type_: Some(if notice.warning { "Warning" } else { "Normal" }.into()),
@@ -299,32 +294,22 @@ pub async fn report<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, no
         event_time: Some(MicroTime(ctx.env().now)),
         ..Event::default()
     };
-    let api: Api<Event> = Api::namespaced(ctx.client.clone(), &namespace);
-    if let Err(error) = api.create(&PostParams::default(), &event).await {
-        tracing::debug!(%error, "event not sent");
-    }
+    ctx.events.tell(event);
 }
 
 fn api(ctx: &Context, target: &Target) -> Api<DynamicObject> {
-    let resource = resource(&target.api_version, &target.kind);
-    if target.namespace.is_empty() {
-        Api::all_with(ctx.client.clone(), &resource)
-    } else {
-        Api::namespaced_with(ctx.client.clone(), &target.namespace, &resource)
-    }
+    Place::of(target).api(ctx)
 }
 
-fn api_of(ctx: &Context, object: &DynamicObject) -> Result<Api<DynamicObject>, Error> {
+/// Where an object is, and its kind.
+fn place_of(object: &DynamicObject) -> Result<(Place, String), Error> {
     let types: &TypeMeta =
         object.types.as_ref().ok_or_else(|| Error::Plan("an object without a kind".into()))?;
     let resource = resource(&types.api_version, &types.kind);
-    Ok(match object.namespace() {
-        Some(namespace) => Api::namespaced_with(ctx.client.clone(), &namespace, &resource),
-        None => Api::all_with(ctx.client.clone(), &resource),
-    })
+    Ok((Place { resource, namespace: object.namespace() }, types.kind.clone()))
 }
 
-fn resource(api_version: &str, kind: &str) -> ApiResource {
+pub(crate) fn resource(api_version: &str, kind: &str) -> ApiResource {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }

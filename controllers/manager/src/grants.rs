@@ -121,7 +121,7 @@ async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, 
             "Secret {name} exists and belongs to somebody else; delete it, or nothing can be granted to this desktop"
         );
         let notice = Notice { warning: true, reason: Reason::NameTaken, note };
-        execute::report(ctx, &*workspace, &notice).await;
+        execute::report(ctx, &*workspace, &notice);
         return Ok(Action::requeue(std::time::Duration::from_mins(5)));
     }
     let wanted = connections(ctx, &namespace, &workspace.spec.grants);

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod context;
 pub mod environment;
 pub mod errors;
+pub mod events;
 pub mod execute;
 pub mod grants;
 pub mod hands;
@@ -23,6 +24,7 @@ pub mod protected;
 pub mod queue;
 pub mod reading;
 pub mod request;
+pub mod rush;
 pub mod serving;
 pub mod session;
 pub mod share;
@@ -34,6 +36,7 @@ pub mod waiting;
 pub mod warm_pool;
 pub mod warnings;
 pub mod workspace;
+pub mod writing;
 pub mod written;
 
 pub use context::{Context, Settings};
@@ -65,7 +68,8 @@ pub fn run(ctx: Arc<Context>, watches: Vec<BoxFuture<'static, ()>>) -> BoxFuture
         tasks.spawn(connection::run(ctx.clone()));
         tasks.spawn(share::run(ctx.clone()));
         tasks.spawn(grants::run(ctx.clone()));
-        tasks.spawn(environment::run(ctx));
+        tasks.spawn(environment::run(ctx.clone()));
+        tasks.spawn(events::run(ctx));
         tasks.join_next().await;
     })
 }

@@ -1,16 +1,19 @@
 //! `a8s-controller`: reads its settings, waits for the lease, runs the controllers of all kinds until it is told to end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use a8s_controller::{
-    Context, Settings, install, lease, metrics::Metrics, pods::PodClient, protected, run, store,
-    stores::Stores,
+    Context, Settings, events::Events, install, lease, metrics::Metrics, pods::PodClient, protected, run,
+    store, stores::Stores,
 };
 use clap::Parser;
 use kube::client::ClientBuilder;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// So long the Events that were told last are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Reconciles every kind of a8s.
 #[derive(Debug, Parser)]
@@ -58,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
         () = stop.cancelled() => return Ok(()),
     };
     tracing::info!(identity, "leading");
+    let events = Arc::new(Events::default());
     let work = async {
         let settings = Settings {
             system_namespace: args.system_namespace,
@@ -65,14 +69,17 @@ async fn main() -> anyhow::Result<()> {
             protected: protected::addresses(&client, &args.protect).await,
         };
         let (stores, watches) = Stores::new(&client);
-        let ctx = Context::new(client, settings, pods, store, install.authority, stores);
-        run(Arc::new(ctx.counting(metrics).leading(held.tenure())), watches).await;
+        let ctx = Context::new(client.clone(), settings, pods, store, install.authority, stores);
+        let ctx = ctx.counting(metrics).leading(held.tenure()).telling(events.clone());
+        run(Arc::new(ctx), watches).await;
     };
     tokio::select! {
         () = work => anyhow::bail!("a controller ended by itself"),
         () = held.keep() => anyhow::bail!("the lease is lost"),
         () = stop.cancelled() => {}
     }
+    // Nobody tells them again; whoever waits for this process to end does not wait long for them.
+    drop(tokio::time::timeout(LAST_WORDS, events.flush(&client)).await);
     held.release().await;
     Ok(())
 }

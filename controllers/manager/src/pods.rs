@@ -15,6 +15,7 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
 };
 use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
 
 /// A call must be answered within this time; streams and blobs are exempt.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -161,6 +162,13 @@ impl PodClient {
     async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, PodError> {
         let response = Self::send(request.timeout(DEADLINE)).await?;
         response.json().await.map_err(|error| PodError::Malformed(error.without_url().to_string()))
+    }
+
+    /// Whether anybody listens there, which costs a fraction of asking somebody who does not.
+    pub async fn listens(&self, at: &PodAddress) -> bool {
+        let ports = [paths::DESKD_PORT, paths::RUNNER_PORT];
+        let connections = ports.map(|port| Box::pin(TcpStream::connect((at.host.as_str(), port))));
+        futures::future::select_ok(connections).await.is_ok()
     }
 
     /// State of the desktop.

@@ -2,8 +2,8 @@
 //!
 //! Passes decide on the caches, since names are functions of the owner (making something twice is making it once) and no pass runs on a
 //! cache that does not show what passes for its object wrote. Three things are asked of the server all the same: what a cache does not
-//! have, before it is said to be missing or is somebody else's; and everything, before a plan that deletes something, gives up a
-//! finalizer or makes a volume anew is carried out. A late cache would cost data there, or a second pod.
+//! have, before it is said to be missing or is somebody else's; and the Workspace with its pod, volumes, Snapshots and Artifacts, before a
+//! plan that deletes something, gives up a finalizer or makes a volume anew is carried out. A late cache would cost data there, or a second pod.
 
 use std::{
     collections::HashMap,
@@ -89,8 +89,8 @@ where
 }
 
 /// One Environment.
-pub async fn environment(ctx: &Context, reads: Reads, name: &str) -> Result<Option<Environment>, Error> {
-    match ctx.stores.environments.get(None, name).filter(|_| reads == Reads::Caches) {
+pub async fn environment(ctx: &Context, name: &str) -> Result<Option<Environment>, Error> {
+    match ctx.stores.environments.get(None, name) {
         Some(found) => Ok(Some(Environment::clone(&found))),
         None => Ok(Api::<Environment>::all(ctx.client.clone()).get_opt(name).await?),
     }
@@ -106,7 +106,7 @@ pub async fn claims(
     let uid = workspace.uid().unwrap_or_default();
     if reads == Reads::Caches {
         let found = ctx.stores.claims_of.get(&uid);
-        if !found.is_empty() {
+        if !found.is_empty() || workspace.metadata.deletion_timestamp.is_some() {
             return Ok(found.iter().map(|c| PersistentVolumeClaim::clone(c)).collect());
         }
     }
@@ -136,14 +136,11 @@ pub async fn snapshots(
 /// as there for as long as the Workspace has a pod, or for [`LATELY`] until it gets one.
 pub async fn secret(
     ctx: &Context,
-    reads: Reads,
     workspace: &Workspace,
     has_pod: bool,
 ) -> Result<Option<ObjectMeta>, Error> {
     let uid = workspace.uid().unwrap_or_default();
-    if reads == Reads::Caches
-        && let Some(known) = ctx.secrets.get(&uid, has_pod)
-    {
+    if let Some(known) = ctx.secrets.get(&uid, has_pod) {
         return Ok(Some(known));
     }
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &workspace.namespace().unwrap_or_default());

@@ -34,7 +34,9 @@ use crate::{
 };
 
 /// So many desktops of pools are looked at for one Session at most.
-const CANDIDATES: usize = 16;
+const CANDIDATES: usize = 4;
+/// So often others are looked for when somebody else took all of those.
+const TRIES: usize = 4;
 
 /// Reconciles Sessions until the process ends.
 pub async fn run(ctx: Arc<Context>) {
@@ -121,9 +123,15 @@ async fn reconcile(session: Arc<Session>, ctx: Arc<Context>) -> Result<Action, E
         oversee(&ctx, &seen).await?;
         seen.advice = advice(&ctx, &seen, workspace.is_some());
     }
+    let mut tries = 0;
     loop {
+        if seen.pool.is_empty() && (1..TRIES).contains(&tries) {
+            seen.pool = waiting(&ctx, &seen, &session.namespace().unwrap_or_default());
+        }
         let planned = plan(&seen, &ctx.env());
         let Some(wanted) = taken_over(&planned) else { return carry_out(&ctx, &seen.session, planned).await };
+        let _first = ctx.rush.one();
+        tries += 1;
         if ctx.stores.waiting.hide(&wanted) {
             match carry_out(&ctx, &seen.session, planned).await {
                 // Somebody was faster; there may be another.

@@ -1,5 +1,6 @@
 //! Snapshots: gathers Workspace, claim, class, VolumeSnapshot and content; asks the runner to flush when the plan says so. Everything is
-//! read from the API server and not from a cache: a VolumeSnapshot that a cache does not show yet would be taken for not taken.
+//! read one by one from the API server and not from a cache: a VolumeSnapshot that a cache does not show yet would be taken for not taken.
+//! Lists are not asked for where that can be avoided: see [`backend::Lists`].
 
 mod backend;
 mod source;
@@ -20,7 +21,6 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{
     Api, ResourceExt,
-    api::ListParams,
     core::PartialObjectMeta,
     runtime::{WatchStreamExt, watcher},
 };
@@ -31,6 +31,7 @@ use crate::{
     execute,
     pods::PodAddress,
     queue::{self, Action},
+    reading::{self, Reads},
     stores::within,
 };
 
@@ -135,7 +136,9 @@ async fn gather(ctx: &Context, cached: &Snapshot) -> Result<Option<(Observed, Op
     let (name, own) = (volume_snapshot_name(cached), cached.name_any());
     let api: Api<Snapshot> = Api::namespaced(ctx.client.clone(), &namespace);
     let to_take = |s: &Snapshot| !brings_handle(s) && s.metadata.deletion_timestamp.is_none();
-    let taken = |s: &Snapshot| handle(s).is_some() || s.status.as_ref().is_some_and(|s| s.taken_at.is_some());
+    // Its name is written down just before it is made.
+    let taken =
+        |s: &Snapshot| handle(s).is_some() || s.status.as_ref().is_some_and(|s| s.volume_snapshot.is_some());
     let ahead = async {
         if to_take(cached) && !taken(cached) {
             return source::look(ctx, &namespace, cached).await.map(Some);
@@ -175,15 +178,13 @@ async fn gather(ctx: &Context, cached: &Snapshot) -> Result<Option<(Observed, Op
 
 /// What desktops found that were made from this Snapshot, and not from an earlier one of its name.
 async fn receipts(ctx: &Context, namespace: &str, snapshot: &Snapshot) -> Result<Vec<ReceiptFact>, Error> {
-    let workspaces: Api<Workspace> = Api::namespaced(ctx.client.clone(), namespace);
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), namespace);
     let (name, made) = (snapshot.name_any(), snapshot.creation_timestamp());
     let mut found = Vec::new();
-    for workspace in workspaces.list(&ListParams::default()).await?.items {
+    for workspace in ctx.stores.checking.get(&within(Some(namespace), &name)) {
         let Some(status) = &workspace.status else { continue };
-        let Some(receipt) = status.receipt.as_ref().filter(|r| r.snapshot == name) else { continue };
-        let Some(storage) = &status.storage else { continue };
-        let claim = claims.get_opt(&storage.claim).await?;
+        let (Some(receipt), Some(storage)) = (&status.receipt, &status.storage) else { continue };
+        let claim: Option<PersistentVolumeClaim> =
+            reading::one(ctx, &ctx.stores.claims, Reads::Caches, namespace, &storage.claim).await?;
         if claim.is_some_and(|c| c.creation_timestamp() >= made) {
             let (workspace, verified) = (workspace.name_any(), receipt.verified);
             found.push(ReceiptFact { workspace, verified, detail: receipt.detail.clone() });

@@ -53,7 +53,7 @@ pub async fn source(
 pub async fn for_the_next(ctx: &Context, observed: &mut Observed) -> Result<(), Error> {
     let restoring = observed.restore.is_some() || decide::restored_snapshot(&observed.workspace).is_some();
     let missing = observed.claim.is_none() || going(observed.claim.as_ref());
-    if bound(observed.claim.as_ref()) && !missing && !restoring {
+    if bound(observed.claim.as_ref()) && !missing && !restoring || observed.deleted_at().is_some() {
         return Ok(());
     }
     let archive = decide::archive_name(observed).map(str::to_owned);

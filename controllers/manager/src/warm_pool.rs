@@ -26,7 +26,7 @@ use crate::{
 /// Members made or removed at the same time.
 const AT_ONCE: usize = 8;
 /// Many Sessions at once make many changes; a pass for each would only see half of them.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Shared by the passes of all pools.
 struct Passes {

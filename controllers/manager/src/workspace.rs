@@ -13,6 +13,7 @@ use a8s_crds::{
     names,
 };
 use a8s_plan::workspace::{self as decide, Made, Observed, Source};
+use a8s_wire::RunnerPhase;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -26,12 +27,17 @@ use crate::{
     pods::PodAddress,
     queue::{self, Action},
     reading::{self, Reads},
+    rush,
     stores::within,
     volumes, warnings,
 };
 
 /// Most that may be worked on at once.
 const CONCURRENCY: usize = 16;
+/// While many Sessions take desktops over, what is to go and where nobody works is looked at again after so long, and waits for so many
+/// seconds at most.
+const LATER: Duration = Duration::from_secs(5);
+const LATEST: i64 = 60;
 /// Something that has not come up after this many seconds may have a warning to show.
 const SLOW: i64 = 3;
 
@@ -54,6 +60,7 @@ pub async fn run(ctx: Arc<Context>) {
         forgetting.asking.forget(&uid);
         forgetting.pods.forget(&uid);
         forgetting.secrets.forget(&uid);
+        forgetting.rush.forget(&uid);
     });
     let (waiting, ordered) = (stores.waiting_for.clone(), stores.waiting_for.clone());
     let catalogue = queue::related(&stores.environments, move |environment| {
@@ -89,6 +96,12 @@ async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, 
     let uid = workspace.uid().unwrap_or_default();
     if reading::behind(ctx, &uid) {
         return Ok(Action::requeue(reading::BEHIND));
+    }
+    if is_settled(&workspace) && ctx.rush.gives_way(&uid) {
+        return Ok(Action::requeue(rush::AGAIN));
+    }
+    if ctx.rush.is_on() && may_end_later(ctx, &workspace).await {
+        return Ok(Action::requeue(LATER));
     }
     let refused = passes.forget(&uid);
     let env = ctx.env();
@@ -127,6 +140,32 @@ async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, 
     }
 }
 
+/// Whether its desktop is ready, as it was asked for: nobody waits for its next pass.
+fn is_settled(workspace: &Workspace) -> bool {
+    let status = workspace.status.as_ref();
+    workspace.metadata.deletion_timestamp.is_none()
+        && status.is_some_and(|s| {
+            s.observed_generation == workspace.metadata.generation
+                && conditions::is_true(&s.conditions, ConditionType::Ready)
+        })
+}
+
+/// Whether it is to go, and can go a little later as well: nobody works in it.
+async fn may_end_later(ctx: &Context, workspace: &Workspace) -> bool {
+    let Some(deleted) = &workspace.metadata.deletion_timestamp else { return false };
+    if Timestamp::now().as_second() - deleted.0.as_second() >= LATEST {
+        return false;
+    }
+    let pod = ctx.stores.pods.get(workspace.namespace().as_deref(), &names::pod(&workspace.name_any()));
+    let Some(pod) = pod.filter(|pod| pod.metadata.deletion_timestamp.is_none()) else { return false };
+    let uid = workspace.uid().unwrap_or_default();
+    let Some(host) = pod.status.as_ref().and_then(|s| s.pod_ip.clone()) else { return true };
+    match ctx.asking.runner(&PodAddress { uid, host }).await {
+        Some(runner) => runner.state != RunnerPhase::Running && runner.queue.is_empty(),
+        None => true,
+    }
+}
+
 /// Whether the spec was changed since this pass began. deskd may have been told of a newer wish already, which the pass would take back.
 fn is_outdated(ctx: &Context, workspace: &Workspace) -> bool {
     let now = ctx.stores.workspaces.get(workspace.namespace().as_deref(), &workspace.name_any());
@@ -153,17 +192,20 @@ async fn gather(ctx: &Context, cached: &Workspace, reads: Reads) -> Result<Optio
     let name = cached.name_any();
     let stores = &ctx.stores;
     let (pod_name, policy) = (names::pod(&name), names::network_policy(&name));
+    // Of one that goes the garbage collector takes the volume; nothing is decided about that here.
+    let of_volume = if cached.metadata.deletion_timestamp.is_some() { Reads::Caches } else { reads };
     let (workspace, environment, sources, found, pod, network_policy, snapshots) = tokio::try_join!(
         workspace(ctx, cached, reads),
-        reading::environment(ctx, reads, &cached.spec.environment),
-        sources(ctx, reads, &namespace, cached),
-        reading::claims(ctx, reads, &namespace, cached),
+        // No end depends on these two, nor on the certificate.
+        reading::environment(ctx, &cached.spec.environment),
+        sources(ctx, of_volume, &namespace, cached),
+        reading::claims(ctx, of_volume, &namespace, cached),
         reading::one(ctx, &stores.pods, reads, &namespace, &pod_name),
-        reading::one(ctx, &stores.policies, reads, &namespace, &policy),
-        reading::snapshots(ctx, reads, &namespace, cached),
+        reading::one(ctx, &stores.policies, Reads::Caches, &namespace, &policy),
+        reading::snapshots(ctx, of_volume, &namespace, cached),
     )?;
     let Some(workspace) = workspace.filter(|w| w.uid() == cached.uid()) else { return Ok(None) };
-    let secret = reading::secret(ctx, reads, &workspace, pod.is_some()).await?;
+    let secret = reading::secret(ctx, &workspace, pod.is_some()).await?;
     let mut observed = Observed::of(workspace);
     observed.environment = environment;
     (observed.source, observed.restore) = sources;

@@ -16,7 +16,7 @@ use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams, VersionMatch},
 };
 use object_store::ObjectStoreExt;
 use serde_json::json;
@@ -30,6 +30,7 @@ use crate::{
     errors::Error,
     execute,
     pods::{PodAddress, PodError},
+    stores::{Cache, Cached, version},
 };
 
 /// One Session's view of the outside.
@@ -61,6 +62,31 @@ impl Cluster {
         }
     }
 
+    fn wrote<K: kube::Resource<DynamicType = ()>>(&self, object: &K) {
+        self.ctx.written.wrote(&K::kind(&()), version(object));
+    }
+
+    /// The Session's objects of a kind, with everything that the cache has shown of that kind and that this process wrote of it. A list as
+    /// of now would wait until the API server's own cache has caught up with etcd, for up to a tenth of a second when others write something
+    /// else (KEP-2340).
+    async fn list<K>(&self, cache: &Cache<K>, fields: &str) -> Result<Vec<K>, Error>
+    where
+        K: Cached + kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        let version = cache.seen().max(self.ctx.written.newest(&K::kind(&())));
+        let params = ListParams::default().fields(&format!("spec.session={}{fields}", self.subject.name));
+        let api = self.api::<K>();
+        if version > 0 {
+            let known = params.clone().at(&version.to_string()).matching(VersionMatch::NotOlderThan);
+            match api.list(&known).await {
+                // It has never been that far: etcd was put back to a backup.
+                Err(kube::Error::Api(s)) if s.code == 504 => {}
+                other => return Ok(other?.items),
+            }
+        }
+        Ok(api.list(&params).await?.items)
+    }
+
     async fn create<K>(&self, object: &K) -> Result<Made<K>, Error>
     where
         K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
@@ -72,9 +98,14 @@ impl Cluster {
         let api: Api<K> = self.api();
         let params = PostParams { field_manager: Some("a8s".into()), ..PostParams::default() };
         match api.create(&params, object).await {
-            Ok(made) => Ok(Made::New(made)),
+            Ok(made) => {
+                self.wrote(&made);
+                Ok(Made::New(made))
+            }
             Err(kube::Error::Api(s)) if s.code == 409 && s.reason == "AlreadyExists" => {
-                Ok(Made::Exists(api.get(&object.name_any()).await?))
+                let found = api.get(&object.name_any()).await?;
+                self.wrote(&found);
+                Ok(Made::Exists(found))
             }
             Err(error) => Err(error.into()),
         }
@@ -120,9 +151,7 @@ impl World for Cluster {
     }
 
     async fn unsettled(&self) -> Result<Vec<Message>, Error> {
-        let session = &self.subject.name;
-        let fields = format!("spec.session={session},status.state!=Consumed,status.state!=Dropped");
-        Ok(self.api::<Message>().list(&ListParams::default().fields(&fields)).await?.items)
+        self.list(&self.ctx.stores.messages, ",status.state!=Consumed,status.state!=Dropped").await
     }
 
     fn is_alone(&self) -> bool {
@@ -142,7 +171,11 @@ impl World for Cluster {
         match self.api::<Message>().patch(&message.name_any(), &params, &Patch::Apply(&intent)).await {
             // Deleted meanwhile: there is nothing to adopt.
             Err(kube::Error::Api(s)) if matches!(s.code, 404 | 409) => Ok(None),
-            other => Ok(Some(other?)),
+            other => {
+                let adopted = other?;
+                self.wrote(&adopted);
+                Ok(Some(adopted))
+            }
         }
     }
 
@@ -157,7 +190,10 @@ impl World for Cluster {
         match self.api::<Message>().patch(&message.name_any(), &params, &Patch::Merge(&labels)).await {
             // Deleted meanwhile: there is nothing to mark.
             Err(kube::Error::Api(s)) if matches!(s.code, 404 | 409) => Ok(()),
-            other => other.map(drop).map_err(Error::from),
+            other => {
+                self.wrote(&other?);
+                Ok(())
+            }
         }
     }
 
@@ -166,8 +202,7 @@ impl World for Cluster {
     }
 
     async fn requests(&self) -> Result<Vec<Request>, Error> {
-        let params = ListParams::default().fields(&format!("spec.session={}", self.subject.name));
-        Ok(self.api::<Request>().list(&params).await?.items)
+        self.list(&self.ctx.stores.requests, "").await
     }
 
     fn approval(&self, question: &Question) -> Approval {
@@ -249,9 +284,7 @@ impl World for Cluster {
     }
 
     async fn say(&self, notice: Notice) {
-        // Best effort, and nobody waits for it.
-        let (ctx, session) = (self.ctx.clone(), self.session.clone());
-        tokio::spawn(async move { execute::report(&ctx, &session, &notice).await });
+        execute::report(&self.ctx, &self.session, &notice);
     }
 
     async fn runner_state(&self) -> Result<RunnerState, PodError> {

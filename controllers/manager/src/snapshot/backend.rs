@@ -54,10 +54,22 @@ pub async fn content(
     Ok(all.items.into_iter().find(of_it).map(content_facts))
 }
 
+/// How new a list has to be. For a current one the API server may wait until its own cache has caught up with etcd, a tenth of a second
+/// if nothing of that kind was written lately (KEP-2340).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lists {
+    /// As the API server's cache has it.
+    Late,
+    /// As etcd has it.
+    Current,
+}
+
 /// All classes; nothing if the cluster has no snapshot API.
-pub async fn classes(ctx: &Context) -> Result<Option<Vec<VolumeSnapshotClass>>, Error> {
+pub async fn classes(ctx: &Context, lists: Lists) -> Result<Option<Vec<VolumeSnapshotClass>>, Error> {
     let api: Api<VolumeSnapshotClass> = Api::all(ctx.client.clone());
-    match api.list(&ListParams::default()).await {
+    let every = ListParams::default();
+    let every = if lists == Lists::Late { every.match_any() } else { every };
+    match api.list(&every).await {
         // The list of a kind that exists is never "not found".
         Err(kube::Error::Api(s)) if s.code == 404 => Ok(None),
         other => Ok(Some(other?.items)),
@@ -66,7 +78,7 @@ pub async fn classes(ctx: &Context) -> Result<Option<Vec<VolumeSnapshotClass>>, 
 
 /// The class that a snapshot was taken with, if this cluster has it.
 pub async fn recorded_class(ctx: &Context, snapshot: &Snapshot) -> Result<Class, Error> {
-    let Some(all) = classes(ctx).await? else { return Ok(Class::NoApi) };
+    let Some(all) = classes(ctx, Lists::Current).await? else { return Ok(Class::NoApi) };
     let status = snapshot.status.as_ref();
     let (recorded, driver) =
         (status.and_then(|s| s.snapshot_class_name.as_ref()), status.and_then(|s| s.driver.as_ref()));

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use a8s_crds::{Artifact, ObjectRef, Session, Snapshot, Workspace, names};
 use a8s_plan::snapshot::{ArtifactFact, Claim, Class, Observed, Place, WorkspaceFacts};
-use a8s_snapshots::choose;
+use a8s_snapshots::{VolumeSnapshotClass, choose};
 use k8s_openapi::api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
     storage::v1::StorageClass,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{Api, ResourceExt};
 
-use super::backend;
+use super::backend::{self, Lists};
 use crate::{context::Context, errors::Error, pods::PodAddress};
 
 /// Everything that is needed to take one.
@@ -38,23 +38,18 @@ impl Seen {
 pub async fn look(ctx: &Context, namespace: &str, snapshot: &Snapshot) -> Result<Seen, Error> {
     let name = snapshot.spec.workspace.clone();
     let workspaces: Api<Workspace> = Api::namespaced(ctx.client.clone(), namespace);
-    let artifacts: Api<Artifact> = Api::namespaced(ctx.client.clone(), namespace);
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
     let pod_name = names::pod(&name);
-    let every = ListParams::default();
-    let (workspace, classes, artifacts, pod) = tokio::try_join!(
+    let (workspace, classes, pod) = tokio::try_join!(
         async { Ok::<_, Error>(workspaces.get_opt(&name).await?) },
-        backend::classes(ctx),
-        async { Ok(artifacts.list(&every).await?.items) },
+        backend::classes(ctx, Lists::Late),
         async { Ok(pods.get_opt(&pod_name).await?) },
     )?;
     // One that is being deleted counts: its claim waits for unfinished Snapshots.
     let Some(workspace) = workspace else { return Ok(Seen::NOTHING) };
-    let (session, claims) = tokio::try_join!(
-        session(ctx, namespace, &workspace),
-        crate::volumes::claims(ctx, namespace, &workspace)
-    )?;
-    let facts = workspace_facts(&workspace, session, artifacts, pod.as_ref());
+    let (session, claims) =
+        tokio::try_join!(session(ctx, namespace, &workspace), claims(ctx, namespace, &workspace))?;
+    let facts = workspace_facts(ctx, &workspace, session, pod.as_ref());
     let host = pod.and_then(|p| p.status).and_then(|s| s.pod_ip);
     let runner = host.map(|host| PodAddress { uid: facts.uid.clone(), host });
     let mut seen = Seen { workspace: Some(facts), runner, ..Seen::NOTHING };
@@ -66,15 +61,35 @@ pub async fn look(ctx: &Context, namespace: &str, snapshot: &Snapshot) -> Result
     let none = BTreeMap::new();
     let annotations = claim.metadata.annotations.as_ref().unwrap_or(&none);
     let named = snapshot.spec.snapshot_class_name.as_deref();
-    seen.class = match classes.map(|all| choose(&all, &driver, named, annotations).map(ResourceExt::name_any))
+    let choice = |classes: Option<Vec<VolumeSnapshotClass>>| match classes
+        .map(|all| choose(&all, &driver, named, annotations).map(ResourceExt::name_any))
     {
         None => Class::NoApi,
         Some(Ok(name)) => Class::Chosen(name),
         Some(Err(error)) => Class::Missing(error.to_string()),
     };
+    seen.class = choice(classes);
+    if !matches!(seen.class, Class::Chosen(_)) {
+        // It may have been made a moment ago.
+        seen.class = choice(backend::classes(ctx, Lists::Current).await?);
+    }
     let claim = ObjectRef { name: claim.name_any(), uid: claim.uid().unwrap_or_default() };
     seen.claim = Claim::Bound { claim, driver };
     Ok(seen)
+}
+
+/// The Workspace's claims: from the cache, if that has the one that the Workspace says to have; else from the API server.
+async fn claims(
+    ctx: &Context,
+    namespace: &str,
+    workspace: &Workspace,
+) -> Result<Vec<PersistentVolumeClaim>, Error> {
+    let known = ctx.stores.claims_of.get(&workspace.uid().unwrap_or_default());
+    let recorded = workspace.status.as_ref().and_then(|s| s.storage.as_ref()).map(|s| &s.claim);
+    if known.iter().any(|claim| claim.metadata.name.as_ref() == recorded && recorded.is_some()) {
+        return Ok(known.iter().map(|claim| PersistentVolumeClaim::clone(claim)).collect());
+    }
+    crate::volumes::claims(ctx, namespace, workspace).await
 }
 
 /// The driver of a bound claim: its volume's, or, for a volume that does not say, its StorageClass's.
@@ -103,9 +118,9 @@ async fn session(ctx: &Context, namespace: &str, workspace: &Workspace) -> Resul
 }
 
 fn workspace_facts(
+    ctx: &Context,
     workspace: &Workspace,
     session: Option<Session>,
-    artifacts: Vec<Artifact>,
     pod: Option<&Pod>,
 ) -> WorkspaceFacts {
     let uid = workspace.uid().unwrap_or_default();
@@ -114,19 +129,22 @@ fn workspace_facts(
         epoch: s.epoch.unwrap_or_default(),
         seq: s.seq.unwrap_or_default(),
     });
-    let fact = |a: Artifact| ArtifactFact {
+    let fact = |a: &Artifact| ArtifactFact {
         object: a.name_any(),
         own: a.spec.workspace.uid == uid,
-        name: a.spec.name,
+        name: a.spec.name.clone(),
         version: a.spec.version,
-        sha256: a.spec.sha256,
+        sha256: a.spec.sha256.clone(),
     };
+    // One that the cache does not show yet was published a moment ago, and the name that it gets is known.
+    let artifacts = ctx.stores.artifacts.all();
+    let here = artifacts.iter().filter(|a| a.metadata.namespace == workspace.metadata.namespace);
     WorkspaceFacts {
         environment: workspace.spec.environment.clone(),
         session: owner(workspace).map(|o| o.name.clone()),
         recorded,
         pod_ready: pod.is_some_and(|pod| answers(pod, &uid)),
-        artifacts: artifacts.into_iter().map(fact).collect(),
+        artifacts: here.map(|a| fact(a)).collect(),
         uid,
     }
 }

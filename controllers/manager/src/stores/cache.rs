@@ -20,6 +20,7 @@ use kube::{
 
 use super::{
     Cached, Hook,
+    lean::Lean,
     packed::{Packed, Packer},
 };
 
@@ -92,6 +93,16 @@ fn key_of(object: &impl kube::Resource) -> Box<str> {
     key(object.meta().namespace.as_deref(), object.meta().name.as_deref().unwrap_or_default())
 }
 
+fn plain<K>(event: Event<Lean<K>>) -> Event<K> {
+    match event {
+        Event::Apply(Lean(object)) => Event::Apply(object),
+        Event::Delete(Lean(object)) => Event::Delete(object),
+        Event::InitApply(Lean(object)) => Event::InitApply(object),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    }
+}
+
 /// A list that is coming in.
 struct List<K> {
     objects: Objects<K>,
@@ -103,7 +114,7 @@ impl<K: Cached> Cache<K> {
     /// A cache and the watch that fills it, which never ends by itself. `hooks` are called for each change, after the cache has it and
     /// before anybody else hears of it.
     pub fn new(
-        api: Api<K>,
+        api: Api<Lean<K>>,
         config: watcher::Config,
         keep: Keep,
         trim: fn(&mut K),
@@ -112,15 +123,14 @@ impl<K: Cached> Cache<K> {
         let cache = Arc::new(Self::empty(keep, hooks));
         let filled = cache.clone();
         let task = async move {
-            let events = watcher(api, config.page_size(PAGE)).default_backoff().modify(move |object| {
-                object.managed_fields_mut().clear();
-                trim(object);
-            });
+            let events = watcher(api, config.page_size(PAGE))
+                .default_backoff()
+                .modify(move |object| trim(&mut object.0));
             let mut events = std::pin::pin!(events);
             let mut list = List { objects: HashMap::new(), version: 0 };
             while let Some(event) = events.next().await {
                 match event {
-                    Ok(event) => filled.take(event, &mut list),
+                    Ok(event) => filled.take(plain(event), &mut list),
                     Err(error) => {
                         tracing::warn!(kind = %K::kind(&()), %error, "a watch was cut; it begins anew");
                     }

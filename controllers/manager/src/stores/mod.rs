@@ -4,6 +4,7 @@
 
 mod cache;
 mod index;
+mod lean;
 mod packed;
 mod tally;
 mod trim;
@@ -30,6 +31,7 @@ use cache::Keep;
 pub(crate) use cache::Kept;
 pub use cache::{Cache, Change, version};
 pub use index::Index;
+pub use lean::Lean;
 pub use tally::Tally;
 
 use crate::{keeping, waiting::WaitingIndex};
@@ -82,6 +84,8 @@ pub struct Stores {
     pub waiting_for: Arc<Index<Workspace>>,
     /// Workspaces by the Snapshots that their volumes are not made from yet: `namespace/snapshot`.
     pub needing: Arc<Index<Workspace>>,
+    /// Workspaces by the Snapshot that their receipt is about: `namespace/snapshot`.
+    pub checking: Arc<Index<Workspace>>,
     /// Which Workspaces wait in pools, and whose they are.
     pub waiting: Arc<WaitingIndex>,
     /// Claims by the UID of their Workspace.
@@ -114,6 +118,10 @@ impl Stores {
             let needs = keeping::needs(w).into_iter();
             needs.map(|snapshot| within(w.meta().namespace.as_deref(), &snapshot)).collect()
         });
+        let checking = Index::new(|w: &Workspace| {
+            let receipt = w.status.as_ref().and_then(|s| s.receipt.as_ref()).into_iter();
+            receipt.map(|r| within(w.meta().namespace.as_deref(), &r.snapshot)).collect()
+        });
         let claims_of = Index::new(|c: &PersistentVolumeClaim| {
             c.labels().get(labels::WORKSPACE_UID).cloned().into_iter().collect()
         });
@@ -138,6 +146,7 @@ impl Stores {
                     holders_of.hook(),
                     waiting_for.hook(),
                     needing.hook(),
+                    checking.hook(),
                 ],
             ),
             environments: watches.every(|_| {}, Vec::new()),
@@ -159,6 +168,7 @@ impl Stores {
             holders_of,
             waiting_for,
             needing,
+            checking,
             waiting,
             claims_of,
             snapshots_of,

@@ -35,7 +35,7 @@ const STATUS_PAUSE: u64 = 1_000;
 /// While Sessions take desktops over, new ones wait so many milliseconds after the last: a person who is waiting goes before a desktop that
 /// nobody waits for.
 const REST: u64 = 500;
-/// So many are made in one pass meanwhile, once fewer than half are left.
+/// So many are made in one pass meanwhile, once fewer than a quarter are left.
 const TRICKLE: usize = 4;
 
 /// What was seen.
@@ -108,7 +108,7 @@ pub fn plan(seen: &Observed, env: &Env) -> Plan<WarmPoolStatus> {
         let rest = rest(seen, &count);
         let batch = if rest.is_none() {
             BATCH
-        } else if count.ready.len() * 2 < desired(seen) {
+        } else if count.ready.len() * 4 < desired(seen) {
             TRICKLE
         } else {
             0

@@ -112,7 +112,8 @@ fn while_sessions_take_desktops_over_new_ones_wait_until_few_are_left() {
         "until half a second after the last"
     );
     assert_eq!(made(&with_taken(19, Some(500))).len(), 1);
-    assert_eq!(made(&with_taken(9, Some(100))).len(), TRICKLE, "fewer than half are left");
+    assert_eq!(made(&with_taken(5, Some(100))).len(), 0, "there are some left still");
+    assert_eq!(made(&with_taken(4, Some(100))).len(), TRICKLE, "fewer than a quarter are left");
     assert_eq!(made(&with_taken(0, Some(100))).len(), 20, "there is nobody to step aside for");
 }
 

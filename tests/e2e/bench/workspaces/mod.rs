@@ -28,6 +28,9 @@ pub struct Settings {
     /// Desktops that wait in the pool.
     #[arg(long, default_value_t = 330)]
     pool: usize,
+    /// Sessions a second, each rate in turn.
+    #[arg(long, value_delimiter = ',', default_values_t = [20, 45])]
+    rates: Vec<u32>,
     /// Seconds of each run at a given rate.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
@@ -43,8 +46,10 @@ pub struct Settings {
 enum Part {
     /// The real node.
     Node,
-    /// Sessions that take desktops out of a pool: one by one, many at once, at given rates.
+    /// Sessions that take desktops out of a pool: one by one, and many at once.
     Sessions,
+    /// The same at given rates, whether or not the last ones are ready yet.
+    Rates,
     /// Many Workspaces: memory, and what they cause when nothing happens.
     Size,
 }
@@ -58,13 +63,19 @@ pub async fn measure(cluster: &Cluster, settings: &Settings, report: &mut Report
     }
     let init = lifecycle::running(&cluster.paths).context("the cluster runs")?.init;
     let meter = processes::Meter::new(init.pid, cluster.paths.audit_log());
-    if !wanted(Part::Sessions) && !wanted(Part::Size) {
+    if ![Part::Sessions, Part::Rates, Part::Size].into_iter().any(wanted) {
         return Ok(());
     }
     size::memory(&meter, 0, report)?;
     let fleet = fleet::Fleet::make(&objects, cluster, &meter).await?;
+    if wanted(Part::Sessions) || wanted(Part::Rates) {
+        rounds::fill(&fleet, settings, report).await?;
+    }
     if wanted(Part::Sessions) {
-        rounds::measure(&fleet, settings, report).await?;
+        rounds::closed_loops(&fleet, settings, report).await?;
+    }
+    if wanted(Part::Rates) {
+        rounds::open_loops(&fleet, settings, report).await?;
     }
     if wanted(Part::Size) {
         size::measure(&fleet, settings, report).await?;

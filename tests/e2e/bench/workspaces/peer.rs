@@ -21,9 +21,18 @@ pub const PARALLEL: Latency = Latency { p50: 421.0, p99: 1060.0 };
 /// 300 at once.
 pub const BURST: Latency = Latency { p50: 2747.0, p99: 6301.0 };
 /// 20 a second for a minute; one of five to nine found no desktop waiting.
-pub const TWENTY: Latency = Latency { p50: 711.0, p99: 23_202.0 };
+const TWENTY: Latency = Latency { p50: 711.0, p99: 23_202.0 };
 /// 45 a second for 20 seconds only; more than a third found no desktop waiting.
-pub const FORTY_FIVE: Latency = Latency { p50: 7724.0, p99: 25_300.0 };
+const FORTY_FIVE: Latency = Latency { p50: 7724.0, p99: 25_300.0 };
+
+/// The one of the two that was measured at this rate.
+pub const fn at_rate(rate: u32) -> Option<Latency> {
+    match rate {
+        20 => Some(TWENTY),
+        45 => Some(FORTY_FIVE),
+        _ => None,
+    }
+}
 
 /// Writes for each Session until it is settled and the pool is full again, one after another.
 pub const WRITES: f64 = 18.3;

@@ -26,23 +26,31 @@ const DWELL: Duration = Duration::from_secs(5);
 const PROGRAMS: [&str; 6] =
     [CONTROLLER, "kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kwok"];
 
-/// All rounds.
-pub async fn measure(fleet: &Fleet<'_>, settings: &Settings, report: &mut Report) -> Result<()> {
+/// Makes the desktops that wait, and takes some of them, so that connections, caches and the first of everything are not measured.
+pub async fn fill(fleet: &Fleet<'_>, settings: &Settings, report: &mut Report) -> Result<()> {
     let begun = Instant::now();
     fleet.stock(settings.pool + 50).await?;
     fleet.scale(settings.pool).await?;
     fleet.settled(REFILL).await?;
     let filled = begun.elapsed().as_secs_f64();
     report.note(format!("The pool of {} was full and everything quiet after {filled:.0} s.", settings.pool));
-    // Connections, caches and the first of everything.
-    closed(fleet, "warm-up", 20, 40).await?;
+    closed(fleet, "warm-up", 20, 40).await.map(drop)
+}
+
+/// Each Session is asked for when an earlier one is ready.
+pub async fn closed_loops(fleet: &Fleet<'_>, settings: &Settings, report: &mut Report) -> Result<()> {
     for (name, at_once, many) in [("one by one", 1, 50), ("20 at once", 20, 100), ("300 at once", 300, 300)] {
         let round = closed(fleet, &name.replace(' ', "-"), at_once, many.min(settings.pool)).await?;
         tell_closed(name, at_once, &round, report);
     }
-    for (rate, peer) in [(20, peer::TWENTY), (45, peer::FORTY_FIVE)] {
-        let round = open(fleet, rate, settings.seconds).await?;
-        tell_open(rate, &round, peer, report);
+    Ok(())
+}
+
+/// Each Session is asked for by the clock.
+pub async fn open_loops(fleet: &Fleet<'_>, settings: &Settings, report: &mut Report) -> Result<()> {
+    for rate in &settings.rates {
+        let round = open(fleet, *rate, settings.seconds).await?;
+        tell_open(*rate, &round, report);
     }
     Ok(())
 }
@@ -223,12 +231,17 @@ fn tell_closed(name: &str, at_once: usize, round: &Round, report: &mut Report) {
     });
 }
 
-fn tell_open(rate: u32, round: &Round, peer: peer::Latency, report: &mut Report) {
+fn tell_open(rate: u32, round: &Round, report: &mut Report) {
+    let peer = peer::at_rate(rate);
     let (figures, (failed, cold, _)) = (round.latency(), round.faults());
     let name = format!("{rate}/s");
     let what = |p: &str| format!("warm Session, {name} ({}), to Ready, {p}", round.sessions());
-    report.row(Row::new(what("p50"), figures.percentile(50), "ms").beside(PEER, peer.p50));
-    report.row(Row::new(what("p99"), figures.percentile(99), "ms").beside(PEER, peer.p99).target(300.0));
+    let beside = |row: Row, figure: fn(&peer::Latency) -> f64| match &peer {
+        Some(peer) => row.beside(PEER, figure(peer)),
+        None => row,
+    };
+    report.row(beside(Row::new(what("p50"), figures.percentile(50), "ms"), |peer| peer.p50));
+    report.row(beside(Row::new(what("p99"), figures.percentile(99), "ms").target(300.0), |peer| peer.p99));
     let without = per(cold + failed, 1);
     report
         .row(Row::new(format!("Sessions at {name} that found no desktop waiting"), without, "").target(0.0));
