@@ -97,10 +97,13 @@ fn said(desk: &Desk, session: &str, words: &str) -> bool {
     })
 }
 
-fn event(desk: &Desk, name: &str, reason: &str) -> Option<String> {
-    let all = desk.list("events");
-    let found = all.iter().find(|e| e["involvedObject"]["name"] == name && e["reason"] == reason)?;
-    Some(found["message"].as_str().unwrap_or_default().to_owned())
+/// What the Event of that reason says of `name`. Events follow what they tell by a second or so, and outlive what they tell of.
+fn told(desk: &Desk, name: &str, reason: &str) -> Result<String> {
+    desk.until(&format!("an Event {reason} tells of {name}"), Duration::from_secs(20), |d| {
+        let all = d.list("events");
+        let found = all.iter().find(|e| e["involvedObject"]["name"] == name && e["reason"] == reason)?;
+        Some(found["message"].as_str().unwrap_or_default().to_owned())
+    })
 }
 
 fn a_session_sleeps_when_nobody_uses_it_and_a_message_wakes_it(desk: &Desk) -> Result<()> {
@@ -118,8 +121,8 @@ fn a_session_sleeps_when_nobody_uses_it_and_a_message_wakes_it(desk: &Desk) -> R
         "{HEAD}Message\nmetadata: {{name: naps-again}}\nspec: {{session: naps, content: /say again}}\n"
     ))?;
     desk.until("the woken agent answers", 2 * MINUTE, |d| said(d, "naps", "again").then_some(()))?;
-    let told = event(desk, "naps", "Woken").context("an Event says that it was woken")?;
-    ensure!(told.contains("for-a-message"), "{told}");
+    let why = told(desk, "naps", "Woken")?;
+    ensure!(why.contains("for-a-message"), "{why}");
     ensure!(
         desk.list("messages").iter().filter(|m| m["spec"]["content"] == "hello").count() == 1,
         "the goal is not given again"
@@ -174,8 +177,8 @@ fn what_sleeps_longest_is_deleted_with_its_session(desk: &Desk) -> Result<()> {
         desk.until(&format!("{kind} {name} is gone"), 3 * MINUTE, |d| {
             d.get(kind, name).is_none().then_some(())
         })?;
-        let told = event(desk, name, "Expired").context("an Event said so before")?;
-        ensure!(told.contains("deleteAfter"), "{told}");
+        let why = told(desk, name, "Expired")?;
+        ensure!(why.contains("deleteAfter"), "{why}");
     }
     desk.until("and all that was theirs", MINUTE, |d| {
         (d.get("workspace", "fleeting").is_none()
@@ -256,8 +259,8 @@ fn a_container_that_runs_out_of_memory_is_named_with_its_limit(desk: &Desk) -> R
         let text = found["status"]["conditions"].to_string();
         (text.contains("Container desktop ran out of memory (its limit is 768Mi)")).then_some(())
     })?;
-    let told = desk.until("an Event too", Duration::from_secs(10), |d| event(d, "sturdy", "OutOfMemory"))?;
-    ensure!(told.contains("spec.resources.limits.memory"), "{told}");
+    let why = told(desk, "sturdy", "OutOfMemory")?;
+    ensure!(why.contains("spec.resources.limits.memory"), "{why}");
     ready(desk, "sturdy")?;
     delete(desk, "workspace", "sturdy")
 }
