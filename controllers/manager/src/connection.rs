@@ -16,6 +16,7 @@ use crate::{
     errors::Error,
     execute,
     queue::{self, Action},
+    reading,
     stores::within,
 };
 
@@ -57,10 +58,13 @@ impl Passes {
 
 async fn pass(connection: Arc<Connection>, passes: Arc<Passes>) -> Result<Action, Error> {
     let ctx = &passes.ctx;
+    let cache = &ctx.stores.connections;
+    let behind = |uid: &str| ctx.written.behind(uid, "Connection", cache.seen());
+    let connection = match reading::current(cache, &*connection, behind) {
+        Ok(connection) => connection,
+        Err(action) => return Ok(action),
+    };
     let uid = connection.uid().unwrap_or_default();
-    if ctx.written.behind(&uid, "Connection", ctx.stores.connections.seen()) {
-        return Ok(Action::requeue(std::time::Duration::from_millis(250)));
-    }
     let namespace = connection.namespace().unwrap_or_default();
     let before = passes.known().get(&uid).cloned();
     let (mut missing, mut now) = (Vec::new(), None);

@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,11 +18,12 @@ use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Resource, ResourceExt, api::ListParams};
+use kube::{Api, Resource, ResourceExt, api::ListParams, runtime::reflector::ObjectRef};
 
 use crate::{
     context::Context,
     errors::Error,
+    queue::Action,
     stores::{Cache, Cached, within},
 };
 
@@ -46,6 +47,26 @@ pub fn is_final<S>(plan: &Plan<S>, workspace: &Workspace) -> bool {
         Op::Create { object } => had && object["kind"] == "PersistentVolumeClaim",
         _ => false,
     })
+}
+
+/// The object that a pass is for, as it may be decided on, or when to come again. `behind` is given its UID and says whether a cache does not
+/// show everything yet that passes for it wrote. The queue had found the object before that was asked: it may be older than the answer.
+///
+/// # Errors
+///
+/// What to do instead of a pass.
+pub fn current<K: Cached>(
+    cache: &Cache<K>,
+    found: &K,
+    behind: impl FnOnce(&str) -> bool,
+) -> Result<Arc<K>, Action> {
+    let uid = found.meta().uid.as_deref().unwrap_or_default();
+    if behind(uid) {
+        return Err(Action::requeue(BEHIND));
+    }
+    let now = cache.find(&ObjectRef::from_obj(found));
+    // What has its name since is told of by itself.
+    now.filter(|now| now.meta().uid == found.meta().uid).ok_or(Action::await_change())
 }
 
 /// Whether the caches do not show everything yet that passes for this Workspace wrote.
@@ -220,5 +241,33 @@ impl SeenSecrets {
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, (Vec<String>, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(uid: &str, version: u64) -> ConfigMap {
+        let meta = json!({"name": "a", "namespace": "n", "uid": uid, "resourceVersion": version.to_string()});
+        serde_json::from_value(json!({"metadata": meta})).unwrap()
+    }
+
+    #[test]
+    fn a_pass_decides_on_what_came_while_it_was_asked_whether_the_cache_is_behind() {
+        let cache = Cache::shown();
+        let found = object("u", 3);
+        cache.show(found.clone());
+        let asked = |uid: &str| {
+            cache.show(object(uid, 5));
+            cache.seen() < 5
+        };
+        assert_eq!(current(&cache, &found, asked).unwrap().resource_version().as_deref(), Some("5"));
+        assert_eq!(current(&cache, &found, |_| true).unwrap_err(), Action::requeue(BEHIND));
+        cache.show(object("another", 7));
+        assert_eq!(current(&cache, &found, |_| false).unwrap_err(), Action::await_change());
     }
 }

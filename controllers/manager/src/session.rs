@@ -30,6 +30,7 @@ use crate::{
     errors::Error,
     execute::carry_out,
     queue::{self, Action, Triggers},
+    reading,
     stores::{node_facts, within},
 };
 
@@ -92,13 +93,16 @@ fn owners(workspace: &Workspace) -> Vec<ObjectRef<Session>> {
 }
 
 async fn reconcile(session: Arc<Session>, ctx: Arc<Context>) -> Result<Action, Error> {
-    let uid = session.uid().unwrap_or_default();
     // An older status would take back what the bridge has recorded since, and an older list of Workspaces would make a second one.
-    let behind = ctx.written.behind(&uid, "Session", ctx.stores.sessions.seen())
-        || ctx.written.behind(&uid, "Workspace", ctx.stores.workspaces.seen());
-    if behind {
-        return Ok(Action::requeue(crate::reading::BEHIND));
-    }
+    let behind = |uid: &str| {
+        ctx.written.behind(uid, "Session", ctx.stores.sessions.seen())
+            || ctx.written.behind(uid, "Workspace", ctx.stores.workspaces.seen())
+    };
+    let session = match reading::current(&ctx.stores.sessions, &*session, behind) {
+        Ok(session) => session,
+        Err(action) => return Ok(action),
+    };
+    let uid = session.uid().unwrap_or_default();
     let mut seen = gather(&ctx, (*session).clone(), &session.namespace().unwrap_or_default()).await?;
     let ours =
         |w: &&Workspace| w.owner_references().iter().any(|r| r.controller == Some(true) && r.uid == uid);
@@ -115,7 +119,7 @@ async fn reconcile(session: Arc<Session>, ctx: Arc<Context>) -> Result<Action, E
     );
     if a8s_plan::chat::applies(&seen.session, workspace.is_some()) {
         let Some(stage) = chat::pass(&ctx, &seen).await? else {
-            return Ok(Action::requeue(crate::reading::BEHIND));
+            return Ok(Action::requeue(reading::BEHIND));
         };
         seen.chat = Some(stage);
     } else {

@@ -52,10 +52,12 @@ pub async fn run(ctx: Arc<Context>) {
 }
 
 async fn pass(share: Arc<Share>, ctx: Arc<Context>) -> Result<Action, Error> {
-    if ctx.written.behind(&share.uid().unwrap_or_default(), "Share", ctx.stores.shares.seen()) {
-        return Ok(Action::requeue(reading::BEHIND));
-    }
     let stores = &ctx.stores;
+    let behind = |uid: &str| ctx.written.behind(uid, "Share", stores.shares.seen());
+    let share = match reading::current(&stores.shares, &*share, behind) {
+        Ok(share) => share,
+        Err(action) => return Ok(action),
+    };
     let (namespace, name) = (share.namespace().unwrap_or_default(), names::share_access(&share.name_any()));
     let within = Some(namespace.as_str());
     let session = stores.sessions.get(within, &share.spec.session);

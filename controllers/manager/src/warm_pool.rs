@@ -139,7 +139,8 @@ fn gather(ctx: &Context, pool: &WarmPool, uid: &str, times: Times) -> Observed {
         behind,
         status_age: times.status.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
         taken_age: None,
-        pool: pool.clone(),
+        pool: crate::reading::current(&stores.pools, pool, |_| false)
+            .map_or_else(|_| pool.clone(), |now| WarmPool::clone(&now)),
     }
 }
 

@@ -93,10 +93,12 @@ pub async fn run(ctx: Arc<Context>) {
 
 async fn pass(workspace: Arc<Workspace>, passes: Arc<Passes>) -> Result<Action, Error> {
     let ctx = &passes.ctx;
+    let current = reading::current(&ctx.stores.workspaces, &*workspace, |uid| reading::behind(ctx, uid));
+    let workspace = match current {
+        Ok(workspace) => workspace,
+        Err(action) => return Ok(action),
+    };
     let uid = workspace.uid().unwrap_or_default();
-    if reading::behind(ctx, &uid) {
-        return Ok(Action::requeue(reading::BEHIND));
-    }
     if is_settled(&workspace) && ctx.rush.gives_way(&uid) {
         return Ok(Action::requeue(rush::AGAIN));
     }

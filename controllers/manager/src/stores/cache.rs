@@ -152,6 +152,17 @@ impl<K: Cached> Cache<K> {
         }
     }
 
+    /// A cache without a watch, to which a test shows objects.
+    #[cfg(test)]
+    pub(crate) fn shown() -> Self {
+        Self::empty(Keep::Packed, Vec::new())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn show(&self, object: K) {
+        self.take(Event::Apply(object), &mut List { objects: HashMap::new(), version: 0 });
+    }
+
     fn take(&self, event: Event<K>, list: &mut List<K>) {
         match event {
             Event::Init => *list = List { objects: HashMap::new(), version: 0 },
