@@ -18,15 +18,25 @@ pub const AGAIN: Duration = Duration::from_millis(50);
 /// So many Sessions within [`LATELY`] are many: they get all there is.
 const MANY: usize = 8;
 const LATELY: Duration = Duration::from_secs(1);
+/// A rush is over when there were not so many for so long. An API server that stops for a second, to collect garbage, must not look like
+/// the end of it: what was put off would begin at once, at the worst of times.
+const STAYS: Duration = Duration::from_secs(5);
 
 /// Sessions that take a desktop over just now, and what gives way to them.
 #[derive(Debug, Default)]
 pub struct Rush {
     taking_over: AtomicUsize,
-    /// When the last [`MANY`] began.
-    last: Mutex<VecDeque<Instant>>,
+    began: Mutex<Began>,
     /// Since when what gives way does so, by UID.
     since: Mutex<HashMap<String, Instant>>,
+}
+
+#[derive(Debug, Default)]
+struct Began {
+    /// When the last [`MANY`] began.
+    last: VecDeque<Instant>,
+    /// When they were within [`LATELY`] for the last time.
+    many: Option<Instant>,
 }
 
 /// One Session that takes a desktop over.
@@ -37,18 +47,25 @@ impl Rush {
     /// A Session begins to take a desktop over, until this is dropped.
     pub fn one(&self) -> One<'_> {
         self.taking_over.fetch_add(1, Ordering::Relaxed);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.push_back(Instant::now());
-        if last.len() > MANY {
-            last.pop_front();
+        let mut began = self.began();
+        began.last.push_back(Instant::now());
+        if began.last.len() > MANY {
+            began.last.pop_front();
+        }
+        if began.last.len() == MANY && began.last.front().is_some_and(|at| at.elapsed() < LATELY) {
+            began.many = Some(Instant::now());
         }
         One(self)
     }
 
     /// Whether many Sessions take desktops over, one after the other.
     pub fn is_on(&self) -> bool {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.len() >= MANY && last.front().is_some_and(|at| at.elapsed() < LATELY)
+        self.began().many.is_some_and(|at| at.elapsed() < STAYS)
+    }
+
+    /// Whether somebody takes a desktop over this moment, or is about to.
+    pub fn is_busy(&self) -> bool {
+        self.taking_over.load(Ordering::Relaxed) > 0 || self.is_on()
     }
 
     /// Whether what is not urgent for this object has to wait: asked again [`AGAIN`] later it has not much longer.
@@ -69,6 +86,10 @@ impl Rush {
         self.since().remove(uid);
     }
 
+    fn began(&self) -> MutexGuard<'_, Began> {
+        self.began.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn since(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,17 +106,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rush_is_many_within_a_second() {
+    fn a_rush_is_many_within_a_second_and_stays_for_a_while() {
         let rush = Rush::default();
         (1..MANY).for_each(|_| drop(rush.one()));
+        assert!(!rush.is_on() && !rush.is_busy());
+        drop(rush.one());
+        assert!(rush.is_on() && rush.is_busy());
+        let ago = |long: Duration| Instant::now().checked_sub(long).unwrap();
+        rush.began().many = Some(ago(LATELY));
+        assert!(rush.is_on(), "nobody came for a second, which may be the API server's fault");
+        rush.began().many = Some(ago(STAYS));
         assert!(!rush.is_on());
+        rush.began().last[1] = ago(LATELY);
+        drop(rush.one());
+        assert!(!rush.is_on(), "the last ones were not within a second");
         drop(rush.one());
         assert!(rush.is_on());
-        let first = Instant::now().checked_sub(LATELY).unwrap();
-        rush.last.lock().unwrap()[0] = first;
-        assert!(!rush.is_on());
-        drop(rush.one());
-        assert!(rush.is_on(), "the first does not count any more");
+    }
+
+    #[test]
+    fn one_that_takes_a_desktop_over_is_no_rush_but_keeps_busy() {
+        let rush = Rush::default();
+        let one = rush.one();
+        assert!(rush.is_busy() && !rush.is_on());
+        drop(one);
+        assert!(!rush.is_busy());
     }
 
     #[test]

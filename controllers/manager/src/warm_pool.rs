@@ -27,6 +27,8 @@ use crate::{
 const AT_ONCE: usize = 8;
 /// Many Sessions at once make many changes; a pass for each would only see half of them.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The same while Sessions take desktops over: what a pass makes then is what they wait for.
+const BUSY: Duration = Duration::from_millis(500);
 
 /// Shared by the passes of all pools.
 struct Passes {
@@ -95,7 +97,9 @@ async fn pass(pool: Arc<WarmPool>, passes: Arc<Passes>) -> Result<Action, Error>
     let taken = seen.members.iter().filter(|m| !m.waiting).count();
     let taken_at = if taken > times.taken { Some(began) } else { times.taken_at };
     let millis = |at: Instant| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
-    seen.taken_age = taken_at.map(millis);
+    // Somebody who is about to take one counts like somebody who just did.
+    let busy = ctx.rush.is_busy();
+    seen.taken_age = if busy { Some(0) } else { taken_at.map(millis) };
     let mut planned = plan(&seen, &ctx.env());
     let ops = std::mem::take(&mut planned.ops);
     let writes_status = planned.status.is_some();
@@ -103,7 +107,8 @@ async fn pass(pool: Arc<WarmPool>, passes: Arc<Passes>) -> Result<Action, Error>
     let result = execute::carry_out(ctx, pool.as_ref(), planned).await;
     let status = if writes_status { Some(Instant::now()) } else { times.status };
     // A big pool takes longer to look at; it must not take all the time there is.
-    let pause = PAUSE.max(began.elapsed().min(Duration::from_secs(1)));
+    let least = if busy { BUSY } else { PAUSE };
+    let pause = least.max(began.elapsed().min(Duration::from_secs(1)));
     passes.set(uid, Times { next: Some(Instant::now() + pause), status, taken, taken_at });
     worked?;
     result
